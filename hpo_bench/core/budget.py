@@ -1,0 +1,67 @@
+"""How much a run may spend: the total of the run, also after it was resumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hpo_bench.core.meter import Cost
+from hpo_bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Whichever limit is reached first ends the search; None is no limit. Trials are whole trials of the protocol."""
+
+    trials: float | None = None
+    step_equivalents: float | None = None
+    seconds: float | None = None
+
+    def __post_init__(self) -> None:
+        limits = [limit for limit in (self.trials, self.step_equivalents, self.seconds) if limit is not None]
+        if not limits:
+            raise UserError("a budget needs at least one limit", "give --budget 16 (trials), 5000se or 600s")
+        if min(limits) <= 0:
+            raise UserError("a budget must be positive", "give --budget 16 (trials), 5000se or 600s")
+
+    @classmethod
+    def parse(cls, text: str) -> Budget:
+        """`16` or `16t` trials, `5000se` step-equivalents, `600s` seconds; several joined by commas.
+
+        Raises:
+            UserError: anything else.
+        """
+        limits: dict[str, float] = {}
+        for part in text.replace(" ", "").split(","):
+            for suffix, key in (("se", "step_equivalents"), ("s", "seconds"), ("t", "trials"), ("", "trials")):
+                if part.endswith(suffix):
+                    number = part[: len(part) - len(suffix)] if suffix else part
+                    break
+            try:
+                limits[key] = float(number)
+            except ValueError as error:
+                remedy = "give trials (16), step-equivalents (5000se), seconds (600s), or several joined by commas"
+                raise UserError(f"cannot read the budget {text!r}", remedy) from error
+        return cls(**limits)
+
+    def fraction(self, trials: float, cost: Cost) -> float:
+        """The share spent, by the limit that is nearest; 1 or more means spent."""
+        shares = [0.0]
+        if self.trials is not None:
+            shares.append(trials / self.trials)
+        if self.step_equivalents is not None:
+            shares.append(cost.step_equivalents / self.step_equivalents)
+        if self.seconds is not None:
+            shares.append(cost.seconds / self.seconds)
+        return max(shares)
+
+    def affordable_trials(self, trial_cost: float) -> int:
+        """Whole trials that trials and step-equivalents pay for, at `trial_cost` step-equivalents each (0: none)."""
+        counts = []
+        if self.trials is not None:
+            counts.append(int(self.trials))
+        if self.step_equivalents is not None:
+            counts.append(int(self.step_equivalents // trial_cost))
+        return min(counts) if counts else 10**6
+
+    def to_json(self) -> dict[str, float | None]:
+        return {"trials": self.trials, "step_equivalents": self.step_equivalents, "seconds": self.seconds}

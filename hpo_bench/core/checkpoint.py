@@ -1,0 +1,86 @@
+"""State on disk: safetensors files that appear whole and are checked when they are read back."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from hpo_bench.errors import UserError
+
+
+def save_state(path: Path, state: dict[str, Any]) -> None:
+    """Write a nested dict of tensors and JSON values; the file is replaced whole or not at all."""
+    tensors: dict[str, Tensor] = {}
+    skeleton = _take_tensors(state, "", tensors)
+    header = {"state": json.dumps(skeleton), "sha256": _digest(tensors, json.dumps(skeleton))}
+    write_whole(path, save(tensors, metadata=header))
+
+
+def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """Read what `save_state` wrote.
+
+    Raises:
+        UserError: the file is missing, cut short, or its contents do not match their SHA-256.
+    """
+    remedy = f"delete {path} and run the same command again"
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file:
+            header = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"cannot read the checkpoint {path}: {error}", remedy) from error
+    if _digest(tensors, header.get("state", "")) != header.get("sha256"):
+        raise UserError(f"the checkpoint {path} is corrupt: its contents do not match their SHA-256", remedy)
+    return _put_tensors(json.loads(header["state"]), {key: tensor.to(device) for key, tensor in tensors.items()})
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write aside, flush to disk, rename: a reader sees the old file or the new one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(aside, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def _take_tensors(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        tensors[key] = value.detach().cpu().contiguous().clone()
+        return {"tensor": key}
+    if isinstance(value, dict):
+        # Optimisers use integer keys: JSON would turn them into strings, so a dict is kept as pairs.
+        return {"dict": [[k, _take_tensors(v, f"{key}/{k}", tensors)] for k, v in value.items()]}
+    if isinstance(value, list | tuple):
+        return {"list": [_take_tensors(v, f"{key}/{i}", tensors) for i, v in enumerate(value)]}
+    return {"value": value}
+
+
+def _put_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if "tensor" in value:
+        return tensors[value["tensor"]]
+    if "dict" in value:
+        return {k: _put_tensors(v, tensors) for k, v in value["dict"]}
+    if "list" in value:
+        return [_put_tensors(v, tensors) for v in value["list"]]
+    return value["value"]
+
+
+def _digest(tensors: dict[str, Tensor], skeleton: str) -> str:
+    digest = hashlib.sha256(skeleton.encode())
+    for key in sorted(tensors):
+        digest.update(key.encode())
+        digest.update(tensors[key].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

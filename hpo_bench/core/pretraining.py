@@ -1,0 +1,103 @@
+"""Continued pretraining with objective weights that may change at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hpo_bench.core.device import autocast
+from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.protocol import Protocol
+from hpo_bench.core.rng import derive_seed, generator
+from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.tasks.base import Task
+
+
+class Diverged(RuntimeError):
+    """A loss became NaN or infinite."""
+
+
+class Pretrainer:
+    """One encoder with its objective heads (θ), from the base checkpoint, and its optimiser.
+
+    Step t draws its batch from the seed (seed, "pretraining", t) and dropout from (seed, "dropout", t), so the state to
+    save is model, optimiser and step: a resumed run is bit-identical to an unbroken one.
+    """
+
+    def __init__(self, task: Task, protocol: Protocol, seed: int, meter: CostMeter) -> None:
+        self.task, self.protocol, self.seed, self.meter = task, protocol, seed, meter
+        self.model = task.build_model()
+        self.optimizer = torch.optim.AdamW(
+            self.model.parameters(), lr=protocol.learning_rate, weight_decay=protocol.weight_decay
+        )
+        self.step_number = 0
+
+    def draw_batch(self, step: int) -> Any:
+        """The batch of a step; the same for every trial of one search."""
+        return self.task.draw_batch(
+            self.protocol.batch_size, generator(self.task.device, self.seed, "pretraining", step)
+        )
+
+    def step(self, weights: Tensor, batch: Any) -> Tensor:
+        """One step of Σ λ_i ℓ_i for weights (K,); returns the detached losses (K,)."""
+        self.model.train()
+        torch.manual_seed(derive_seed(self.seed, "dropout", self.step_number))
+        with autocast(self.task.device, self.protocol.precision):
+            losses = self.task.objective_losses(self.model, batch)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.dot(weights.to(losses), losses).backward()
+        self.optimizer.step()
+        self.step_number += 1
+        self.meter.passes(self.protocol.batch_size, forward=1, backward=1)
+        return losses.detach()
+
+    def run(
+        self, schedule: WeightSchedule, until: int, on_step: Callable[[int, Tensor], None] | None = None
+    ) -> Tensor:
+        """Train up to step `until` under a schedule; returns the last losses (K,).
+
+        Raises:
+            Diverged: a loss is not finite.
+        """
+        losses = torch.full((self.task.num_objectives,), float("nan"))
+        with self.meter.phase("pretraining"):
+            self._calibrate()
+            while self.step_number < until:
+                weights = torch.as_tensor(schedule.at(self.step_number), dtype=torch.float32, device=self.task.device)
+                losses = self.step(weights, self.draw_batch(self.step_number))
+                # Reading a loss stalls an accelerator, so divergence is looked for now and then.
+                if self.step_number % 50 == 0 or self.step_number == until:
+                    self.check(losses)
+                if on_step is not None:
+                    on_step(self.step_number, losses)
+        return losses
+
+    def check(self, losses: Tensor) -> None:
+        """Raise `Diverged` unless all losses (K,) are finite."""
+        if not torch.isfinite(losses).all():
+            named = dict(zip(self.task.objectives, losses.tolist(), strict=True))
+            raise Diverged(f"loss not finite at step {self.step_number}: {named}")
+
+    def _calibrate(self) -> None:
+        if "pretraining" not in self.meter.flops_per_sample:
+            batch = self.draw_batch(0)
+            self.model.eval()  # batch-norm buffers stay as they are
+            self.meter.calibrate(
+                "pretraining", self.protocol.batch_size, lambda: self.task.objective_losses(self.model, batch)
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Model, optimiser and step."""
+        return {
+            "model": dict(self.model.state_dict()),
+            "optimizer": self.optimizer.state_dict(),
+            "step": self.step_number,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.step_number = int(state["step"])

@@ -1,0 +1,66 @@
+"""What one trial is: the same numbers for every method."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+from hpo_bench.core.device import Precision
+from hpo_bench.errors import UserError, unknown_name
+
+AdaptationMode = Literal["full", "probe"]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """Sizes and rates of continued pretraining and of the adaptation to the task."""
+
+    steps: int = 300  # T, steps of continued pretraining
+    batch_size: int = 128
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.0
+    mode: AdaptationMode = "full"
+    epochs: int = 20  # E, at most: early stopping on valid
+    patience: int = 6  # epochs without a better valid score
+    adapt_batch_size: int = 64
+    adapt_learning_rate: float = 1e-3
+    dropout: float = 0.1  # before the task head
+    precision: Precision = "fp32"
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "epochs", "patience", "adapt_batch_size"):
+            if getattr(self, name) < 1:
+                raise UserError(f"{name} must be at least 1, not {getattr(self, name)}", f"give a larger {name}")
+
+    def trial_cost(self, train_size: int, valid_size: int) -> float:
+        """Step-equivalents of one whole trial, when early stopping does not shorten it."""
+        return 3 * self.steps + self.adaptation_cost(train_size, valid_size)
+
+    def adaptation_cost(self, train_size: int, valid_size: int) -> float:
+        """Step-equivalents of one adaptation with its valid scores, at most."""
+        if self.mode == "probe":
+            return (train_size + valid_size) / self.batch_size
+        return self.epochs * (3 * train_size + valid_size) / self.batch_size
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def parsed(cls, settings: dict[str, Any]) -> Protocol:
+        """From names and values; values may be text, as on a command line.
+
+        Raises:
+            UserError: a name that the protocol does not have, or a value that it cannot take.
+        """
+        from pydantic import TypeAdapter, ValidationError
+
+        known = [f.name for f in fields(cls)]
+        for name in settings:
+            if name not in known:
+                raise unknown_name("protocol setting", name, known)
+        try:
+            return TypeAdapter(cls).validate_python(settings)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(f"protocol setting {where}: {first['msg']}", f"you gave {first['input']!r}") from error

@@ -1,0 +1,60 @@
+"""Objective weights over the course of one continued pretraining."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from hpo_bench.errors import UserError
+
+
+def on_simplex(weights: object, size: int | None = None) -> np.ndarray:
+    """`weights` as a float64 array (K,), exactly normalised.
+
+    Raises:
+        UserError: wrong length, a negative or non-finite entry, or a sum that is not 1.
+    """
+    array = np.asarray(weights, dtype=np.float64)
+    if array.ndim != 1 or (size is not None and len(array) != size):
+        raise UserError(f"weights of shape {array.shape} do not fit {size} objectives", "give one number per objective")
+    if not np.isfinite(array).all() or (array < 0).any() or abs(array.sum() - 1) > 1e-6:
+        raise UserError(f"weights {array.tolist()} are not on the simplex", "give non-negative numbers that sum to 1")
+    return array / array.sum()
+
+
+@dataclass(frozen=True)
+class WeightSchedule:
+    """Piecewise constant weights: `pieces[j] = (first step, weights (K,))`, the first of them from step 0."""
+
+    pieces: tuple[tuple[int, tuple[float, ...]], ...]
+
+    @classmethod
+    def constant(cls, weights: object) -> WeightSchedule:
+        return cls(((0, tuple(on_simplex(weights).tolist())),))
+
+    def __post_init__(self) -> None:
+        starts = [start for start, _ in self.pieces]
+        if not starts or starts[0] != 0 or starts != sorted(set(starts)):
+            raise ValueError(f"a schedule starts at step 0 and its steps rise, not {starts}")
+
+    def at(self, step: int) -> np.ndarray:
+        """The weights (K,) in force at `step`."""
+        current = self.pieces[0][1]
+        for start, weights in self.pieces:
+            if start > step:
+                break
+            current = weights
+        return np.asarray(current)
+
+    @property
+    def final(self) -> np.ndarray:
+        """The last weights (K,)."""
+        return np.asarray(self.pieces[-1][1])
+
+    def to_json(self) -> list[list[object]]:
+        return [[start, list(weights)] for start, weights in self.pieces]
+
+    @classmethod
+    def from_json(cls, data: list) -> WeightSchedule:
+        return cls(tuple((int(start), tuple(float(w) for w in weights)) for start, weights in data))

@@ -1,0 +1,98 @@
+"""SMILES through RDKit: which ones parse, and their Bemis-Murcko scaffolds. RDKit's own log is silenced meanwhile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from hpo_bench.errors import UserError
+
+PARALLEL_FROM = 5000
+
+
+@dataclass(frozen=True)
+class ParsedSmiles:
+    """`kept` (M,) int64 rows that parse, ascending; `skipped` the others as (row, SMILES), rows counted from 0."""
+
+    kept: np.ndarray
+    skipped: list[tuple[int, str]]
+
+
+def parse_smiles(smiles: Sequence[str], workers: int = 1) -> ParsedSmiles:
+    """Try every SMILES; one that RDKit rejects, or that holds no atom, is skipped and listed.
+
+    With `workers` > 1 and many molecules, processes share the work (see `scaffolds`). Raises UserError if none parses.
+    """
+    good = np.asarray(_spread(_parses, smiles, workers), dtype=bool)
+    if not good.any():
+        sample = ", ".join(repr(text) for text in list(smiles)[:3])
+        raise UserError(
+            f"None of the {len(smiles)} SMILES can be parsed by RDKit, for example {sample}.",
+            "Is the right column named with --smiles-column?",
+        )
+    return ParsedSmiles(np.flatnonzero(good), [(int(row), smiles[row]) for row in np.flatnonzero(~good)])
+
+
+def scaffolds(smiles: Sequence[str], include_chirality: bool = False, workers: int = 1) -> list[str]:
+    """The Bemis-Murcko scaffold of each molecule as canonical SMILES, "" for one without rings.
+
+    About 0.4 ms a molecule. With `workers` > 1 and more than a few thousand molecules, that many fresh processes share
+    the work; a script that calls it so needs the usual `if __name__ == "__main__":`. Raises UserError at a SMILES that
+    does not parse: drop those first with `parse_smiles`.
+    """
+    found = _spread(partial(_scaffolds, include_chirality=include_chirality), smiles, workers)
+    if None in found:
+        row = found.index(None)
+        raise UserError(f"SMILES {smiles[row]!r} (row {row}) cannot be parsed by RDKit.", "Drop it from the file.")
+    return found
+
+
+@contextmanager
+def silent_rdkit() -> Iterator[None]:
+    """Keep RDKit from writing its parse errors to stderr."""
+    from rdkit import rdBase
+
+    blocker = rdBase.BlockLogs()
+    try:
+        yield
+    finally:
+        del blocker
+
+
+def _spread(work: Callable[[Sequence[str]], list], smiles: Sequence[str], workers: int) -> list:
+    if workers <= 1 or len(smiles) < PARALLEL_FROM:
+        return work(smiles)
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    size = -(-len(smiles) // (workers * 4))
+    chunks = [smiles[start : start + size] for start in range(0, len(smiles), size)]
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        return [result for part in pool.map(work, chunks) for result in part]
+
+
+def _parses(smiles: Sequence[str]) -> list[bool]:
+    from rdkit import Chem
+
+    with silent_rdkit():
+        molecules = (Chem.MolFromSmiles(text) for text in smiles)
+        return [molecule is not None and molecule.GetNumAtoms() > 0 for molecule in molecules]
+
+
+def _scaffolds(smiles: Sequence[str], include_chirality: bool) -> list[str | None]:
+    from rdkit import Chem
+    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
+
+    found: list[str | None] = []
+    with silent_rdkit():
+        for text in smiles:
+            molecule = Chem.MolFromSmiles(text)
+            if molecule is None:
+                found.append(None)
+            else:
+                found.append(MurckoScaffoldSmiles(mol=molecule, includeChirality=include_chirality))
+    return found

@@ -1,0 +1,94 @@
+"""What a person sees while a run goes on: one live line on a terminal, plain lines elsewhere. Everything on stderr."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
+from rich.text import Text
+
+from hpo_bench.core.problem import Problem
+from hpo_bench.records import journal
+from hpo_bench.records.run_folder import RunFolder
+from hpo_bench.runner import Observer, RunConfig, show_weights
+
+
+class _Live(ProgressColumn):
+    """Weights, value and the share of the budget, read from the meter at every refresh."""
+
+    def __init__(self, display: Display) -> None:
+        super().__init__()
+        self.display = display
+
+    def render(self, task: Task) -> Text:
+        return Text(self.display.line(), overflow="ellipsis", no_wrap=True)
+
+
+class Display(Observer):
+    """Follows a run. Use as a context manager around `run`."""
+
+    def __init__(self, repeats: int) -> None:
+        self.console = Console(stderr=True)
+        self.repeats, self.number = repeats, 0
+        self.problem: Problem | None = None
+        self.last = journal.Progress("starting", 0.0)
+        self.best: float | None = None
+        self.bar = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.percentage:>3.0f}%"),
+            TimeElapsedColumn(),
+            _Live(self),
+            console=self.console,
+            refresh_per_second=4,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        self.row = self.bar.add_task("loading", total=1.0)
+
+    def __enter__(self) -> Display:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def line(self) -> str:
+        """The text beside the bar."""
+        parts = [self.last.message]
+        if self.problem is not None:
+            spent = self.problem.meter.total.step_equivalents / self.problem.allowance
+            share = max(self.last.fraction, min(spent, 1.0))
+            self.bar.update(self.row, completed=share)
+            if self.best is not None:
+                parts.append(f"best valid {self.problem.metric.name} {self.best:.4f}")
+            if self.last.weights is not None:
+                parts.append(show_weights(self.problem.objectives, list(self.last.weights)))
+        return " · ".join(parts)
+
+    def started(self, config: RunConfig, problem: Problem) -> None:
+        self.number += 1
+        self.problem, self.best, self.last = problem, None, journal.Progress("searching", 0.0)
+        label = f"{config.method} on {config.task}, repeat {self.number} of {self.repeats} (seed {config.seed})"
+        self.bar.update(self.row, description=label, completed=0.0)
+        if not self.console.is_terminal:
+            self.console.print(label, soft_wrap=True)
+
+    def progressed(self, progress: journal.Progress) -> None:
+        self.last = progress
+        if progress.value is not None and self.problem is not None:
+            if self.best is None or self.problem.metric.better(progress.value, self.best):
+                self.best = progress.value
+        if not self.console.is_terminal:
+            self.console.print(f"  {progress.fraction:4.0%} of the budget · {self.line()}", highlight=False, soft_wrap=True)
+
+    def finished(self, config: RunConfig, run: RunFolder) -> None:
+        result, metric = run.content["result"], run.content["metric"]["name"]
+        if result is None:
+            return
+        tests = ", ".join(f"{line['test']:.4f}" for line in result["retrained"])
+        weights = show_weights(run.content["objectives"], result["weights"])
+        self.console.print(
+            f"[bold]{config.method}[/] on {config.task}, seed {config.seed}: valid {metric} {result['value']:.4f}, "
+            f"test {tests or '(no retraining asked for)'}\n  weights: {weights}\n  record: {run.folder}",
+            highlight=False,
+        )

@@ -1,0 +1,31 @@
+"""Methods and tasks are found through entry points; our own come in by the same door as a stranger's."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from hpo_bench.errors import UserError, unknown_name
+
+METHODS, TASKS = "hpo_bench.methods", "hpo_bench.tasks"
+
+
+def names(group: str) -> list[str]:
+    """Registered names of a group, sorted; nothing is imported."""
+    return sorted({point.name for point in entry_points(group=group)})
+
+
+def load(group: str, name: str) -> Any:
+    """The object that an entry point names.
+
+    Raises:
+        UserError: no such name (the nearest are suggested), or a plug-in that cannot be imported.
+    """
+    found: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=group)}
+    if name not in found:
+        raise unknown_name(group.rpartition(".")[2].removesuffix("s"), name, sorted(found))
+    try:
+        return found[name].load()
+    except ImportError as error:
+        remedy = f"install what {found[name].value} needs, or uninstall the plug-in"
+        raise UserError(f"{name} could not be imported: {error}", remedy) from error

@@ -1,0 +1,242 @@
+"""One run: search on train and valid, retrain what was found with fresh seeds, read test once per seed, record it all."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpo_bench import registry
+from hpo_bench.core.adaptation import AdaptedModel, score
+from hpo_bench.core.budget import Budget
+from hpo_bench.core.checkpoint import load_state
+from hpo_bench.core.device import limit_threads, resolve_device
+from hpo_bench.core.meter import Cost, CostMeter
+from hpo_bench.core.pretraining import Diverged
+from hpo_bench.core.problem import Problem, ProblemSpec
+from hpo_bench.core.protocol import Protocol
+from hpo_bench.core.rng import derive_seed
+from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.errors import UserError, unknown_name
+from hpo_bench.records import environment
+from hpo_bench.records.journal import Journal, Progress
+from hpo_bench.records.run_folder import RunFolder, open_run, unwritable
+from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult
+from hpo_bench.tasks.base import LoadedTask
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that determines a run's result, and where it goes."""
+
+    method: str
+    task: str
+    seed: int
+    out: Path
+    protocol: Protocol
+    budget: Budget
+    retrains: int
+    preset: str = "standard"
+    device: str = "auto"
+    method_options: dict[str, Any] = field(default_factory=dict)
+    task_options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self.out / self.task / self.method / f"seed-{self.seed}"
+
+    def repetition(self, seed: int) -> RunConfig:
+        """The same with another seed."""
+        return dataclasses.replace(self, seed=seed)
+
+    def to_json(self) -> dict[str, Any]:
+        """The `config` part of run.json."""
+        return {
+            "preset": self.preset,
+            "method_options": self.method_options,
+            "task_options": self.task_options,
+            "protocol": self.protocol.to_json(),
+            "budget": self.budget.to_json(),
+            "retrains": self.retrains,
+            "device": self.device,
+        }
+
+
+@dataclass
+class Observer:
+    """What a display hooks into. Every method may be overridden; none needs to be."""
+
+    def started(self, config: RunConfig, problem: Problem) -> None:
+        """The search is about to begin (or to go on)."""
+
+    def progressed(self, progress: Progress) -> None:
+        """Something happened."""
+
+    def finished(self, config: RunConfig, run: RunFolder) -> None:
+        """The run is on disk, whole."""
+
+
+def make_method(name: str, options: dict[str, Any]) -> ObjectiveWeightSearch:
+    """A method with its options, given as text or values.
+
+    Raises:
+        UserError: an unknown method or option, or a value that the option cannot take.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    cls = registry.load(registry.METHODS, name)
+    types = {f.name: f.type for f in dataclasses.fields(cls)}
+    for key in options:
+        if key not in types:
+            raise unknown_name(f"option of {name}", key, types)
+    try:
+        return TypeAdapter(cls).validate_python(options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"option {where} of {name}: {first['msg']}", f"you gave {first['input']!r}") from error
+
+
+def load_task(task: str, options: dict[str, Any], device: str) -> LoadedTask:
+    """A task from its entry point."""
+    return registry.load(registry.TASKS, task)(device=resolve_device(device), **options)
+
+
+def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask | None = None) -> RunFolder:
+    """Do a run, or what is left of it, and return its record.
+
+    Raises:
+        UserError: bad input, an unwritable folder, a budget too small; the record says `failed` where it was begun.
+    """
+    observer = observer or Observer()
+    limit_threads()
+    method = make_method(config.method, config.method_options)
+    loaded = loaded or load_task(config.task, config.task_options, config.device)
+    task = loaded.task
+    meter = CostMeter(config.protocol.batch_size, task.device)
+    spec = ProblemSpec(config.task, config.task_options, config.protocol.to_json(), config.seed, str(task.device))
+    problem = Problem(task, config.protocol, config.seed, config.budget, meter, spec)
+    support = method.supports(problem)
+    if not support.ok:
+        raise UserError(f"{config.method} cannot solve {config.task}: {support.reason}")
+    identity = {
+        "method": config.method,
+        "task": config.task,
+        "seed": config.seed,
+        "config": config.to_json(),
+        "objectives": list(task.objectives),
+        "base_id": task.base_id,
+    }
+    with open_run(config.folder, identity) as folder:
+        if folder.status == "done":
+            observer.finished(config, folder)
+            return folder
+        folder.update(
+            status="running",
+            error=None,
+            sessions=folder.content["sessions"] + 1,
+            metric={"name": task.metric.name, "higher_is_better": task.metric.higher_is_better},
+            data=loaded.report,
+            trial_cost=problem.trial_cost,
+            environment=environment.describe(),
+        )
+        _run_recorded(config, method, problem, loaded, folder, observer)
+        observer.finished(config, folder)
+        return folder
+
+
+def _run_recorded(
+    config: RunConfig,
+    method: ObjectiveWeightSearch,
+    problem: Problem,
+    loaded: LoadedTask,
+    folder: RunFolder,
+    observer: Observer,
+) -> None:
+    """Search, retrain, and set the status, whatever happens."""
+    try:
+        journal = Journal(folder.folder, problem.meter, observer.progressed)
+        observer.started(config, problem)
+        with problem.meter.phase("orchestration"):
+            found = method.search(problem, journal)
+        bill = journal.save_bill()
+        problem.meter.heartbeat = None
+        retrained = retrain(config, problem, loaded, found.schedule, folder, observer)
+        result = {
+            "weights": found.weights.tolist(),
+            "schedule": found.schedule.to_json(),
+            "value": found.value,
+            "as_searched": _as_searched(problem, loaded, found),
+            "retrained": retrained,
+        }
+        cost = {"search": bill.to_json(), "retraining": sum_costs(line["cost"] for line in retrained).to_json()}
+    except Diverged as error:
+        folder.finish("diverged", str(error))
+        raise UserError(f"{config.method} diverged: {error}", "lower the learning rate (--set learning_rate=…)") from error
+    except OSError as error:
+        raise unwritable(folder.folder, error) from error
+    except BaseException as error:
+        folder.finish("failed", f"{type(error).__name__}: {error}")
+        raise
+    spent = config.budget.fraction(0, dataclasses.replace(bill, seconds_orchestration=0.0))
+    # A resumed run also pays for what the kill lost, and a last trial may outlast a limit in seconds.
+    over = spent > 1 + 1e-9 and config.budget.seconds is None and folder.content["sessions"] == 1
+    folder.finish("over-budget" if over else "done", result=result, cost=cost)
+
+
+def retrain(
+    config: RunConfig,
+    problem: Problem,
+    loaded: LoadedTask,
+    schedule: WeightSchedule,
+    folder: RunFolder,
+    observer: Observer,
+) -> list[dict[str, Any]]:
+    """Train with the found schedule from the base with fresh seeds, and read test once for each.
+
+    The seed of retraining j of repetition r is the same for every method.
+    """
+    done = {line["index"]: line for line in folder.tests}
+    for index in range(config.retrains):
+        if index in done:
+            continue
+        observer.progressed(Progress(f"retraining {index + 1} of {config.retrains}", 1.0, schedule.final.tolist()))
+        seed = derive_seed(config.seed, "retraining", index)
+        meter = CostMeter(config.protocol.batch_size, problem.task.device)
+        meter.flops_per_sample = problem.meter.flops_per_sample
+        trial = dataclasses.replace(problem, seed=seed, meter=meter).start_trial()
+        trial.follow(schedule)
+        adapted = trial.validate()
+        spent = meter.snapshot()  # reading test is the user's business, not the method's bill
+        test = score(problem.task, adapted.model, loaded.test, meter)
+        line = {"index": index, "seed": seed, "valid": adapted.value, "test": test, "epochs": adapted.epochs}
+        folder.record_test({**line, "cost": spent.to_json()})
+    return folder.tests
+
+
+def _as_searched(problem: Problem, loaded: LoadedTask, found: SearchResult) -> dict[str, float] | None:
+    """Valid and test score of the model that a single-run search itself ended with."""
+    if found.as_searched is None:
+        return None
+    task = problem.task
+    model = AdaptedModel.start(task, task.build_model().encoder, problem.protocol, problem.seed)
+    model.load_state_dict(load_state(found.as_searched, task.device)["model"])
+    meter = CostMeter(problem.protocol.batch_size, task.device)
+    return {"valid": found.value, "test": score(task, model, loaded.test, meter)}
+
+
+def sum_costs(costs: Any) -> Cost:
+    """The sum of recorded costs."""
+    total = Cost()
+    for cost in costs:
+        total = total + Cost.from_json(cost)
+    return total
+
+
+def show_weights(objectives: tuple[str, ...] | list[str], weights: np.ndarray | list[float]) -> str:
+    """`atom 0.21, bond 0.17, …`"""
+    return ", ".join(f"{name} {weight:.2f}" for name, weight in zip(objectives, weights, strict=True))

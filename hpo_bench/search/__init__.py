@@ -1,0 +1,1 @@
+"""Methods: ways of finding objective weights, one file each, behind `ObjectiveWeightSearch`."""

@@ -1,0 +1,1 @@
+"""What is trained on: molecules, and a closed-form problem with a known optimum."""

@@ -1,0 +1,105 @@
+"""What is trained on. The core knows a domain through the class `Task` alone."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A score of a labelled split; `compute(scores, labels)` takes two (N, L) arrays, NaN where a label is missing."""
+
+    name: str
+    higher_is_better: bool
+    compute: Callable[[np.ndarray, np.ndarray], float]
+
+    def better(self, a: float, b: float) -> bool:
+        """Is `a` strictly better than `b`?"""
+        return a > b if self.higher_is_better else a < b
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One split. `inputs` belongs to the task that made it; `labels` (N, L) float32 in the user's units, NaN = missing."""
+
+    name: str
+    inputs: Any
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return int(self.labels.shape[0])
+
+
+class Task(ABC):
+    """A base checkpoint, K self-supervised objectives, a train split and a valid split.
+
+    A task holds no test split: what a search method is handed cannot be asked for one. Whoever loads a task receives
+    the test split beside it, in `LoadedTask`.
+
+    Random numbers: `draw_batch` makes every random choice of a step (molecules, masks, noise) from the generator that
+    it is given; `objective_losses` and `embed` may use dropout, which draws from torch's global generator, and nothing
+    else. A step is therefore repeated exactly by repeating the two seeds.
+    """
+
+    name: str
+    objectives: tuple[str, ...]
+    metric: Metric
+    train: Labelled
+    valid: Labelled
+    embedding_width: int
+    device: torch.device
+    base_id: str  # names the base checkpoint in records: its file's SHA-256, or "none"
+
+    @property
+    def num_objectives(self) -> int:
+        """K."""
+        return len(self.objectives)
+
+    @property
+    def outputs(self) -> int:
+        """Width of the task head."""
+        return int(self.train.labels.shape[1])
+
+    @abstractmethod
+    def build_model(self) -> nn.Module:
+        """A fresh copy of the base on `device`, always the same: submodule `encoder`, and the objectives' heads beside it."""
+
+    @abstractmethod
+    def draw_batch(self, size: int, generator: torch.Generator) -> Any:
+        """An unlabelled batch from the corpus, all its random choices made; `generator` lives on `device`."""
+
+    @abstractmethod
+    def objective_losses(self, model: nn.Module, batch: Any) -> Tensor:
+        """The vector of losses (K,), in the order of `objectives`."""
+
+    @abstractmethod
+    def embed(self, encoder: nn.Module, inputs: Any, index: Tensor) -> Tensor:
+        """Embeddings (B, embedding_width) of the rows `index` (B,) of a split's `inputs`."""
+
+    @abstractmethod
+    def task_loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        """Mean loss of head outputs (B, L) against labels (B, L) in the user's units; missing labels are left out."""
+
+    @abstractmethod
+    def decode(self, outputs: Tensor) -> Tensor:
+        """Head outputs (N, L) as scores in the units that `metric` expects."""
+
+    @abstractmethod
+    def solve_probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The optimal linear head on frozen features (N, D): weight (L, D) and bias (L,), solved to convergence."""
+
+
+@dataclass(frozen=True)
+class LoadedTask:
+    """What loading gives: the task for the search, the test split for the runner alone, and notes for the record."""
+
+    task: Task
+    test: Labelled
+    report: dict[str, Any] = field(default_factory=dict)  # source, hashes, counts, skipped rows

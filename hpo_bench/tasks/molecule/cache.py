@@ -1,0 +1,126 @@
+"""Featurising a list of SMILES in parallel, and keeping the result on disk under a key of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpo_bench.tasks.molecule.featurise import FEATURISER_VERSION, MoleculeArrays, featurise_chunk
+from hpo_bench.tasks.molecule.targets import TARGET_KINDS
+
+_CHUNK = 250
+_PARALLEL_FROM = 500  # below this a pool costs more than it saves
+
+
+def cache_folder() -> Path:
+    """`HPO_BENCH_CACHE` if set, else the user's cache folder of hpo_bench."""
+    import platformdirs
+
+    return Path(os.environ.get("HPO_BENCH_CACHE") or platformdirs.user_cache_dir("hpo_bench"))
+
+
+def content_key(smiles: Sequence[str], kinds: Sequence[str] = tuple(TARGET_KINDS)) -> str:
+    """SHA-256 of the SMILES list, the kinds of target, the featuriser's version and RDKit's."""
+    from rdkit import rdBase
+
+    digest = hashlib.sha256(f"{FEATURISER_VERSION}|{rdBase.rdkitVersion}|{','.join(kinds)}|{len(smiles)}\n".encode())
+    digest.update("\n".join(smiles).encode())
+    return digest.hexdigest()
+
+
+def featurise(
+    smiles: Sequence[str],
+    kinds: Sequence[str] = tuple(TARGET_KINDS),
+    *,
+    workers: int | None = None,
+    use_cache: bool = True,
+) -> MoleculeArrays:
+    """Features and targets of all molecules, from the cache if they are there.
+
+    `workers` defaults to `HPO_BENCH_WORKERS`, else to the number of processors. A progress bar is shown on a terminal.
+    Raises ValueError, naming the row, for a SMILES that RDKit rejects.
+    """
+    smiles, kinds = list(smiles), tuple(kind for kind in TARGET_KINDS if kind in kinds)
+    path = cache_folder() / "molecules" / f"{content_key(smiles, kinds)}.safetensors"
+    if use_cache and (stored := _read(path)) is not None:
+        return stored
+    arrays = _compute(smiles, kinds, workers or int(os.environ.get("HPO_BENCH_WORKERS") or os.cpu_count() or 1))
+    if use_cache:
+        _write(path, arrays)
+    return arrays
+
+
+def _compute(smiles: list[str], kinds: tuple[str, ...], workers: int) -> MoleculeArrays:
+    if not smiles:
+        return featurise_chunk([], kinds=kinds)
+    jobs = [(smiles[start : start + _CHUNK], start, kinds) for start in range(0, len(smiles), _CHUNK)]
+    if workers < 2 or len(smiles) < _PARALLEL_FROM:
+        return MoleculeArrays.concatenate(list(_with_progress(map(_run, jobs), len(jobs))))
+    with _pool(min(workers, len(jobs))) as pool:
+        return MoleculeArrays.concatenate(list(_with_progress(pool.imap(_run, jobs), len(jobs))))
+
+
+def _run(job: tuple[list[str], int, tuple[str, ...]]) -> MoleculeArrays:
+    return featurise_chunk(*job)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Any]:
+    """A process pool. Forked where the system can: the children only use RDKit, which is imported before the fork."""
+    import rdkit.Chem.Fragments
+    import rdkit.Chem.rdMolDescriptors  # noqa: F401
+
+    forks = sys.platform == "linux"
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+        pool = multiprocessing.get_context("fork" if forks else "spawn").Pool(workers)
+    with pool:
+        yield pool
+
+
+def _with_progress(results: Iterator[MoleculeArrays], total: int) -> Iterator[MoleculeArrays]:
+    """Pass results on; on a terminal show how many chunks of molecules are done."""
+    if not sys.stderr.isatty():
+        yield from results
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(results, "Featurising molecules", total=total, console=Console(stderr=True), transient=True)
+
+
+def _read(path: Path) -> MoleculeArrays | None:
+    """The cached arrays, or None if there are none or they cannot be read (they are then computed again)."""
+    from safetensors.numpy import load_file
+
+    if not path.exists():
+        return None
+    try:
+        arrays = MoleculeArrays(**load_file(path))
+    except Exception as error:  # a torn or foreign file must never stop a run
+        warnings.warn(f"unreadable cache file {path} ({error}); computing it again", stacklevel=2)
+        return None
+    return arrays if int(arrays.atom_counts.sum()) == len(arrays.atoms) else None
+
+
+def _write(path: Path, arrays: MoleculeArrays) -> None:
+    """Write aside and rename; a folder that cannot be written to costs a warning only."""
+    from safetensors.numpy import save_file
+
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({name: np.ascontiguousarray(array) for name, array in arrays.as_dict().items()}, aside)
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        warnings.warn(f"cannot cache featurised molecules in {path.parent}: {error}", stacklevel=2)

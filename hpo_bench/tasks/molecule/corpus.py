@@ -1,0 +1,184 @@
+"""An unlabelled corpus with its objectives: all that continued pretraining needs, and all that making a base needs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hpo_bench.errors import UserError
+from hpo_bench.tasks.molecule.cache import content_key, featurise
+from hpo_bench.tasks.molecule.checkpoint import Base, load_base
+from hpo_bench.tasks.molecule.featurise import MoleculeArrays
+from hpo_bench.tasks.molecule.gin import Encoder
+from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, CorpusData, MoleculeBatch, select
+from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED, Embedded
+from hpo_bench.tasks.molecule.objectives.masking import MASK_RATE
+from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
+from hpo_bench.tasks.molecule.targets import Statistics
+
+STANDARD_ENCODER: dict[str, Any] = {"layers": 4, "width": 96, "dropout": 0.0, "expansion": 2}
+PAPER_ENCODER: dict[str, Any] = {"layers": 5, "width": 300, "dropout": 0.0, "expansion": 2}  # Hu et al. 2020
+
+
+class MoleculeModel(nn.Module):
+    """`encoder` and `heads`, one head per objective."""
+
+    def __init__(self, encoder: Encoder, heads: nn.ModuleDict) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.heads = heads
+
+
+class MoleculeCorpus:
+    """Molecules without labels, the model, and the vector of losses.
+
+    Args:
+        smiles: the corpus; RDKit must accept every string.
+        objectives: names from `objectives.OBJECTIVES`.
+        encoder: arguments of `gin.Encoder`; with a base, the base's own (giving others is an error).
+        base: a base checkpoint to start from; None starts from scratch, with `statistics` fitted on this corpus.
+        seed: decides fresh initialisations, k-means and the labels of `noise`.
+        molecules: the featurised corpus, if the caller has it.
+
+    Each view is a pass of its own through the encoder. One pass over both would be no faster on a processor, and batch
+    norm would then mix hidden and whole molecules: an objective's loss would depend on which other objectives are on.
+    """
+
+    def __init__(
+        self,
+        smiles: Sequence[str],
+        objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+        *,
+        encoder: dict[str, Any] | None = None,
+        base: str | Path | Base | None = None,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+        clusters: int = 100,
+        molecules: MoleculeArrays | None = None,
+        packed: PackedMolecules | None = None,
+    ) -> None:
+        kinds = select(tuple(objectives))
+        self.objectives = tuple(objectives)
+        self.device = torch.device(device)
+        self.seed = seed
+        self.base = load_base(base) if isinstance(base, str | Path) else base
+        self.encoder_config = self._encoder_config(encoder)
+        self.data_hash = content_key(smiles)
+        molecules = molecules if molecules is not None else featurise(smiles)
+        self.statistics = self.base.statistics if self.base else Statistics.fit(molecules, clusters, seed)
+        self.packed = packed if packed is not None else PackedMolecules(molecules, self.device)
+        data = CorpusData(molecules, self.packed, self.statistics, seed)
+        self._objectives = [kind(data) for kind in kinds]
+        self._needs_mask = any(MASKED in kind.views for kind in kinds)
+        self._views = [view for view in (MASKED, CLEAN) if any(view in kind.views for kind in kinds)]
+        self._state = self._start()
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    @property
+    def embedding_width(self) -> int:
+        """Width of atom and molecule embeddings."""
+        return int(self.encoder_config["width"])
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        """What `save_base` must be told about a model of this corpus; losses and steps may be added."""
+        return {
+            "encoder": self.encoder_config,
+            "objectives": list(self.objectives),
+            "seed": self.seed,
+            "molecules": len(self),
+            "data_hash": self.data_hash,
+        }
+
+    def build_model(self) -> MoleculeModel:
+        """A fresh copy of the base on the device: bit-identical at every call."""
+        model = self._fresh()
+        model.load_state_dict(self._state)
+        return model.to(self.device)
+
+    def draw_batch(self, size: int, generator: torch.Generator) -> MoleculeBatch:
+        """`size` different molecules (all of them, if the corpus is smaller) and their masks.
+
+        The generator must live on the corpus's device. Molecules are drawn first, masks after, so the molecules of a
+        step do not depend on the choice of objectives.
+        """
+        order = torch.randperm(len(self), generator=generator, device=self.device)
+        index = order[:size]
+        clean = self.packed.batch(index)
+        if not self._needs_mask:
+            nothing = index.new_zeros(0)
+            return MoleculeBatch(index, {CLEAN: clean}, nothing, nothing)
+        atoms = choose_atoms(clean, generator)
+        hidden = torch.zeros(clean.num_atoms, dtype=torch.bool, device=self.device)
+        hidden[atoms] = True
+        edges = hidden.index_select(0, clean.source) | hidden.index_select(0, clean.destination)
+        one_way = edges & (clean.source < clean.destination)
+        views = {CLEAN: clean, MASKED: clean.masked(hidden, edges)}
+        return MoleculeBatch(index, views, atoms, one_way.nonzero().squeeze(1))
+
+    def objective_losses(self, model: nn.Module, batch: MoleculeBatch) -> Tensor:
+        """Losses (K,) in the order of `objectives`, each about 1 at chance."""
+        embedded = {view: Embedded(*model.encoder(batch.views[view])) for view in self._views}  # type: ignore[operator]
+        heads = model.heads
+        return torch.stack([kind.loss(heads[kind.name], embedded, batch) for kind in self._objectives])  # type: ignore[index]
+
+    @property
+    def fresh_heads(self) -> tuple[str, ...]:
+        """Objectives that the base was not trained on: their heads start from the seed."""
+        return tuple(name for name in self.objectives if self.base is None or name not in self.base.objectives)
+
+    def _encoder_config(self, given: dict[str, Any] | None) -> dict[str, Any]:
+        if self.base is None:
+            return {**STANDARD_ENCODER, **(given or {})}
+        config = self.base.encoder_config
+        other = {key: value for key, value in (given or {}).items() if config.get(key) != value and key != "dropout"}
+        if other:
+            raise UserError(f"the base checkpoint's encoder is {config}, not {other}", "leave the encoder's shape out")
+        return {**config, **(given or {})}
+
+    def _fresh(self) -> MoleculeModel:
+        """A model whose every part is initialised from the seed and its own name alone."""
+        encoder = _seeded(lambda: Encoder(**self.encoder_config), self.seed, "encoder")
+        width = self.embedding_width
+        heads = {kind.name: _seeded(lambda k=kind: k.build_head(width), self.seed, kind.name) for kind in self._objectives}
+        return MoleculeModel(encoder, nn.ModuleDict(heads))
+
+    def _start(self) -> dict[str, Tensor]:
+        """The state that every model starts from: the base's, heads that the base lacks from the seed."""
+        state = {name: value.clone() for name, value in self._fresh().state_dict().items()}
+        if self.base is None:
+            return state
+        fresh = tuple(f"heads.{name}." for name in self.fresh_heads)
+        unused = tuple(f"heads.{name}." for name in self.base.objectives if name not in self.objectives)
+        expected = {name for name in state if not name.startswith(fresh)}
+        given = {name: value for name, value in self.base.state.items() if not name.startswith(unused)}
+        wrong = sorted(name for name in expected & set(given) if given[name].shape != state[name].shape)
+        problems = {"missing": sorted(expected - set(given)), "unexpected": sorted(set(given) - expected), "misshapen": wrong}
+        if any(problems.values()):
+            listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
+            raise UserError(f"the base checkpoint does not fit the model ({listed})", "make the base again")
+        return {**state, **given}
+
+
+def choose_atoms(graphs: Graphs, generator: torch.Generator, rate: float = MASK_RATE) -> Tensor:
+    """Atoms to hide, ascending: in a molecule of n atoms, 1 + floor(rate x n) of them by lot, but never more than n."""
+    key = graphs.molecule + torch.rand(graphs.num_atoms, generator=generator, device=graphs.molecule.device)
+    order = key.argsort()  # molecules stay in order, atoms within a molecule are shuffled
+    sizes = graphs.sizes.squeeze(1)
+    first = sizes.cumsum(0) - sizes
+    rank = torch.arange(graphs.num_atoms, device=order.device) - first.index_select(0, graphs.molecule)
+    quota = torch.minimum(1 + (rate * sizes).floor(), sizes)
+    return order[rank < quota.index_select(0, graphs.molecule)].sort().values
+
+
+def _seeded(build: Any, seed: int, name: str) -> Any:
+    """Build a module on the processor from (seed, name), leaving torch's global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed((seed * 1_000_003 + int.from_bytes(name.encode(), "big")) % 2**63)
+        return build()

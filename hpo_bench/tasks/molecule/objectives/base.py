@@ -1,0 +1,99 @@
+"""What an objective is: the views it reads, its head, its loss.
+
+A loss is divided by the loss of the best constant predictor on the corpus at hand (the entropy of the labels, the
+variance of the targets, the log of the number of candidates). So an objective that has learned nothing stands near 1,
+one that is solved near 0, and weights compare between objectives.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hpo_bench.tasks.molecule.featurise import MoleculeArrays
+from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
+from hpo_bench.tasks.molecule.targets import Statistics
+
+CLEAN, MASKED = "clean", "masked"
+_SMALLEST_CHANCE = 0.05  # nats or variance: a corpus whose labels hardly vary must not blow a loss up
+
+
+@dataclass(frozen=True)
+class CorpusData:
+    """What objectives are made from: the molecules twice (arrays with targets, packed), the base's statistics, a seed."""
+
+    molecules: MoleculeArrays
+    packed: PackedMolecules
+    statistics: Statistics
+    seed: int
+
+    def put(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:
+        """An array as a tensor on the device of the corpus."""
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.packed.device, dtype)
+
+
+@dataclass(frozen=True)
+class MoleculeBatch:
+    """B molecules of the corpus with every random choice made.
+
+    index (B,): rows of the corpus. views: graphs by name. masked_atoms (A',): atoms hidden in the masked view;
+    masked_edges (E',): hidden bonds, each by one of its two directed edges.
+    """
+
+    index: Tensor
+    views: Mapping[str, Graphs]
+    masked_atoms: Tensor
+    masked_edges: Tensor
+
+    def __len__(self) -> int:
+        return int(self.index.shape[0])
+
+
+class Embedded(NamedTuple):
+    """The encoder's answer for a view: nodes (N, width), graphs (B, width)."""
+
+    nodes: Tensor
+    graphs: Tensor
+
+
+class Objective(ABC):
+    """One self-supervised objective on a corpus. A new one is one subclass and one entry in `OBJECTIVES`."""
+
+    name: ClassVar[str]
+    paper: ClassVar[str]
+    views: ClassVar[tuple[str, ...]] = (CLEAN,)
+    targets: ClassVar[tuple[str, ...]] = ()  # kinds of `targets.TARGET_KINDS` that it needs computed
+
+    def __init__(self, corpus: CorpusData) -> None:
+        self.corpus = corpus
+
+    @abstractmethod
+    def build_head(self, width: int) -> nn.Module:
+        """A fresh head on embeddings of `width`."""
+
+    @abstractmethod
+    def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
+        """The loss () of a batch, about 1 at chance, from the embeddings of the views named in `views`."""
+
+
+def wide(tensor: Tensor) -> Tensor:
+    """Head outputs in float32 at least: losses are not taken in bf16."""
+    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
+
+
+def entropy(totals: Tensor | np.ndarray) -> float:
+    """Entropy in nats of the shares of `totals` (classes,), floored: the loss of the best constant classifier."""
+    share = torch.as_tensor(totals, dtype=torch.float64)
+    share = share / share.sum().clamp(min=1)
+    return max(float(torch.special.entr(share).sum()), _SMALLEST_CHANCE)
+
+
+def at_least(chance: float) -> float:
+    """A normaliser that is safe to divide by."""
+    return max(chance, _SMALLEST_CHANCE)

@@ -1,0 +1,95 @@
+"""Hidden attributes: `atom` and `bond`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES, Feature
+from hpo_bench.tasks.molecule.objectives.base import (
+    CLEAN,
+    MASKED,
+    CorpusData,
+    Embedded,
+    MoleculeBatch,
+    Objective,
+    entropy,
+    wide,
+)
+
+MASK_RATE = 0.15
+
+
+class Attributes(Objective):
+    """Predict categories that the masked view hides; the cross-entropies of `predicted` features are summed."""
+
+    views = (MASKED,)
+    features: tuple[Feature, ...]
+    predicted: tuple[str, ...]
+
+    def __init__(self, corpus: CorpusData) -> None:
+        super().__init__(corpus)
+        values, totals = self.codes()
+        self.columns = [i for i, feature in enumerate(self.features) if feature.name in self.predicted]
+        self.sizes = [self.features[i].size - 1 for i in self.columns]  # MASK is no answer
+        self.values = values[:, self.columns].clone()
+        for position, size in enumerate(self.sizes):
+            self.values[-1, position] = size - 1  # the MASK row: never a target, kept in range
+        self.chance = sum(
+            entropy(torch.zeros(size, dtype=torch.float64, device=totals.device).index_add(0, column, totals))
+            for size, column in zip(self.sizes, self.values.unbind(1), strict=True)
+        )
+
+    def codes(self) -> tuple[Tensor, Tensor]:
+        """Categories behind each code (codes, features) and how often each code occurs (codes,)."""
+        raise NotImplementedError
+
+    def build_head(self, width: int) -> nn.Module:
+        return nn.Linear(width, sum(self.sizes))
+
+    def hidden_loss(self, logits: Tensor, codes: Tensor) -> Tensor:
+        """Mean over hidden things of the summed cross-entropies, over chance; 0 if nothing is hidden."""
+        total = logits.new_zeros(())
+        for part, target in zip(
+            wide(logits).split(self.sizes, dim=1), self.values.index_select(0, codes).unbind(1), strict=True
+        ):
+            total = total + F.cross_entropy(part, target, reduction="sum")
+        return total / (max(codes.shape[0], 1) * self.chance)
+
+
+class MaskedAtoms(Attributes):
+    """Predict the element of hidden atoms from their embedding. 15 % of a molecule's atoms, one at least, are hidden."""
+
+    name = "atom"
+    paper = "attribute masking, Hu et al. 2020, arXiv 1905.12265"
+    features = ATOM_FEATURES
+    predicted = ("element",)
+
+    def codes(self) -> tuple[Tensor, Tensor]:
+        return self.corpus.packed.atom_values, self.corpus.packed.atom_totals
+
+    def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
+        nodes = embedded[MASKED].nodes.index_select(0, batch.masked_atoms)
+        return self.hidden_loss(head(nodes), batch.views[CLEAN].atom_code.index_select(0, batch.masked_atoms))
+
+
+class MaskedBonds(Attributes):
+    """Predict type and stereo of hidden bonds from the sum of their two atoms; the bonds of hidden atoms are hidden."""
+
+    name = "bond"
+    paper = "edge attribute masking, Hu et al. 2020, arXiv 1905.12265"
+    features = BOND_FEATURES
+    predicted = ("type", "stereo")
+
+    def codes(self) -> tuple[Tensor, Tensor]:
+        return self.corpus.packed.bond_values, self.corpus.packed.bond_totals
+
+    def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
+        graphs, nodes, edges = batch.views[CLEAN], embedded[MASKED].nodes, batch.masked_edges
+        ends = nodes.index_select(0, graphs.source.index_select(0, edges)) + nodes.index_select(
+            0, graphs.destination.index_select(0, edges)
+        )
+        return self.hidden_loss(head(ends), graphs.bond_code.index_select(0, edges))

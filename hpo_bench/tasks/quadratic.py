@@ -1,0 +1,96 @@
+"""A closed-form problem with a known optimum: the fast real thing for contract tests and for trying a method.
+
+The encoder is one vector θ (D,). Objective i is ½‖θ − c_i‖² plus a small noise in the gradient, so training under
+weights λ ends at θ*(λ) = Σ λ_i c_i. The label of x is ⟨x, w⟩ + noise with w = 0.7 c_0 + 0.3 c_1, and the embedding of
+x is ⟨x, θ⟩, so the valid error is smallest at λ = (0.7, 0.3, 0): the third objective is harmful.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hpo_bench.core.rng import generator
+from hpo_bench.errors import UserError
+from hpo_bench.tasks.base import Labelled, LoadedTask, Metric, Task
+
+OPTIMUM = (0.7, 0.3, 0.0)
+_WIDTH, _ROWS, _NOISE = 8, 240, 0.05
+
+
+def _rmse(scores: np.ndarray, labels: np.ndarray) -> float:
+    return float(np.sqrt(np.mean((scores - labels) ** 2)))
+
+
+class _Encoder(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x @ self.theta).unsqueeze(1)
+
+
+class _Model(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.encoder = _Encoder(width)
+
+
+class QuadraticTask(Task):
+    """K = 3 objectives on a vector of 8 numbers; metric rmse."""
+
+    name = "quadratic"
+    objectives = ("signal", "partial", "harmful")
+    metric = Metric("rmse", higher_is_better=False, compute=_rmse)
+    embedding_width = 1
+    base_id = "none"
+
+    def __init__(self, train: Labelled, valid: Labelled, centres: Tensor, device: torch.device) -> None:
+        self.train, self.valid, self.centres, self.device = train, valid, centres, device
+
+    def build_model(self) -> nn.Module:
+        return _Model(self.centres.shape[1]).to(self.device)
+
+    def draw_batch(self, size: int, generator: torch.Generator) -> Tensor:
+        shape = self.centres.shape
+        return _NOISE * torch.randn(shape, generator=generator, device=self.device) / size**0.5
+
+    def objective_losses(self, model: nn.Module, batch: Tensor) -> Tensor:
+        theta = model.encoder.theta  # type: ignore[union-attr]
+        return ((theta - self.centres - batch) ** 2).sum(1) / 2
+
+    def embed(self, encoder: nn.Module, inputs: Any, index: Tensor) -> Tensor:
+        return encoder(inputs[index])
+
+    def task_loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return ((outputs - labels) ** 2).mean()
+
+    def decode(self, outputs: Tensor) -> Tensor:
+        return outputs
+
+    def solve_probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        design = torch.cat([features, torch.ones_like(features[:, :1])], dim=1).double()
+        ridge = 1e-6 * torch.eye(design.shape[1], dtype=torch.float64, device=design.device)
+        solution = torch.linalg.solve(design.T @ design + ridge, design.T @ labels.double()).float()
+        return solution[:-1].T, solution[-1]
+
+
+def load(device: torch.device, data_seed: int = 0, **options: Any) -> LoadedTask:
+    """The problem whose numbers come from `data_seed`."""
+    if options:
+        raise UserError(f"the quadratic task has no option {', '.join(options)}", "leave it out")
+    draw = generator(torch.device("cpu"), data_seed, "quadratic")
+    centres = torch.randn(3, _WIDTH, generator=draw)
+    truth = torch.tensor(OPTIMUM) @ centres
+    x = torch.randn(_ROWS, _WIDTH, generator=draw)
+    y = x @ truth + 0.1 * torch.randn(_ROWS, generator=draw)
+
+    def split(name: str, start: int, stop: int) -> Labelled:
+        return Labelled(name, x[start:stop].to(device), y[start:stop, None].to(device))
+
+    task = QuadraticTask(split("train", 0, 80), split("valid", 80, 160), centres.to(device), device)
+    return LoadedTask(task, split("test", 160, 240), {"source": "closed form", "optimum": list(OPTIMUM)})

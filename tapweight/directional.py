@@ -1,0 +1,108 @@
+"""The last step: K directional derivatives ⟨∇ℓ_i(θ), r⟩ at once (METHOD.md, step 5).
+
+| how | passes per batch | remark |
+| --- | --- | --- |
+| central | 2 forward | values alone, works with every kernel; error O(ε²) |
+| forward | 2 forward | error O(ε): kept to measure what the second order is worth |
+| jvp | 3 forward (one dual pass) | exact; needs forward-mode derivatives of every operation |
+| gradients | 1 forward, K backward | exact; the reference, and the only one that also knows ‖∇ℓ_i‖ |
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from tapweight.evaluation import Evaluator, Layout, Values
+
+LastStep = Literal["central", "forward", "jvp", "gradients"]
+
+
+def difference_step(at: Values, direction: Tensor, order: int) -> float:
+    """The ε of a finite difference along `direction`: ε ‖r‖ = u^(1/(order+1)) · ‖θ‖/√10, or 0 where r is 0.
+
+    With u the spacing of the number format at 1, rounding costs u|ℓ|/ε and truncation ε^order: the two balance at
+    ε ~ u^(1/(order+1)) times the length over which ℓ changes its shape. Losses of networks with normalisation layers
+    are scale-invariant in most of θ, so that length is proportional to ‖θ‖ and not to 1. Were it measured in r alone,
+    a small r (2γ is often 1e-3) would move θ by less than its own spacing, which is what half precision makes of
+    the released code.
+    """
+    length = float(torch.linalg.vector_norm(direction))
+    if length == 0.0:
+        return 0.0
+    scale = float(torch.stack([torch.linalg.vector_norm(v) for v in at.values()]).norm())
+    unit = torch.finfo(direction.dtype).eps
+    return unit ** (1 / (order + 1)) * max(scale, 1e-3) / 10**0.5 / length
+
+
+def directional_derivatives(evaluate: Evaluator, layout: Layout, at: Values, direction: Tensor, *, how: LastStep,
+                            normalise: bool = False) -> tuple[Tensor, Tensor | None]:
+    """⟨∇ℓ_i(θ), r⟩ for i = 1..K, averaged over the evaluator's batches.
+
+    Args:
+        direction: r, flat (size,).
+        normalise: divide the i-th by ‖∇ℓ_i‖ ‖r‖, which gives cosines; needs how="gradients".
+
+    Returns:
+        derivatives (K,), and the losses (K,) at θ, None where they were not computed (central).
+    """
+    if normalise and how != "gradients":
+        raise ValueError('normalise needs the norms of the K gradients: pass last_step="gradients"')
+    at = {name: at[name].detach() for name in layout.names}
+    tangents = layout.unflatten(direction)
+    if how == "jvp":
+        return _jvp(evaluate, at, tangents)
+    if how == "gradients":
+        return _gradients(evaluate, layout, at, direction, normalise)
+    step = difference_step(at, direction, order=2 if how == "central" else 1)
+    if step == 0.0:
+        losses = evaluate.value(at)
+        return torch.zeros_like(losses), losses
+    ahead = evaluate.value({name: v + step * tangents[name] for name, v in at.items()})
+    if how == "forward":
+        losses = evaluate.value(at)
+        return (ahead - losses) / step, losses
+    behind = evaluate.value({name: v - step * tangents[name] for name, v in at.items()})
+    return (ahead - behind) / (2 * step), None
+
+
+def _jvp(evaluate: Evaluator, at: Values, tangents: Values) -> tuple[Tensor, Tensor]:
+    derivatives, losses = [], []
+    for j, share in enumerate(evaluate.shares):
+        try:
+            with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+                duals = {name: forward_ad.make_dual(v, tangents[name]) for name, v in at.items()}
+                primal, tangent = forward_ad.unpack_dual(evaluate(duals, j))
+        except NotImplementedError as error:
+            raise NotImplementedError(f'an operation of the losses has no forward-mode derivative; use last_step='
+                                      f'"central", which needs none ({str(error).splitlines()[0]})') from error
+        derivatives.append((torch.zeros_like(primal) if tangent is None else tangent) * share)
+        losses.append(primal * share)
+        evaluate.passes.add(evaluate.level, forward=3)
+    return torch.stack(derivatives).sum(0), torch.stack(losses).sum(0)
+
+
+def _gradients(evaluate: Evaluator, layout: Layout, at: Values, direction: Tensor,
+               normalise: bool) -> tuple[Tensor, Tensor]:
+    leaves = {name: v.detach().requires_grad_() for name, v in at.items()}
+    rows: Tensor | None = None
+    losses: Tensor | None = None
+    for j, share in enumerate(evaluate.shares):
+        values = evaluate(leaves, j)
+        # A constant objective has no graph; its gradient is zero.
+        each = [torch.autograd.grad(value, list(leaves.values()), retain_graph=True, allow_unused=True)
+                if value.requires_grad else [None] * len(leaves) for value in values.unbind()]
+        batch_rows = torch.stack([layout.flatten(g) for g in each]) * share
+        rows = batch_rows if rows is None else rows + batch_rows
+        losses = values.detach() * share if losses is None else losses + values.detach() * share
+        evaluate.passes.add(evaluate.level, forward=1, backward=len(each))
+    assert rows is not None
+    assert losses is not None
+    derivatives = rows @ direction
+    if normalise:
+        derivatives = derivatives / (rows.norm(dim=1) * direction.norm()).clamp_min(torch.finfo(rows.dtype).tiny)
+    return derivatives, losses

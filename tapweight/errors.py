@@ -1,0 +1,23 @@
+"""What goes wrong in a hypergradient. A failed solve raises; it never returns numbers that look like an answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tapweight.solvers.base import Report
+
+
+class HypergradientFailure(RuntimeError):
+    """No hypergradient can be given at this point. A training loop may catch it and skip one weight update."""
+
+
+class SolverFailure(HypergradientFailure):
+    """A linear solve met a matrix that it cannot invert: an indefinite or singular Hessian, or a diverging series.
+
+    `report` says which solver, after how many iterations, and what it saw.
+    """
+
+    def __init__(self, message: str, report: Report) -> None:
+        super().__init__(message)
+        self.report = report

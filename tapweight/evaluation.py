@@ -1,0 +1,189 @@
+"""Evaluating a loss at parameters of one's choice, with the module left exactly as it was.
+
+Everything a hypergradient computes goes through `Evaluator`: each pass runs on functional copies of parameters and
+buffers, from a random seed that belongs to its batch, so that two passes that are compared differ by their parameters
+alone. Parameters, `.grad` fields, buffers, modes and generator states are bit-identical before and after.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from tapweight.errors import HypergradientFailure
+
+Values = Mapping[str, Tensor]
+
+
+class Passes(dict[str, int]):
+    """Counts of passes over one batch, by level and direction: `pretrain_forward`, `train_backward`, and so on.
+
+    Units: one forward pass, one backward pass (which costs about two forwards). A dual-number pass is counted as what
+    it computes: three forwards (value, and two products per matrix product for the tangent), or three backwards.
+    """
+
+    LEVELS = ("pretrain", "train", "valid")
+
+    def __init__(self) -> None:
+        super().__init__({f"{level}_{way}": 0 for level in self.LEVELS for way in ("forward", "backward")})
+
+    def add(self, level: str, *, forward: int = 0, backward: int = 0) -> None:
+        self[f"{level}_forward"] += forward
+        self[f"{level}_backward"] += backward
+
+
+class Layout:
+    """Named tensors as one flat vector, in a fixed order. Solvers see the vector, modules the names."""
+
+    def __init__(self, tensors: Values) -> None:
+        if not tensors:
+            raise ValueError("no parameter requires a gradient: nothing to differentiate with respect to")
+        first = next(iter(tensors.values()))
+        for name, tensor in tensors.items():
+            if tensor.dtype != first.dtype or tensor.device != first.device:
+                raise ValueError(f"parameter {name!r} is {tensor.dtype} on {tensor.device}, others are {first.dtype} "
+                                 f"on {first.device}: keep the trainable parameters of a level in one dtype on one device")
+        if first.dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"parameters are {first.dtype}: keep float32 master weights and train under autocast; "
+                             "a finite difference in half precision is below the spacing of the number format")
+        self.names = tuple(tensors)
+        self.shapes = [tensor.shape for tensor in tensors.values()]
+        self.sizes = [tensor.numel() for tensor in tensors.values()]
+        ends = torch.tensor(self.sizes).cumsum(0).tolist()
+        self.slices = {n: slice(end - size, end) for n, end, size in zip(self.names, ends, self.sizes, strict=True)}
+        self.size = int(ends[-1])
+        self.dtype, self.device = first.dtype, first.device
+
+    def flatten(self, tensors: Sequence[Tensor | None]) -> Tensor:
+        """Tensors in the layout's order as a vector (size,); None counts as zero."""
+        parts = zip(tensors, self.sizes, strict=True)
+        return torch.cat([self.zeros(size) if t is None else t.detach().reshape(-1) for t, size in parts])
+
+    def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
+        """A vector (size,) as named views."""
+        pieces = zip(self.names, vector.split(self.sizes), self.shapes, strict=True)
+        return {name: piece.view(shape) for name, piece, shape in pieces}
+
+    def zeros(self, size: int | None = None) -> Tensor:
+        return torch.zeros(self.size if size is None else size, dtype=self.dtype, device=self.device)
+
+
+def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
+    """Parameters that require a gradient; a tied parameter appears once, under its first name."""
+    return {name: p for name, p in module.named_parameters() if p.requires_grad}
+
+
+class _Call(nn.Module):
+    """Lets `functional_call` reach a user's function of (module, batch)."""
+
+    def __init__(self, module: nn.Module, function: Callable[[nn.Module, Any], Tensor]) -> None:
+        super().__init__()
+        self.module, self.function = module, function
+
+    def forward(self, batch: Any) -> Tensor:
+        return self.function(self.module, batch)
+
+
+class Evaluator:
+    """The loss of one level on fixed batches, as a function of parameters.
+
+    Args:
+        module, function: `function(module, batch)` gives a tensor.
+        batches: what the loss is averaged over.
+        level: "pretrain", "train" or "valid", for the count of passes.
+        seed: batch j draws its random numbers (dropout) from seed + j in every pass.
+        sizes: weight of each batch in the mean; None counts them alike.
+    """
+
+    def __init__(self, module: nn.Module, function: Callable[[nn.Module, Any], Tensor], batches: Sequence[Any], *,
+                 level: str, passes: Passes, seed: int, sizes: Sequence[float] | None = None) -> None:
+        if len(batches) == 0:
+            raise ValueError(f"{level}: no batches given")
+        self.level, self.passes, self.batches, self.seed = level, passes, batches, seed
+        total = float(sum(sizes)) if sizes is not None else float(len(batches))
+        self.shares = [s / total for s in sizes] if sizes is not None else [1 / total] * len(batches)
+        self._call = _Call(module, function)
+        # `_Call` is a fresh parent whose own flag is of no interest; the user's module keeps its modes.
+        self._buffers = {f"module.{name}": b for name, b in module.named_buffers()}
+
+    def __call__(self, values: Values, index: int) -> Tensor:
+        """The loss on batch `index` at `values`; parameters not named there are the module's own."""
+        seed_generators(self.seed + index, devices_of(self._call))
+        copies = {name: b.clone() for name, b in self._buffers.items()}
+        renamed = {f"module.{name}": value for name, value in values.items()}
+        device = next(iter(values.values())).device.type
+        with torch.autocast(device, enabled=False):
+            return functional_call(self._call, {**copies, **renamed}, (self.batches[index],))
+
+    def value(self, values: Values, check: Callable[[Tensor], None] | None = None) -> Tensor:
+        """Mean over batches, without a graph. One forward pass per batch."""
+        total: Tensor | None = None
+        with torch.no_grad():
+            for j, share in enumerate(self.shares):
+                loss = self(values, j)
+                if check is not None:
+                    check(loss)
+                total = loss * share if total is None else total + loss * share
+                self.passes.add(self.level, forward=1)
+        assert total is not None
+        return total
+
+
+def require_finite(what: str, value: Tensor) -> None:
+    """Raise `HypergradientFailure` when a number in `value` is NaN or infinite."""
+    if not bool(torch.isfinite(value).all()):
+        raise HypergradientFailure(f"{what} is not finite: training has diverged, or a loss divides by zero on a batch")
+
+
+def devices_of(*modules: nn.Module) -> list[torch.device]:
+    """Accelerators on which the modules keep tensors (the CPU generator is always looked after)."""
+    tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
+    return sorted({t.device for t in tensors if t.device.type != "cpu"}, key=str)
+
+
+def seed_generators(seed: int, devices: Sequence[torch.device]) -> None:
+    """Seed the CPU's generator and those of `devices`. `torch.manual_seed` would reach every device."""
+    torch.default_generator.manual_seed(seed)
+    for device in devices:
+        backend = torch.get_device_module(device)
+        with backend.device(device):
+            backend.manual_seed(seed)
+
+
+@contextmanager
+def untouched(*modules: nn.Module) -> Iterator[None]:
+    """Restore torch's generators and the modules' training flags on leaving, whatever happens inside."""
+    devices = devices_of(*modules)
+    cpu = torch.get_rng_state()
+    states = [torch.get_device_module(d).get_rng_state(d) for d in devices]
+    modes = [(m, m.training) for root in modules for m in root.modules()]
+    try:
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
+        for device, state in zip(devices, states, strict=True):
+            torch.get_device_module(device).set_rng_state(state, device)
+        torch.set_rng_state(cpu)
+
+
+@contextmanager
+def evaluation_mode(module: nn.Module) -> Iterator[None]:
+    """`module.eval()` inside, each submodule's own mode back on leaving."""
+    modes = [(m, m.training) for m in module.modules()]
+    module.eval()
+    try:
+        yield
+    finally:
+        for m, mode in modes:
+            m.training = mode
+
+
+def draw_seed() -> int:
+    """A seed read off the global generator; call inside `untouched`, which puts the generator back."""
+    return int(torch.randint(2**48, ()))

@@ -1,0 +1,37 @@
+"""Inverse-Hessian-vector products: the choice that separates methods. One file each; `by_name` for configurations."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tapweight.solvers.adam_diagonal import AdamDiagonal
+from tapweight.solvers.base import LinearProblem, Report, Solution, Solver
+from tapweight.solvers.conjugate_gradient import ConjugateGradient
+from tapweight.solvers.exact import Exact
+from tapweight.solvers.identity import Identity
+from tapweight.solvers.neumann import Neumann
+from tapweight.solvers.nystrom import Nystrom
+
+_SOLVERS: dict[str, type[Solver]] = {
+    s.name: s for s in (Identity, AdamDiagonal, Neumann, ConjugateGradient, Nystrom, Exact)
+}
+
+__all__ = ["AdamDiagonal", "ConjugateGradient", "Exact", "Identity", "LinearProblem", "Neumann", "Nystrom", "Report",
+           "Solution", "Solver", "by_name", "names"]
+
+
+def names() -> tuple[str, ...]:
+    """Names that `by_name` knows."""
+    return tuple(_SOLVERS)
+
+
+def by_name(name: str, **options: Any) -> Solver:
+    """A solver from its name and its constructor's options; `adam_diagonal` needs `optimizer=`.
+
+    Raises:
+        ValueError: unknown name.
+        TypeError: an option the solver does not have.
+    """
+    if name not in _SOLVERS:
+        raise ValueError(f"unknown solver {name!r}; known: {', '.join(_SOLVERS)}")
+    return _SOLVERS[name](**options)

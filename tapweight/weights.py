@@ -1,0 +1,116 @@
+"""Objective weights on the simplex, and how a hypergradient moves them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+
+def logits_gradient(weights: Tensor, dF_dlambda: Tensor) -> Tensor:
+    """dF/dα = λ ⊙ (dF/dλ − ⟨λ, dF/dλ⟩) for λ = softmax(α); both arguments and the result (K,). METHOD.md, step 6."""
+    return weights * (dF_dlambda - (weights * dF_dlambda).sum())
+
+
+class ObjectiveWeights:
+    """λ on the simplex Δ^{K-1}, float64 on the CPU, starting at 1/K each.
+
+    Args:
+        names: the objectives' names, or their number K.
+        parametrisation: "softmax": λ = softmax(α), α moved by `optimizer`; "mirror": exponentiated gradient,
+            λ ← λ exp(−lr · dF/dλ) / Z (Kivinen and Warmuth 1997), whose speed does not die with λ_i.
+        lr: step length, per unit of dF/dα (softmax) or dF/dλ (mirror); with Adam in units of α.
+        optimizer: of α, "adam" or "sgd" (softmax only).
+        floor: least weight of an objective, 0 ≤ floor < 1/K: λ = floor + (1 − K·floor) · simplex point.
+        prior: (K,) weights towards which `prior_strength` · KL(λ ‖ prior) pulls. Default: none.
+        prior_strength: in units of the validation loss.
+        average_from: number of the first update whose outcome enters `average`.
+    """
+
+    def __init__(self, names: Sequence[str] | int, *, parametrisation: Literal["softmax", "mirror"] = "softmax",
+                 lr: float = 0.05, optimizer: Literal["adam", "sgd"] = "adam", floor: float = 0.0,
+                 prior: Sequence[float] | None = None, prior_strength: float = 0.0, average_from: int = 1) -> None:
+        self.names = tuple(f"objective_{i}" for i in range(names)) if isinstance(names, int) else tuple(names)
+        k = len(self.names)
+        if k < 1:
+            raise ValueError("at least one objective is needed")
+        if not 0 <= floor < 1 / k:
+            raise ValueError(f"floor is {floor}, must lie in [0, 1/K) = [0, {1 / k:.3g})")
+        if parametrisation not in ("softmax", "mirror") or optimizer not in ("adam", "sgd"):
+            raise ValueError(f"unknown parametrisation {parametrisation!r} or optimizer {optimizer!r}: softmax or "
+                             "mirror, adam or sgd")
+        if not (lr > 0 and math.isfinite(lr)):
+            raise ValueError(f"lr is {lr}, must be positive")
+        if (prior is None) != (prior_strength == 0.0):
+            raise ValueError("prior and prior_strength belong together: give both or neither")
+        self.parametrisation, self.lr, self.floor = parametrisation, lr, floor
+        self.prior = None if prior is None else torch.tensor(prior, dtype=torch.float64)
+        if self.prior is not None and (self.prior.shape != (k,) or bool((self.prior <= 0).any())):
+            raise ValueError(f"prior must be {k} positive numbers")
+        if self.prior is not None:
+            self.prior = self.prior / self.prior.sum()
+        self.prior_strength, self.average_from = prior_strength, average_from
+        self.logits = torch.zeros(k, dtype=torch.float64, requires_grad=True)
+        kind = torch.optim.Adam if parametrisation == "softmax" and optimizer == "adam" else torch.optim.SGD
+        # Exponentiated gradient is plain descent on the logits along dF/dλ instead of dF/dα.
+        self._optimizer: torch.optim.Optimizer = kind([self.logits], lr=lr)
+        self.updates = 0
+        self._sum, self._count = torch.zeros(k, dtype=torch.float64), 0
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def values(self) -> Tensor:
+        """λ (K,), float64, sums to 1."""
+        return self.floor + (1 - len(self) * self.floor) * self.logits.detach().softmax(0)
+
+    @property
+    def average(self) -> Tensor:
+        """Mean of λ (K,) after updates `average_from`, `average_from` + 1, ...; `values` before the first of them.
+
+        Averaging the iterates beats the last one where the hypergradient is noise around a small mean
+        (Polyak and Juditsky 1992).
+        """
+        return self._sum / self._count if self._count else self.values
+
+    def update(self, dF_dlambda: Tensor) -> Tensor:
+        """One descent step along dF/dλ (K,); returns the new λ.
+
+        Raises:
+            ValueError: wrong shape, or a number that is not finite.
+        """
+        gradient = dF_dlambda.detach().to("cpu", torch.float64)
+        if gradient.shape != (len(self),) or not bool(torch.isfinite(gradient).all()):
+            raise ValueError(f"dF/dλ must be {len(self)} finite numbers, got {gradient.tolist()}")
+        values = self.values
+        if self.prior is not None:
+            gradient = gradient + self.prior_strength * (values / self.prior).log()  # of KL, up to a constant
+        if self.parametrisation == "softmax":
+            point = self.logits.detach().softmax(0)
+            gradient = (1 - len(self) * self.floor) * logits_gradient(point, gradient)
+        self.logits.grad = gradient
+        self._optimizer.step()
+        with torch.no_grad():
+            self.logits -= self.logits.mean()  # softmax does not see it; keeps long runs from drifting
+        self.updates += 1
+        if self.updates >= self.average_from:
+            self._sum, self._count = self._sum + self.values, self._count + 1
+        return self.values
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that `load_state_dict` needs to go on exactly where this stood."""
+        return {"names": self.names, "logits": self.logits.detach().clone(), "optimizer": self._optimizer.state_dict(),
+                "updates": self.updates, "sum": self._sum.clone(), "count": self._count}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a `state_dict`. Raises ValueError if it belongs to other objectives."""
+        if tuple(state["names"]) != self.names:
+            raise ValueError(f"state belongs to objectives {tuple(state['names'])}, these are {self.names}")
+        with torch.no_grad():
+            self.logits.copy_(state["logits"])
+        self._optimizer.load_state_dict(state["optimizer"])
+        self.updates, self._sum, self._count = state["updates"], state["sum"].clone(), state["count"]
