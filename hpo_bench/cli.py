@@ -142,11 +142,10 @@ def show(
 @app.command("pretrain-base")
 def pretrain_base(
     out: Annotated[Path, typer.Option(help="The checkpoint to write (.safetensors).")],
-    molecules: Annotated[int, typer.Option(min=1, help="MOSES molecules to train on.")] = 50_000,
+    molecules: Annotated[int, typer.Option(min=1, help="MOSES molecules to train on.")] = 100_000,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 10,
-    layers: Annotated[int | None, typer.Option(help="GIN layers (default: the preset's).")] = None,
-    width: Annotated[int | None, typer.Option(help="GIN width (default: the preset's).")] = None,
-    preset: Annotated[str, typer.Option(help="standard or paper: size of the encoder.")] = "standard",
+    layers: Annotated[int, typer.Option(min=1, help="GIN layers (Hu et al. 2020: 5).")] = 3,
+    width: Annotated[int, typer.Option(min=1, help="GIN width (Hu et al. 2020: 300).")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     batch_size: Annotated[int, typer.Option(help="Molecules a step.")] = 256,
     seed: Annotated[int, typer.Option()] = 0,
@@ -156,16 +155,14 @@ def pretrain_base(
     as_json: Json = False,
 ) -> None:
     """Pretrain an encoder and the objective heads on unlabelled molecules with equal weights."""
-    from hpo_bench.tasks.molecule.base_checkpoint import pretrain
+    from hpo_bench.pretrain_base import pretrain_base as make_base
 
     _use_data_dir(data_dir)
-    report = pretrain(
-        out=out,
+    report = make_base(
+        out,
         molecules=molecules,
         epochs=epochs,
-        layers=layers,
-        width=width,
-        preset=preset,
+        encoder={"layers": layers, "width": width},
         learning_rate=learning_rate,
         batch_size=batch_size,
         seed=seed,

@@ -13,8 +13,14 @@ Source: Zhang, Somayajula, Xie, "TapWeight", arXiv 2410.10006. See docs/hypergra
 from tapweight import solvers
 from tapweight.errors import HypergradientFailure, SolverFailure
 from tapweight.hypergradient import Hypergradient, hypergradient
+from tapweight.learner import Learner, Step
 from tapweight.levels import Finetuning, Pretraining
+from tapweight.noise import SignalToNoise, cross_fit, signal_to_noise
+from tapweight.probe import Probe, probe_hypergradient
+from tapweight.released import released_hypergradient
+from tapweight.unroll import unrolled_hypergradient
 from tapweight.weights import ObjectiveWeights, logits_gradient
 
-__all__ = ["Finetuning", "Hypergradient", "HypergradientFailure", "ObjectiveWeights", "Pretraining", "SolverFailure",
-           "hypergradient", "logits_gradient", "solvers"]
+__all__ = ["Finetuning", "Hypergradient", "HypergradientFailure", "Learner", "ObjectiveWeights", "Pretraining",
+           "Probe", "SignalToNoise", "SolverFailure", "Step", "cross_fit", "hypergradient", "logits_gradient",
+           "probe_hypergradient", "released_hypergradient", "signal_to_noise", "solvers", "unrolled_hypergradient"]

@@ -47,7 +47,7 @@ class Layout:
         for name, tensor in tensors.items():
             if tensor.dtype != first.dtype or tensor.device != first.device:
                 raise ValueError(f"parameter {name!r} is {tensor.dtype} on {tensor.device}, others are {first.dtype} "
-                                 f"on {first.device}: keep the trainable parameters of a level in one dtype on one device")
+                                 f"on {first.device}: keep a level's trainable parameters in one dtype on one device")
         if first.dtype not in (torch.float32, torch.float64):
             raise ValueError(f"parameters are {first.dtype}: keep float32 master weights and train under autocast; "
                              "a finite difference in half precision is below the spacing of the number format")
@@ -120,14 +120,12 @@ class Evaluator:
         with torch.autocast(device, enabled=False):
             return functional_call(self._call, {**copies, **renamed}, (self.batches[index],))
 
-    def value(self, values: Values, check: Callable[[Tensor], None] | None = None) -> Tensor:
+    def value(self, values: Values) -> Tensor:
         """Mean over batches, without a graph. One forward pass per batch."""
         total: Tensor | None = None
         with torch.no_grad():
             for j, share in enumerate(self.shares):
                 loss = self(values, j)
-                if check is not None:
-                    check(loss)
                 total = loss * share if total is None else total + loss * share
                 self.passes.add(self.level, forward=1)
         assert total is not None

@@ -90,30 +90,48 @@ def hypergradient(pretraining: Pretraining, finetuning: Finetuning, weights: Ten
     passes = Passes()
     with untouched(pretraining.module, finetuning.module):
         first = draw_seed() if seed is None else seed
-        size = finetuning.batch_size
-
-        def evaluator(module: nn.Module, function: Callable[[nn.Module, Any], Tensor], batches: Sequence[Any],
-                      level: str, offset: int) -> Evaluator:
-            sizes = [float(size(b)) for b in batches] if size is not None and level != "pretrain" else None
+        train, valid = (
+            Evaluator(finetuning.module, finetuning.loss, batches, level=level, passes=passes, seed=first + offset,
+                      sizes=[float(finetuning.batch_size(b)) for b in batches] if finetuning.batch_size else None)
             # Offsets keep the levels' streams of random numbers apart.
-            return Evaluator(module, function, batches, level=level, passes=passes, seed=first + offset, sizes=sizes)
+            for level, batches, offset in (("train", train_batches, 1 << 20), ("valid", valid_batches, 1 << 21))
+        )
+        if levels == 3:
+            u, valid_loss, report = _through_finetuning(pretraining, finetuning, train, valid,
+                                                        finetune_solver or Identity())
+            result = from_encoder_gradient(pretraining, weights, u, valid_loss, pretrain_batches, passes, first,
+                                           pretrain_solver, last_step, normalise)
+            result.reports = {"finetune": report, **result.reports}
+            return result
+        losses = _losses(pretraining, weights, pretrain_batches, passes, first)
+        r, valid_loss, report = _joint(pretraining, finetuning, weights, losses, train, valid,
+                                       pretrain_solver or Identity())
+        return _along(pretraining, losses, r, valid_loss, {"joint": report}, last_step, normalise)
 
-        losses = evaluator(pretraining.module, _checked_losses(pretraining, weights), pretrain_batches, "pretrain", 0)
-        train = evaluator(finetuning.module, finetuning.loss, train_batches, "train", 1 << 20)
-        valid = evaluator(finetuning.module, finetuning.loss, valid_batches, "valid", 1 << 21)
-        chain = _three_levels if levels == 3 else _two_levels
-        direction, valid_loss, reports = chain(pretraining, finetuning, weights, losses, train, valid,
-                                               finetune_solver or Identity(), pretrain_solver or Identity())
-        theta = trainable(pretraining.module)
-        derivatives, values = directional_derivatives(losses, Layout(theta), theta, direction, how=last_step,
-                                                      normalise=normalise)
+
+def from_encoder_gradient(pretraining: Pretraining, weights: Tensor, u: Tensor, valid_loss: float,
+                          pretrain_batches: Sequence[Any], passes: Passes, seed: int, solver: Solver | None,
+                          last_step: LastStep, normalise: bool) -> Hypergradient:
+    """Steps 4 and 5 from u = dF/dθ (p,), however it was found. Call inside `untouched`."""
+    losses = _losses(pretraining, weights, pretrain_batches, passes, seed)
+    theta = trainable(pretraining.module)
+    layout = Layout(theta)
+    hessian = Hessian(_terms(losses, weights), layout, theta, passes)
+    r = _solve(solver or Identity(), LinearProblem(hessian, layout.zeros(), theta), u)
+    return _along(pretraining, losses, r.x, valid_loss, {"pretrain": r.report}, last_step, normalise)
+
+
+def _along(pretraining: Pretraining, losses: Evaluator, r: Tensor, valid_loss: float, reports: dict[str, Report],
+           last_step: LastStep, normalise: bool) -> Hypergradient:
+    theta = trainable(pretraining.module)
+    derivatives, values = directional_derivatives(losses, Layout(theta), theta, r, how=last_step, normalise=normalise)
     require_finite("the hypergradient", derivatives)
-    return Hypergradient(-derivatives, valid_loss, values, reports, dict(passes))
+    return Hypergradient(-derivatives, valid_loss, values, reports, dict(losses.passes))
 
 
-def _three_levels(pretraining: Pretraining, finetuning: Finetuning, weights: Tensor, losses: Evaluator,
-                  train: Evaluator, valid: Evaluator, finetune_solver: Solver,
-                  pretrain_solver: Solver) -> tuple[Tensor, float, dict[str, Report]]:
+def _through_finetuning(pretraining: Pretraining, finetuning: Finetuning, train: Evaluator, valid: Evaluator,
+                        solver: Solver) -> tuple[Tensor, float, Report]:
+    """Steps 1 to 3: u = dF/dθ through the fine-tuned model's response to θ_e."""
     phi, theta = trainable(finetuning.module), trainable(pretraining.module)
     over_phi, over_theta = Layout(phi), Layout(theta)
     pairs = finetuning.pairs(pretraining)
@@ -126,20 +144,18 @@ def _three_levels(pretraining: Pretraining, finetuning: Finetuning, weights: Ten
     for pair in pairs:
         shift[over_phi.slices[pair.phi_name]] += 2 * finetuning.gamma
     hessian = Hessian(_terms(train), over_phi, phi, train.passes)
-    q = _solve(finetune_solver, LinearProblem(hessian, shift, phi), v)
+    q = _solve(solver, LinearProblem(hessian, shift, phi), v)
 
     u = over_theta.zeros()
     for pair in pairs:
         if pair.theta_name in over_theta.slices:  # a frozen θ_e passes nothing on
             u[over_theta.slices[pair.theta_name]] += 2 * finetuning.gamma * q.x[over_phi.slices[pair.phi_name]].to(u)
-
-    hessian = Hessian(_terms(losses, weights), over_theta, theta, losses.passes)
-    r = _solve(pretrain_solver, LinearProblem(hessian, over_theta.zeros(), theta), u)
-    return r.x, valid_loss, {"finetune": q.report, "pretrain": r.report}
+    return u, valid_loss, q.report
 
 
-def _two_levels(pretraining: Pretraining, finetuning: Finetuning, weights: Tensor, losses: Evaluator, train: Evaluator,
-                valid: Evaluator, _: Solver, solver: Solver) -> tuple[Tensor, float, dict[str, Report]]:
+def _joint(pretraining: Pretraining, finetuning: Finetuning, weights: Tensor, losses: Evaluator, train: Evaluator,
+           valid: Evaluator, solver: Solver) -> tuple[Tensor, float, Report]:
+    """The bilevel ablation: r_θ of H_ω⁻¹ ∇_ω ℓ_valid."""
     theta = trainable(pretraining.module)
     pairs = finetuning.pairs(pretraining)
     encoder = {pair.phi_name: pair.theta_name for pair in pairs}
@@ -160,7 +176,7 @@ def _two_levels(pretraining: Pretraining, finetuning: Finetuning, weights: Tenso
     require_finite("the validation loss or its gradient", v)
     terms = _terms(losses, weights, view=as_theta) + _terms(train, view=as_phi)
     r = _solve(solver, LinearProblem(Hessian(terms, layout, omega, losses.passes), layout.zeros(), omega), v)
-    return r.x[:Layout(theta).size], valid_loss, {"joint": r.report}
+    return r.x[:Layout(theta).size], valid_loss, r.report
 
 
 def _terms(evaluate: Evaluator, weights: Tensor | None = None,
@@ -184,9 +200,9 @@ def _solve(solver: Solver, problem: LinearProblem, rhs: Tensor) -> Solution:
     return solution
 
 
-def _checked_losses(pretraining: Pretraining, weights: Tensor) -> Callable[[nn.Module, Any], Tensor]:
+def _losses(pretraining: Pretraining, weights: Tensor, batches: Sequence[Any], passes: Passes, seed: int) -> Evaluator:
     """`pretraining.losses`, with the shape of its result checked against that of λ."""
-    def losses(module: nn.Module, batch: Any) -> Tensor:
+    def checked(module: nn.Module, batch: Any) -> Tensor:
         out = pretraining.losses(module, batch)
         if not isinstance(out, Tensor) or out.shape != weights.shape:
             got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
@@ -194,4 +210,4 @@ def _checked_losses(pretraining: Pretraining, weights: Tensor) -> Callable[[nn.M
                              "mean loss per objective")
         return out
 
-    return losses
+    return Evaluator(pretraining.module, checked, batches, level="pretrain", passes=passes, seed=seed)

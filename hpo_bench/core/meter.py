@@ -75,7 +75,7 @@ class CostMeter:
     _phases: list[Phase] = field(default_factory=list)
     _since: float = 0.0
 
-    def passes(self, samples: int, *, forward: float = 0, backward: float = 0, kind: str = "pretraining") -> None:
+    def passes(self, samples: float, *, forward: float = 0, backward: float = 0, kind: str = "pretraining") -> None:
         """Bill `forward` and `backward` passes over `samples` samples; `kind` names whose FLOPs a sample costs."""
         units = (forward + 2 * backward) * samples
         self.total.step_equivalents += units / self.batch_size

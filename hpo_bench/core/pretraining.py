@@ -13,7 +13,7 @@ from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed, generator
 from hpo_bench.core.schedule import WeightSchedule
-from hpo_bench.tasks.base import Task
+from hpo_bench.tasks.base import Pretrainable
 
 
 class Diverged(RuntimeError):
@@ -27,7 +27,7 @@ class Pretrainer:
     save is model, optimiser and step: a resumed run is bit-identical to an unbroken one.
     """
 
-    def __init__(self, task: Task, protocol: Protocol, seed: int, meter: CostMeter) -> None:
+    def __init__(self, task: Pretrainable, protocol: Protocol, seed: int, meter: CostMeter) -> None:
         self.task, self.protocol, self.seed, self.meter = task, protocol, seed, meter
         self.model = task.build_model()
         self.optimizer = torch.optim.AdamW(

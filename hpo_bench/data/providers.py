@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import os
 import time
-import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,6 +115,8 @@ def _from_moleculenet(file: SourceFile) -> tuple[bytes, str]:
         from torch_geometric.datasets import MoleculeNet
     except ImportError as error:
         raise Unavailable(f"torch_geometric is not usable here: {error}") from error
+    import urllib.request
+
     url = MoleculeNet.url.format(file.remote)
     deadline = time.monotonic() + MOLECULENET_SECONDS
     chunks = []

@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
 from hpo_bench.errors import UserError
 
 PARALLEL_FROM = 5000
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,7 @@ def parse_smiles(smiles: Sequence[str], workers: int = 1) -> ParsedSmiles:
             f"None of the {len(smiles)} SMILES can be parsed by RDKit, for example {sample}.",
             "Is the right column named with --smiles-column?",
         )
-    return ParsedSmiles(np.flatnonzero(good), [(int(row), smiles[row]) for row in np.flatnonzero(~good)])
+    return ParsedSmiles(np.flatnonzero(good), [(row, smiles[row]) for row in np.flatnonzero(~good).tolist()])
 
 
 def scaffolds(smiles: Sequence[str], include_chirality: bool = False, workers: int = 1) -> list[str]:
@@ -45,10 +48,10 @@ def scaffolds(smiles: Sequence[str], include_chirality: bool = False, workers: i
     does not parse: drop those first with `parse_smiles`.
     """
     found = _spread(partial(_scaffolds, include_chirality=include_chirality), smiles, workers)
-    if None in found:
-        row = found.index(None)
-        raise UserError(f"SMILES {smiles[row]!r} (row {row}) cannot be parsed by RDKit.", "Drop it from the file.")
-    return found
+    for row, scaffold in enumerate(found):
+        if scaffold is None:
+            raise UserError(f"SMILES {smiles[row]!r} (row {row}) cannot be parsed by RDKit.", "Drop it from the file.")
+    return [scaffold for scaffold in found if scaffold is not None]
 
 
 @contextmanager
@@ -63,7 +66,7 @@ def silent_rdkit() -> Iterator[None]:
         del blocker
 
 
-def _spread(work: Callable[[Sequence[str]], list], smiles: Sequence[str], workers: int) -> list:
+def _spread(work: Callable[[Sequence[str]], list[T]], smiles: Sequence[str], workers: int) -> list[T]:
     if workers <= 1 or len(smiles) < PARALLEL_FROM:
         return work(smiles)
     from concurrent.futures import ProcessPoolExecutor
@@ -94,5 +97,5 @@ def _scaffolds(smiles: Sequence[str], include_chirality: bool) -> list[str | Non
             if molecule is None:
                 found.append(None)
             else:
-                found.append(MurckoScaffoldSmiles(mol=molecule, includeChirality=include_chirality))
+                found.append(MurckoScaffoldSmiles(mol=molecule, includeChirality=include_chirality))  # type: ignore[no-untyped-call]
     return found

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from hpo_bench.data.smiles import scaffolds
 from hpo_bench.data.table import MoleculeTable
@@ -97,9 +98,7 @@ def scaffold_split(keys: Sequence[str], fractions: tuple[float, float, float] = 
     return _split("scaffold", train, valid, test)
 
 
-def balanced_scaffold_split(
-    keys: Sequence[str], seed: int, fractions: tuple[float, float, float] = FRACTIONS
-) -> Split:
+def balanced_scaffold_split(keys: Sequence[str], seed: int, fractions: tuple[float, float, float] = FRACTIONS) -> Split:
     """A seeded scaffold split after chemprop's `scaffold_balanced`.
 
     Sets larger than half of the valid or test split come first, so that they land in train; both those and the others
@@ -191,5 +190,5 @@ def _groups(keys: Sequence[str]) -> list[list[int]]:
     return list(groups.values())
 
 
-def _split(kind: str, train: Sequence[int], valid: Sequence[int], test: Sequence[int]) -> Split:
+def _split(kind: str, train: ArrayLike, valid: ArrayLike, test: ArrayLike) -> Split:
     return Split(kind, *(np.asarray(part, dtype=np.int64) for part in (train, valid, test)))

@@ -83,9 +83,7 @@ def load_table(name: str, data_dir: str | Path | None = None, progress: Progress
     """
     dataset = get_dataset(name)
     located = locate(dataset.name, data_dir, progress)
-    table = read_csv(located.path)
-    smiles_at, at, names = match_columns(table, dataset)
-    built = _build(table, smiles_at, at, names, dataset.kind, dataset.values, None)
+    built = read_dataset(located.path, dataset)
     extra = {
         "dataset": dataset.name,
         "provider": located.provider,
@@ -97,7 +95,14 @@ def load_table(name: str, data_dir: str | Path | None = None, progress: Progress
     return replace(built, source={**built.source, **extra})
 
 
-def match_columns(table: CsvFile, dataset: Dataset) -> tuple[int, list[int], tuple[str, ...]]:
+def read_dataset(path: str | Path, dataset: Dataset) -> MoleculeTable:
+    """A file as that data set, in whichever of its known layouts; UserError like `read_table`, or for other columns."""
+    table = read_csv(path)
+    smiles_at, at, names = _match_columns(table, dataset)
+    return _build(table, smiles_at, at, names, dataset.kind, dataset.values, None)
+
+
+def _match_columns(table: CsvFile, dataset: Dataset) -> tuple[int, list[int], tuple[str, ...]]:
     """Positions of the SMILES column and of the L label columns, and the labels' names; UserError where one lacks."""
     remedy = f"This does not look like {dataset.name}; its columns are: {_listed(table.header)}."
     smiles_at = next((table.header.index(name) for name in dataset.smiles_columns if name in table.header), None)

@@ -3,30 +3,64 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from hpo_bench.core.meter import Cost
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
-from hpo_bench.records.journal import Journal, Progress, TrialRecord
-from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult
+from hpo_bench.records.journal import Journal, Progress, TrialRecord, TrialState
+from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one trial ended; `cost` is the trial's alone."""
+
+    state: TrialState
+    value: float | None
+    cost: Cost
+    note: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class TrialSearch(ObjectiveWeightSearch):
     """A method that proposes the weights of trial after trial.
 
-    Trials that a journal already holds are observed again and not trained again; a proposal may depend on the problem's
-    seed, the trial's number and what was observed before it, and on nothing else, so a resumed search proposes what an
-    unbroken one would have.
+    Trials go in batches of `workers` (one, unless trials run side by side): all of a batch are proposed, trained and
+    recorded in the order of their numbers, then observed. A proposal may depend on the problem's seed, the trial's
+    number and the batches before it, and on nothing else; so a search depends on how many workers there are and not on
+    which of them is faster, and a resumed search proposes what an unbroken one would have. Trials that the journal
+    holds are observed again and not trained again.
+
+    Attributes:
+        workers: trials side by side, each in a process of its own (Ray actors); 1 trains in this process.
+        ray_address: an existing Ray cluster to use ("auto" finds it); empty starts Ray on this machine.
     """
 
+    workers: int = 1
+    ray_address: str = ""
+
+    def supports(self, problem: Problem) -> Support:
+        if self.workers < 1:
+            return Support.no(f"workers={self.workers} trains nothing; give 1 or more")
+        if self.workers > 1 and problem.spec is None:
+            return Support.no("this problem cannot be made again in another process (no spec); give --workers 1")
+        return super().supports(problem)
+
     def planned_trials(self, problem: Problem) -> int:
-        """How many trials the budget pays for."""
-        return problem.budget.affordable_trials(problem.trial_cost)
+        """Trials asked for at most; step-equivalents and seconds are watched while the search runs."""
+        return 10**6 if problem.budget.trials is None else int(problem.budget.trials)
+
+    def worst_cost(self, problem: Problem) -> float:
+        """Step-equivalents that one trial of this method costs at most."""
+        return problem.trial_cost
 
     @abstractmethod
     def propose(self, problem: Problem, number: int) -> np.ndarray:
@@ -36,40 +70,102 @@ class TrialSearch(ObjectiveWeightSearch):
         """Called once before the first trial."""
 
     def observe(self, problem: Problem, record: TrialRecord) -> None:
-        """Called for every finished trial in order, also for those of an earlier process."""
+        """Called for every trial of a finished batch in order, also for those of an earlier process."""
+
+    def replay(self, problem: Problem, record: TrialRecord) -> None:
+        """Called instead of `propose` for a trial that a killed process recorded before its batch was complete."""
+
+    def note(self, problem: Problem, number: int) -> dict[str, Any]:
+        """JSON values that are recorded with trial `number`."""
+        return {}
+
+    def train(self, problem: Problem, number: int, weights: np.ndarray) -> Outcome:
+        """Train and score one trial in this process."""
+        return whole_trial(problem, weights)
 
     def search(self, problem: Problem, journal: Journal) -> SearchResult:
-        self.prepare(problem, journal)
-        records = journal.trials
-        for record in records:
-            self.observe(problem, record)
-        planned = self.planned_trials(problem)
-        while len(records) < planned:
-            if problem.budget.fraction(len(records), problem.meter.snapshot()) >= 1:
-                break
-            record = self.run_trial(problem, journal, len(records))
-            records.append(record)
-            self.observe(problem, record)
-        return best_of(problem, records)
+        with ExitStack() as stack:
+            train_all = self._trainer(problem, journal, stack)
+            with problem.meter.phase("orchestration"):
+                self.prepare(problem, journal)
+            first = 0
+            while True:
+                known = journal.trials[first : first + self.workers]
+                if len(known) < self.workers:
+                    train_all(self._proposals(problem, journal.trials, known))
+                batch = journal.trials[first : first + self.workers]
+                with problem.meter.phase("orchestration"):
+                    for record in batch:
+                        self.observe(problem, record)
+                if len(batch) < self.workers:
+                    break
+                first += self.workers
+        return best_of(problem, journal.trials)
 
-    def run_trial(self, problem: Problem, journal: Journal, number: int) -> TrialRecord:
-        """Train and score one trial, and record it."""
-        weights = self.propose(problem, number)
-        before = problem.meter.snapshot()
-        try:
-            trial = problem.start_trial()
-            trial.follow(WeightSchedule.constant(weights))
-            value, state = trial.validate().value, "done"
-        except Diverged:
-            value, state = None, "diverged"
-        after = problem.meter.snapshot()
-        journal.record_trial(number, weights.tolist(), value, after - before, state=state)
-        done = problem.budget.fraction(number + 1, after)
-        journal.report(Progress(f"trial {number + 1}", done, weights.tolist(), value))
-        return journal.trials[-1]
+    def _proposals(
+        self, problem: Problem, records: Sequence[TrialRecord], begun: Sequence[TrialRecord]
+    ) -> list[tuple[int, np.ndarray]]:
+        """Numbers and weights that complete the batch of which `begun` is recorded already."""
+        new = range(len(records), len(records) + self.payable(problem, records, self.workers - len(begun)))
+        with problem.meter.phase("orchestration"):
+            if new:
+                for record in begun:
+                    self.replay(problem, record)
+            return [(number, self.propose(problem, number)) for number in new]
+
+    def payable(self, problem: Problem, records: Sequence[TrialRecord], wanted: int) -> int:
+        """How many of `wanted` further trials the budget pays for, whatever they turn out to cost."""
+        counts = [wanted, self.planned_trials(problem) - len(records)]
+        spent = problem.meter.snapshot()
+        if problem.budget.step_equivalents is not None:
+            left = problem.budget.step_equivalents - spent.step_equivalents
+            counts.append(int(left / self.worst_cost(problem) + 1e-9))
+        if problem.budget.seconds is not None and spent.seconds >= problem.budget.seconds:
+            counts.append(0)
+        return max(0, min(counts))
+
+    def _trainer(self, problem: Problem, journal: Journal, stack: ExitStack) -> Callable[[list], None]:
+        """A function that trains and records a batch of proposals (number, weights)."""
+
+        def record(number: int, weights: np.ndarray, outcome: Outcome) -> None:
+            note = {**self.note(problem, number), **outcome.note}
+            listed = weights.tolist()
+            journal.record_trial(number, listed, outcome.value, outcome.cost, state=outcome.state, note=note)
+            done = problem.budget.fraction(number + 1, problem.meter.snapshot())
+            journal.report(Progress(f"trial {number + 1}", done, listed, outcome.value))
+
+        if self.workers == 1 and not self.ray_address:
+
+            def one_by_one(proposals: list[tuple[int, np.ndarray]]) -> None:
+                for number, weights in proposals:
+                    record(number, weights, self.train(problem, number, weights))
+
+            return one_by_one
+
+        from hpo_bench.search.workers import TrialWorkers
+
+        pool = TrialWorkers(problem, journal, self.workers, self.ray_address, stack)
+
+        def side_by_side(proposals: list[tuple[int, np.ndarray]]) -> None:
+            pool.run(proposals, record)
+
+        return side_by_side
 
 
-def best_of(problem: Problem, records: list[TrialRecord]) -> SearchResult:
+def whole_trial(problem: Problem, weights: np.ndarray) -> Outcome:
+    """Train one trial from the base to step T under constant weights (K,) and score it."""
+    before = problem.meter.snapshot()
+    value, state = None, "diverged"
+    try:
+        trial = problem.start_trial()
+        trial.follow(WeightSchedule.constant(weights))
+        value, state = trial.validate().value, "done"
+    except Diverged:
+        pass
+    return Outcome(state, value, problem.meter.snapshot() - before)  # type: ignore[arg-type]
+
+
+def best_of(problem: Problem, records: Sequence[TrialRecord]) -> SearchResult:
     """The finished trial with the best valid score; the earlier one where two are equal.
 
     Raises:
@@ -77,11 +173,11 @@ def best_of(problem: Problem, records: list[TrialRecord]) -> SearchResult:
     """
     best: TrialRecord | None = None
     for record in records:
-        if record.state == "done" and record.value is not None:
-            if best is None or problem.metric.better(record.value, best.value):  # type: ignore[arg-type]
-                best = record
-    if best is None:
+        if record.state != "done" or record.value is None:
+            continue
+        if best is None or best.value is None or problem.metric.better(record.value, best.value):
+            best = record
+    if best is None or best.value is None:
         raise UserError("no trial ended with a score", "see trials.jsonl; a lower learning rate may keep losses finite")
-    assert best.value is not None
     schedule = WeightSchedule.from_json(best.schedule) if best.schedule else WeightSchedule.constant(best.weights)
     return SearchResult(schedule, best.value)

@@ -37,39 +37,25 @@ class Labelled:
         return int(self.labels.shape[0])
 
 
-class Task(ABC):
-    """A base checkpoint, K self-supervised objectives, a train split and a valid split.
-
-    A task holds no test split: what a search method is handed cannot be asked for one. Whoever loads a task receives
-    the test split beside it, in `LoadedTask`.
+class Pretrainable(ABC):
+    """K self-supervised objectives on an unlabelled corpus, and a model: all that continued pretraining needs.
 
     Random numbers: `draw_batch` makes every random choice of a step (molecules, masks, noise) from the generator that
-    it is given; `objective_losses` and `embed` may use dropout, which draws from torch's global generator, and nothing
-    else. A step is therefore repeated exactly by repeating the two seeds.
+    it is given; `objective_losses` may use dropout, which draws from torch's global generator, and nothing else. A
+    step is therefore repeated exactly by repeating the two seeds.
     """
 
-    name: str
     objectives: tuple[str, ...]
-    metric: Metric
-    train: Labelled
-    valid: Labelled
-    embedding_width: int
     device: torch.device
-    base_id: str  # names the base checkpoint in records: its file's SHA-256, or "none"
 
     @property
     def num_objectives(self) -> int:
         """K."""
         return len(self.objectives)
 
-    @property
-    def outputs(self) -> int:
-        """Width of the task head."""
-        return int(self.train.labels.shape[1])
-
     @abstractmethod
     def build_model(self) -> nn.Module:
-        """A fresh copy of the base on `device`, always the same: submodule `encoder`, and the objectives' heads beside it."""
+        """A fresh copy of the base on `device`, always the same: submodule `encoder`, the objectives' heads beside it."""
 
     @abstractmethod
     def draw_batch(self, size: int, generator: torch.Generator) -> Any:
@@ -78,6 +64,26 @@ class Task(ABC):
     @abstractmethod
     def objective_losses(self, model: nn.Module, batch: Any) -> Tensor:
         """The vector of losses (K,), in the order of `objectives`."""
+
+
+class Task(Pretrainable):
+    """A base checkpoint, objectives, and a labelled train and valid split.
+
+    A task holds no test split: what a search method is handed cannot be asked for one. Whoever loads a task receives
+    the test split beside it, in `LoadedTask`.
+    """
+
+    name: str
+    metric: Metric
+    train: Labelled
+    valid: Labelled
+    embedding_width: int
+    base_id: str  # names the base checkpoint in records: its file's SHA-256, or "none"
+
+    @property
+    def outputs(self) -> int:
+        """Width of the task head."""
+        return int(self.train.labels.shape[1])
 
     @abstractmethod
     def embed(self, encoder: nn.Module, inputs: Any, index: Tensor) -> Tensor:

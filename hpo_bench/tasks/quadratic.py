@@ -18,7 +18,9 @@ from hpo_bench.errors import UserError
 from hpo_bench.tasks.base import Labelled, LoadedTask, Metric, Task
 
 OPTIMUM = (0.7, 0.3, 0.0)
-_WIDTH, _ROWS, _NOISE = 8, 240, 0.05
+# Centres of size 0.1: within the reach of some hundred Adam steps at a rate of 1e-3.
+_WIDTH, _ROWS, _SCALE, _NOISE = 8, 240, 0.1, 0.005
+_COPIES = 64  # of the one feature, so that a head learns its scale within an epoch at the same rate
 
 
 def _rmse(scores: np.ndarray, labels: np.ndarray) -> float:
@@ -31,7 +33,7 @@ class _Encoder(nn.Module):
         self.theta = nn.Parameter(torch.zeros(width))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x @ self.theta).unsqueeze(1)
+        return (x @ self.theta).unsqueeze(1).expand(-1, _COPIES)
 
 
 class _Model(nn.Module):
@@ -46,7 +48,7 @@ class QuadraticTask(Task):
     name = "quadratic"
     objectives = ("signal", "partial", "harmful")
     metric = Metric("rmse", higher_is_better=False, compute=_rmse)
-    embedding_width = 1
+    embedding_width = _COPIES
     base_id = "none"
 
     def __init__(self, train: Labelled, valid: Labelled, centres: Tensor, device: torch.device) -> None:
@@ -74,7 +76,7 @@ class QuadraticTask(Task):
 
     def solve_probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         design = torch.cat([features, torch.ones_like(features[:, :1])], dim=1).double()
-        ridge = 1e-6 * torch.eye(design.shape[1], dtype=torch.float64, device=design.device)
+        ridge = 1e-3 * torch.eye(design.shape[1], dtype=torch.float64, device=design.device)
         solution = torch.linalg.solve(design.T @ design + ridge, design.T @ labels.double()).float()
         return solution[:-1].T, solution[-1]
 
@@ -84,10 +86,10 @@ def load(device: torch.device, data_seed: int = 0, **options: Any) -> LoadedTask
     if options:
         raise UserError(f"the quadratic task has no option {', '.join(options)}", "leave it out")
     draw = generator(torch.device("cpu"), data_seed, "quadratic")
-    centres = torch.randn(3, _WIDTH, generator=draw)
+    centres = _SCALE * torch.randn(3, _WIDTH, generator=draw)
     truth = torch.tensor(OPTIMUM) @ centres
     x = torch.randn(_ROWS, _WIDTH, generator=draw)
-    y = x @ truth + 0.1 * torch.randn(_ROWS, generator=draw)
+    y = x @ truth + 0.1 * _SCALE * torch.randn(_ROWS, generator=draw)
 
     def split(name: str, start: int, stop: int) -> Labelled:
         return Labelled(name, x[start:stop].to(device), y[start:stop, None].to(device))

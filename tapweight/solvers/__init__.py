@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
+
+import torch
 
 from tapweight.solvers.adam_diagonal import AdamDiagonal
 from tapweight.solvers.base import LinearProblem, Report, Solution, Solver
@@ -25,8 +28,11 @@ def names() -> tuple[str, ...]:
     return tuple(_SOLVERS)
 
 
-def by_name(name: str, **options: Any) -> Solver:
-    """A solver from its name and its constructor's options; `adam_diagonal` needs `optimizer=`.
+def by_name(name: str, *, optimizer: torch.optim.Optimizer | None = None, **options: Any) -> Solver:
+    """A solver from its name and its constructor's options.
+
+    `optimizer` is the level's own; it goes to the solvers that read it (AdamDiagonal) and is ignored by the others, so
+    that a caller need not know which they are.
 
     Raises:
         ValueError: unknown name.
@@ -34,4 +40,6 @@ def by_name(name: str, **options: Any) -> Solver:
     """
     if name not in _SOLVERS:
         raise ValueError(f"unknown solver {name!r}; known: {', '.join(_SOLVERS)}")
+    if "optimizer" in inspect.signature(_SOLVERS[name]).parameters:
+        options["optimizer"] = optimizer
     return _SOLVERS[name](**options)

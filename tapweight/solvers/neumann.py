@@ -17,7 +17,8 @@ class Neumann(Solver):
     The step is η = 1/λ̂ with λ̂ the largest eigenvalue by power iteration: the series converges for η < 2/λ_max, so λ̂
     may be low by a factor of two. A residual that grows, or negative curvature along it, means that H + δI is not
     positive definite and the series diverges: `SolverFailure`. Costs power_iterations + terms products. Source:
-    Lorraine, Vicol, Duvenaud, "Optimizing Millions of Hyperparameters by Implicit Differentiation", AISTATS 2020, algorithm 3.
+    Lorraine, Vicol, Duvenaud, "Optimizing Millions of Hyperparameters by Implicit Differentiation", AISTATS 2020,
+    algorithm 3.
 
     Args:
         terms: summands of the series, at least 1.

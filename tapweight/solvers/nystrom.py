@@ -17,8 +17,8 @@ class Nystrom(Solver):
     The proximal term's 2γ is known exactly and stays in D; only the loss's curvature is sketched, from a Gaussian
     sketch (Frangella, Tropp, Udell 2021, algorithm 2.1), which unlike the sampled columns of Hataya and Yamada,
     "Nyström Method for Accurate and Scalable Implicit Differentiation" (AISTATS 2023), does not hit coordinates
-    without curvature. Costs `rank` products, and rank × n numbers of memory. Negative curvature in the sketch:
-    `SolverFailure`, except where it is smaller than damping, which then outweighs it.
+    without curvature. Costs rank + 1 products (the last measures the residual), and rank × n numbers of memory.
+    Negative curvature in the sketch beyond the damping: `SolverFailure`; within it: dropped, with a warning.
 
     Args:
         rank: k, at most n.
@@ -50,6 +50,8 @@ class Nystrom(Solver):
             report.warning = f"curvature {lowest:.2e} in the sketch"
             raise SolverFailure(f"the Hessian is not positive definite: curvature {lowest:.2e}. Raise damping above "
                                 f"{-lowest:.2e}", report)
+        if lowest < -torch.finfo(rhs.dtype).eps ** 0.5 * float(core.diagonal().abs().max()):
+            report.warning = f"negative curvature {lowest:.1e} in the sketch dropped, being within the damping"
         # C = Y core⁻¹ Yᵀ = B Bᵀ; directions of no or slightly negative curvature are dropped (pseudo-inverse).
         values, vectors = torch.linalg.eigh(core)
         kept = values > torch.finfo(rhs.dtype).eps * 10 * values[-1].clamp_min(0)

@@ -82,7 +82,7 @@ def load_base(path: str | Path) -> Base:
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118: not a dict
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise UserError(f"{path} is not a safetensors file: {error}", "copy it again, or make a new base") from error
     if header.get("format") != _FORMAT:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo_bench.errors import UserError
+from hpo_bench.tasks.base import Pretrainable
 from hpo_bench.tasks.molecule.cache import content_key, featurise
 from hpo_bench.tasks.molecule.checkpoint import Base, load_base
 from hpo_bench.tasks.molecule.featurise import MoleculeArrays
@@ -20,7 +21,7 @@ from hpo_bench.tasks.molecule.objectives.masking import MASK_RATE
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
 from hpo_bench.tasks.molecule.targets import Statistics
 
-STANDARD_ENCODER: dict[str, Any] = {"layers": 4, "width": 96, "dropout": 0.0, "expansion": 2}
+STANDARD_ENCODER: dict[str, Any] = {"layers": 3, "width": 64, "dropout": 0.0, "expansion": 2}
 PAPER_ENCODER: dict[str, Any] = {"layers": 5, "width": 300, "dropout": 0.0, "expansion": 2}  # Hu et al. 2020
 
 
@@ -33,7 +34,7 @@ class MoleculeModel(nn.Module):
         self.heads = heads
 
 
-class MoleculeCorpus:
+class MoleculeCorpus(Pretrainable):
     """Molecules without labels, the model, and the vector of losses.
 
     Args:
@@ -73,6 +74,7 @@ class MoleculeCorpus:
         self.packed = packed if packed is not None else PackedMolecules(molecules, self.device)
         data = CorpusData(molecules, self.packed, self.statistics, seed)
         self._objectives = [kind(data) for kind in kinds]
+        self._chance = torch.tensor([kind.chance for kind in self._objectives], device=self.device)
         self._needs_mask = any(MASKED in kind.views for kind in kinds)
         self._views = [view for view in (MASKED, CLEAN) if any(view in kind.views for kind in kinds)]
         self._state = self._start()
@@ -126,7 +128,9 @@ class MoleculeCorpus:
         """Losses (K,) in the order of `objectives`, each about 1 at chance."""
         embedded = {view: Embedded(*model.encoder(batch.views[view])) for view in self._views}  # type: ignore[operator]
         heads = model.heads
-        return torch.stack([kind.loss(heads[kind.name], embedded, batch) for kind in self._objectives])  # type: ignore[index]
+        losses = [kind.loss(heads[kind.name], embedded, batch) for kind in self._objectives]  # type: ignore[index, arg-type]
+        # One division by a tensor: by a number, a forward-mode tangent would turn into float64.
+        return torch.stack(losses) / self._chance
 
     @property
     def fresh_heads(self) -> tuple[str, ...]:
@@ -146,7 +150,9 @@ class MoleculeCorpus:
         """A model whose every part is initialised from the seed and its own name alone."""
         encoder = _seeded(lambda: Encoder(**self.encoder_config), self.seed, "encoder")
         width = self.embedding_width
-        heads = {kind.name: _seeded(lambda k=kind: k.build_head(width), self.seed, kind.name) for kind in self._objectives}
+        heads = {
+            kind.name: _seeded(lambda k=kind: k.build_head(width), self.seed, kind.name) for kind in self._objectives
+        }
         return MoleculeModel(encoder, nn.ModuleDict(heads))
 
     def _start(self) -> dict[str, Tensor]:
@@ -159,7 +165,11 @@ class MoleculeCorpus:
         expected = {name for name in state if not name.startswith(fresh)}
         given = {name: value for name, value in self.base.state.items() if not name.startswith(unused)}
         wrong = sorted(name for name in expected & set(given) if given[name].shape != state[name].shape)
-        problems = {"missing": sorted(expected - set(given)), "unexpected": sorted(set(given) - expected), "misshapen": wrong}
+        problems = {
+            "missing": sorted(expected - set(given)),
+            "unexpected": sorted(set(given) - expected),
+            "misshapen": wrong,
+        }
         if any(problems.values()):
             listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
             raise UserError(f"the base checkpoint does not fit the model ({listed})", "make the base again")

@@ -52,7 +52,9 @@ class Encoder(nn.Module):
 
     def forward(self, graphs: Graphs) -> tuple[Tensor, Tensor]:
         """Embeddings of the atoms (N, width) and of the molecules (B, width), both float32 or wider."""
-        nodes = (graphs.atom_table.to(self.atom_embedding.dtype) @ self.atom_embedding).index_select(0, graphs.atom_code)
+        nodes = (graphs.atom_table.to(self.atom_embedding.dtype) @ self.atom_embedding).index_select(
+            0, graphs.atom_code
+        )
         last = len(self.layers) - 1
         for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
             nodes = norm(layer(nodes, graphs))

@@ -49,13 +49,14 @@ def maccs(molecule: Mol) -> np.ndarray:
     return np.frombuffer(bits.encode(), np.uint8) - 48
 
 
+# fmt: off
 _SCALARS = (
-    "CalcExactMolWt CalcTPSA CalcLabuteASA CalcFractionCSP3 CalcHallKierAlpha CalcKappa1 CalcKappa2 CalcKappa3 CalcPhi "
-    "CalcChi0n CalcChi1n CalcChi2n CalcChi3n CalcChi0v CalcChi1v CalcChi2v CalcChi3v CalcNumHBA CalcNumHBD "
-    "CalcNumLipinskiHBA CalcNumLipinskiHBD CalcNumRotatableBonds CalcNumAmideBonds CalcNumAromaticRings "
-    "CalcNumAliphaticRings CalcNumSaturatedRings CalcNumHeterocycles CalcNumAromaticHeterocycles "
-    "CalcNumAliphaticHeterocycles CalcNumSaturatedHeterocycles CalcNumSpiroAtoms CalcNumBridgeheadAtoms"
-).split()
+    "ExactMolWt", "TPSA", "LabuteASA", "FractionCSP3", "HallKierAlpha", "Kappa1", "Chi0n", "Chi1n", "Chi0v", "Chi1v",
+    "NumHBD", "NumLipinskiHBA", "NumLipinskiHBD", "NumAmideBonds", "NumAromaticRings", "NumAliphaticRings",
+    "NumSaturatedRings", "NumHeterocycles", "NumAromaticHeterocycles", "NumAliphaticHeterocycles",
+    "NumSaturatedHeterocycles", "NumSpiroAtoms", "NumBridgeheadAtoms",
+)
+# fmt: on
 _VECTORS = {"SlogP_VSA_": 12, "SMR_VSA_": 10, "PEOE_VSA_": 14, "MQNs_": 42}
 
 
@@ -63,14 +64,14 @@ _VECTORS = {"SlogP_VSA_": 12, "SMR_VSA_": 10, "PEOE_VSA_": 14, "MQNs_": 42}
 def _descriptor_functions() -> tuple[tuple[Callable[..., Any], ...], tuple[Callable[..., Any], ...]]:
     from rdkit.Chem import rdMolDescriptors
 
-    scalars = tuple(getattr(rdMolDescriptors, name) for name in _SCALARS)
+    scalars = tuple(getattr(rdMolDescriptors, f"Calc{name}") for name in _SCALARS)
     return scalars, tuple(getattr(rdMolDescriptors, name) for name in _VECTORS)
 
 
 @cache
 def descriptor_names() -> tuple[str, ...]:
-    """Names of the 112 two-dimensional RDKit descriptors of the regression objective: the cheap and finite ones."""
-    names = [name.removeprefix("Calc") for name in _SCALARS] + ["CrippenClogP", "CrippenMR"]
+    """Names of the 103 two-dimensional RDKit descriptors of the regression objective: the cheap and finite ones."""
+    names = [*_SCALARS, "CrippenClogP", "CrippenMR"]
     for prefix, count in _VECTORS.items():
         names += [f"{prefix}{number}" for number in range(1, count + 1)]
     return tuple(names)

@@ -1,8 +1,9 @@
 """What an objective is: the views it reads, its head, its loss.
 
-A loss is divided by the loss of the best constant predictor on the corpus at hand (the entropy of the labels, the
-variance of the targets, the log of the number of candidates). So an objective that has learned nothing stands near 1,
-one that is solved near 0, and weights compare between objectives.
+An objective's loss is divided by its `chance`: the loss of the best constant predictor on the corpus at hand (the
+entropy of the labels, the variance of the targets, the log of the number of candidates). So an objective that has
+learned nothing stands near 1, one that is solved near 0, and weights compare between objectives. A fresh head's bias is
+that constant predictor, so training starts near 1 as well.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ _SMALLEST_CHANCE = 0.05  # nats or variance: a corpus whose labels hardly vary m
 
 @dataclass(frozen=True)
 class CorpusData:
-    """What objectives are made from: the molecules twice (arrays with targets, packed), the base's statistics, a seed."""
+    """What objectives are made from: the molecules as arrays (with targets) and packed, the statistics, a seed."""
 
     molecules: MoleculeArrays
     packed: PackedMolecules
@@ -70,16 +71,18 @@ class Objective(ABC):
     views: ClassVar[tuple[str, ...]] = (CLEAN,)
     targets: ClassVar[tuple[str, ...]] = ()  # kinds of `targets.TARGET_KINDS` that it needs computed
 
+    chance: float  # loss of the best constant predictor on the corpus, > 0; the core's losses are in this unit
+
     def __init__(self, corpus: CorpusData) -> None:
         self.corpus = corpus
 
     @abstractmethod
     def build_head(self, width: int) -> nn.Module:
-        """A fresh head on embeddings of `width`."""
+        """A fresh head on embeddings of `width`, on the processor."""
 
     @abstractmethod
     def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
-        """The loss () of a batch, about 1 at chance, from the embeddings of the views named in `views`."""
+        """The loss () of a batch, not yet over `chance`, from the embeddings of the views named in `views`."""
 
 
 def wide(tensor: Tensor) -> Tensor:
@@ -97,3 +100,17 @@ def entropy(totals: Tensor | np.ndarray) -> float:
 def at_least(chance: float) -> float:
     """A normaliser that is safe to divide by."""
     return max(chance, _SMALLEST_CHANCE)
+
+
+def log_shares(totals: Tensor | np.ndarray) -> Tensor:
+    """Log of the shares of `totals` (classes,) after adding one to each: the bias of a constant classifier."""
+    counts = torch.as_tensor(totals, dtype=torch.float64) + 1
+    return (counts / counts.sum()).log()
+
+
+def linear_head(width: int, bias: Tensor) -> nn.Linear:
+    """A linear head whose bias (outputs,) is given and whose weight is drawn as usual."""
+    head = nn.Linear(width, len(bias))
+    with torch.no_grad():
+        head.bias.copy_(bias)
+    return head

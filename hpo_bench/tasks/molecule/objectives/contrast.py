@@ -23,6 +23,7 @@ class Contrast(Objective):
     name = "contrast"
     paper = "GraphCL, You et al. 2020, arXiv 2010.13902"
     views = (CLEAN, MASKED)
+    chance = 1.0  # the loss is over log B already: B is the batch's, not the corpus's
 
     def build_head(self, width: int) -> nn.Module:
         return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
@@ -33,4 +34,4 @@ class Contrast(Objective):
         similarity = clean @ masked.T / TEMPERATURE
         same = torch.arange(len(similarity), device=similarity.device)
         loss = F.cross_entropy(similarity, same) + F.cross_entropy(similarity.T, same)
-        return wide(loss) / (2 * math.log(max(len(similarity), 2)))
+        return loss / loss.new_tensor(2 * math.log(max(len(similarity), 2)))

@@ -1,4 +1,4 @@
-"""Labels that chemistry software gives for free, read from the molecule's embedding: `motif`, `cluster`, `descriptor`."""
+"""Labels that chemistry software gives, read from the molecule's embedding: `motif`, `cluster`, `descriptor`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from hpo_bench.tasks.molecule.objectives.base import (
     Objective,
     at_least,
     entropy,
+    linear_head,
+    log_shares,
     wide,
 )
 
@@ -33,14 +35,15 @@ class Motifs(Objective):
         self.labels = corpus.put(corpus.molecules.motif, torch.float32)
         share = self.labels.double().mean(0)
         self.chance = at_least(float((torch.special.entr(share) + torch.special.entr(1 - share)).mean()))
+        self.bias = ((share * len(self.labels) + 0.5) / (len(self.labels) + 1)).logit().cpu()
 
     def build_head(self, width: int) -> nn.Module:
-        return nn.Linear(width, self.labels.shape[1])
+        return linear_head(width, self.bias)
 
     def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
         logits = wide(head(embedded[CLEAN].graphs))
         labels = self.labels.index_select(0, batch.index).to(logits.dtype)
-        return F.binary_cross_entropy_with_logits(logits, labels) / self.chance
+        return F.binary_cross_entropy_with_logits(logits, labels)
 
 
 class Clusters(Objective):
@@ -55,18 +58,20 @@ class Clusters(Objective):
         labels = corpus.statistics.assign(corpus.molecules.maccs)
         self.classes = len(corpus.statistics.centroids)
         self.labels = corpus.put(labels, torch.int64)
-        self.chance = entropy(np.bincount(labels, minlength=self.classes))
+        totals = np.bincount(labels, minlength=self.classes)
+        self.chance = entropy(totals)
+        self.bias = log_shares(totals)
 
     def build_head(self, width: int) -> nn.Module:
-        return nn.Linear(width, self.classes)
+        return linear_head(width, self.bias)
 
     def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
         logits = wide(head(embedded[CLEAN].graphs))
-        return F.cross_entropy(logits, self.labels.index_select(0, batch.index)) / self.chance
+        return F.cross_entropy(logits, self.labels.index_select(0, batch.index))
 
 
 class Descriptors(Objective):
-    """RDKit descriptors as standard scores of the base corpus: mean squared error, over their variance in this corpus."""
+    """RDKit descriptors as standard scores of the base corpus: squared error over their variance in this corpus."""
 
     name = "descriptor"
     paper = "multi-task regression (MTR), ChemBERTa-2, Ahmad et al. 2022, arXiv 2209.01712"
@@ -77,11 +82,12 @@ class Descriptors(Objective):
         scores = corpus.statistics.standardise(corpus.molecules.descriptor)
         self.scores = corpus.put(scores, torch.float32)
         self.chance = at_least(float(scores.astype(np.float64).var(0).mean()))
+        self.bias = torch.from_numpy(scores.astype(np.float64).mean(0))
 
     def build_head(self, width: int) -> nn.Module:
-        return nn.Linear(width, self.scores.shape[1])
+        return linear_head(width, self.bias)
 
     def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
         predicted = wide(head(embedded[CLEAN].graphs))
         scores = self.scores.index_select(0, batch.index).to(predicted.dtype)
-        return F.mse_loss(predicted, scores) / self.chance
+        return F.mse_loss(predicted, scores)

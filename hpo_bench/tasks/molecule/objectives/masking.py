@@ -17,6 +17,8 @@ from hpo_bench.tasks.molecule.objectives.base import (
     MoleculeBatch,
     Objective,
     entropy,
+    linear_head,
+    log_shares,
     wide,
 )
 
@@ -38,30 +40,30 @@ class Attributes(Objective):
         self.values = values[:, self.columns].clone()
         for position, size in enumerate(self.sizes):
             self.values[-1, position] = size - 1  # the MASK row: never a target, kept in range
-        self.chance = sum(
-            entropy(torch.zeros(size, dtype=torch.float64, device=totals.device).index_add(0, column, totals))
+        counts = [
+            torch.zeros(size, dtype=torch.float64, device=totals.device).index_add(0, column, totals)
             for size, column in zip(self.sizes, self.values.unbind(1), strict=True)
-        )
+        ]
+        self.chance = sum(entropy(count) for count in counts)
+        self.bias = torch.cat([log_shares(count) for count in counts]).cpu()
 
     def codes(self) -> tuple[Tensor, Tensor]:
         """Categories behind each code (codes, features) and how often each code occurs (codes,)."""
         raise NotImplementedError
 
     def build_head(self, width: int) -> nn.Module:
-        return nn.Linear(width, sum(self.sizes))
+        return linear_head(width, self.bias)
 
     def hidden_loss(self, logits: Tensor, codes: Tensor) -> Tensor:
-        """Mean over hidden things of the summed cross-entropies, over chance; 0 if nothing is hidden."""
-        total = logits.new_zeros(())
-        for part, target in zip(
-            wide(logits).split(self.sizes, dim=1), self.values.index_select(0, codes).unbind(1), strict=True
-        ):
-            total = total + F.cross_entropy(part, target, reduction="sum")
-        return total / (max(codes.shape[0], 1) * self.chance)
+        """Mean over hidden things of the summed cross-entropies; 0 if nothing is hidden."""
+        if not len(codes):
+            return wide(logits).sum()  # of no rows: zero, with a gradient of zero
+        parts, targets = wide(logits).split(self.sizes, dim=1), self.values.index_select(0, codes).unbind(1)
+        return torch.stack([F.cross_entropy(part, target) for part, target in zip(parts, targets, strict=True)]).sum()
 
 
 class MaskedAtoms(Attributes):
-    """Predict the element of hidden atoms from their embedding. 15 % of a molecule's atoms, one at least, are hidden."""
+    """Predict the element of hidden atoms from their embedding; `choose_atoms` hides about 15 %, one at least."""
 
     name = "atom"
     paper = "attribute masking, Hu et al. 2020, arXiv 1905.12265"

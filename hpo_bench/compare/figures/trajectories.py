@@ -1,0 +1,57 @@
+"""How the weights move during continued pretraining."""
+
+from __future__ import annotations
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from hpo_bench.compare.cohort import MethodRuns, TaskRuns
+from hpo_bench.compare.figures.save import new_figure
+from hpo_bench.compare.style import objective_colours
+
+PANELS_A_ROW = 3
+
+
+def trajectories(task: TaskRuns) -> Figure | None:
+    """One panel per method whose weights change: thin lines are repetitions, thick ones their mean; None if none does."""
+    moving = {label: paths for label, runs in task.methods.items() if (paths := _paths(runs))}
+    if not moving:
+        return None
+    across = min(len(moving), PANELS_A_ROW)
+    down = -(-len(moving) // across)
+    figure = new_figure(max(6.4, 1.4 + 3.1 * across), 0.9 + 2.7 * down)
+    panels = figure.subplots(down, across, squeeze=False, sharey=True)
+    colours = objective_colours(task.objectives)
+    for panel in panels.ravel()[len(moving) :]:
+        panel.set_visible(False)
+    for panel, (label, paths) in zip(panels.ravel(), moving.items(), strict=False):
+        last = max(int(steps[-1]) for steps, _ in paths)
+        axis = np.unique(np.concatenate([steps for steps, _ in paths] + [[last + max(1, last // 50)]]))
+        every = np.stack([_at(axis, *path) for path in paths])  # (R, P, K)
+        for index, name in enumerate(task.objectives):
+            for single in every[:, :, index]:
+                panel.step(axis, single, where="post", color=colours[name], linewidth=0.6, alpha=0.4)
+            panel.step(axis, every[:, :, index].mean(axis=0), where="post", color=colours[name], label=name)
+        panel.axhline(1 / len(task.objectives), color="#333333", linewidth=0.8, linestyle="--")
+        panel.set_title(f"{label} ({len(paths)} repetition{'s' if len(paths) > 1 else ''})", fontweight="normal")
+        panel.set_xlabel("pretraining step")
+        panel.set_ylim(0, None)
+    for row in panels:
+        row[0].set_ylabel("weight (sums to 1)")
+    constant = [label for label in task.methods if label not in moving]
+    said = f"; constant: {', '.join(constant)}" if constant else ""
+    figure.suptitle(f"{task.label}: weights during pretraining{said}", x=0.01, ha="left", fontsize=10, fontweight="bold")
+    handles, names = panels[0, 0].get_legend_handles_labels()
+    title = "thick: mean\nthin: one repetition\ndashed: equal"
+    figure.legend(handles, names, loc="outside right center", title=title, title_fontsize=8)
+    return figure
+
+
+def _paths(runs: MethodRuns) -> list[tuple[np.ndarray, np.ndarray]]:
+    paths = [runs.trajectory(index) for index in range(len(runs.seeds))]
+    return paths if any(len(steps) > 1 for steps, _ in paths) else []
+
+
+def _at(axis: np.ndarray, steps: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Weights (P, K) in force at every step of `axis`; the first ones before the first record."""
+    return weights[np.maximum(np.searchsorted(steps, axis, side="right") - 1, 0)]

@@ -1,0 +1,123 @@
+"""One look for every figure: a method has the same colour everywhere, an objective has its own.
+
+Colours are told apart by readers with any of the common colour vision deficiencies (Okabe & Ito 2008, Tol 2021); markers
+tell methods apart once more.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
+from typing import Any
+
+OWN_METHODS = {
+    "equal": ("#5A5A5A", "o"),
+    "random": ("#E69F00", "^"),
+    "grid": ("#56B4E9", "s"),
+    "tpe": ("#0072B2", "D"),
+    "pbt": ("#009E73", "v"),
+    "tapweight": ("#D55E00", "*"),
+}
+OTHER_COLOURS = ("#CC79A7", "#332288", "#999933", "#882255", "#44AA99", "#8C510A", "#117733", "#AA4499", "#B8A000")
+OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "d", "8", "H")
+OWN_OBJECTIVES = {
+    "atom": "#4477AA",
+    "bond": "#66CCEE",
+    "motif": "#228833",
+    "cluster": "#CCBB44",
+    "contrast": "#EE6677",
+    "descriptor": "#AA3377",
+    "noise": "#8A8A8A",
+}
+OBJECTIVE_COLOURS = ("#4477AA", "#EE6677", "#228833", "#CCBB44", "#66CCEE", "#AA3377", "#EE8866", "#44BB99", "#8A8A8A")
+METRIC_NAMES = {
+    "roc_auc": "ROC-AUC",
+    "pr_auc": "PR-AUC",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+    "mcc": "MCC",
+    "f1": "F1",
+    "accuracy": "accuracy",
+    "pearson": "Pearson r",
+    "spearman": "Spearman ρ",
+}
+STYLE: dict[str, Any] = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9,
+    "axes.titlesize": 10,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "grid.color": "#E4E4E4",
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "lines.linewidth": 1.6,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "white",
+    "savefig.dpi": 150,
+    "svg.hashsalt": "hpo_bench",  # the same figure twice is the same file
+}
+
+
+def base_name(label: str) -> str:
+    """The method behind a label: `tapweight [solver=cg]` is `tapweight`."""
+    return label.partition(" [")[0]
+
+
+def method_order(labels: Iterable[str]) -> list[str]:
+    """Our own methods in the order of the design card, then strangers by name; the order of all tables and figures."""
+    own = list(OWN_METHODS)
+    return sorted(labels, key=lambda label: (own.index(base_name(label)) if base_name(label) in own else 99, label))
+
+
+def method_style(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of every label.
+
+    Our own methods have fixed ones. A stranger's come from a hash of its name, so they are the same in every figure of
+    every comparison; only where two strangers in one comparison fall on the same place does the later name move on.
+    """
+    styles = {label: OWN_METHODS[label] for label in labels if label in OWN_METHODS}
+    taken: set[int] = set()
+    for label in sorted(set(labels) - set(styles)):
+        place = int(hashlib.sha256(label.encode()).hexdigest(), 16) % len(OTHER_COLOURS)
+        if len(taken) < len(OTHER_COLOURS):
+            while place in taken:
+                place = (place + 1) % len(OTHER_COLOURS)
+        taken.add(place)
+        styles[label] = OTHER_COLOURS[place], OTHER_MARKERS[place]
+    return styles
+
+
+def objective_colours(objectives: Iterable[str]) -> dict[str, str]:
+    """Colour of every objective: fixed for our molecule objectives, by place for others."""
+    free = [colour for colour in OBJECTIVE_COLOURS if colour not in {OWN_OBJECTIVES.get(name) for name in objectives}]
+    colours = {}
+    for name in objectives:
+        if name not in OWN_OBJECTIVES:
+            free = free or list(OBJECTIVE_COLOURS)
+        colours[name] = OWN_OBJECTIVES[name] if name in OWN_OBJECTIVES else free.pop(0)
+    return colours
+
+
+def metric_label(metric: str, higher_is_better: bool) -> str:
+    """The metric's usual name and which way is better."""
+    return f"{METRIC_NAMES.get(metric, metric)} ({'higher' if higher_is_better else 'lower'} is better)"
+
+
+def metric_name(metric: str) -> str:
+    """The metric's usual name."""
+    return METRIC_NAMES.get(metric, metric)
+
+
+def applied() -> AbstractContextManager[None]:
+    """Matplotlib with this style inside a `with` block; the user's own settings come back after it."""
+    import matplotlib
+
+    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": matplotlib.rcParams["backend"]})

@@ -1,0 +1,204 @@
+"""The table: as a frame (CSV, JSON, Markdown) for machines and papers, and as a rich table for the terminal."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from hpo_bench.compare.intervals import Estimate
+from hpo_bench.compare.style import metric_name
+from hpo_bench.compare.summary import Row
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+    from rich.table import Table
+
+GIB = 2**30
+
+
+def table_frame(rows: Sequence[Row], reference: str = "equal") -> pd.DataFrame:
+    """All numbers, one line per task and method, one column per number; the form of table.csv.
+
+    The columns of the paired difference are absent if no task has the reference.
+    """
+    return pd.DataFrame([_numbers(row, reference, any(other.versus for other in rows)) for row in rows])
+
+
+def to_csv(rows: Sequence[Row], reference: str = "equal") -> str:
+    """table.csv: six significant digits, so that the same records give the same bytes."""
+    return table_frame(rows, reference).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def to_json(rows: Sequence[Row], reference: str = "equal", **more: Any) -> str:
+    """table.json: the same numbers as a list of records under "rows"; NaN becomes null. `more` stands beside it."""
+    records = json.loads(table_frame(rows, reference).to_json(orient="records", double_precision=10))
+    return json.dumps({"rows": records, **more}, indent=1, ensure_ascii=False) + "\n"
+
+
+def to_markdown(rows: Sequence[Row], reference: str = "equal", notes: Sequence[str] = ()) -> str:
+    """table.md: one table per task, with the notes below."""
+    lines = []
+    for task, group in by_task(rows).items():
+        lines += [f"### {task}: test {metric_name(group[0].metric)}", ""]
+        columns = [*score_columns(group, reference), *bill_columns(group)]
+        lines.append("| " + " | ".join(name.replace("\n", " ") for name, _ in columns) + " |")
+        lines.append("|" + "|".join(" --- " if index < 2 else " ---: " for index in range(len(columns))) + "|")
+        for index in range(len(group)):
+            lines.append("| " + " | ".join(cells[index].replace("\n", " ") for _, cells in columns) + " |")
+        lines.append("")
+    return "\n".join([*lines, *(f"- {note}" for note in notes)]).rstrip() + "\n"
+
+
+class TerminalTable:
+    """The rows of one task as a rich renderable: one table where the terminal is wide enough, else scores and bill."""
+
+    def __init__(self, rows: Sequence[Row], reference: str = "equal") -> None:
+        self.rows, self.reference = list(rows), reference
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        scores, bill = score_columns(self.rows, self.reference), bill_columns(self.rows)
+        title = f"{self.rows[0].task}: test {metric_name(self.rows[0].metric)}"
+        whole = self._build(title, [*scores, *bill])
+        if console.measure(whole).minimum <= options.max_width:
+            yield whole
+            return
+        method = scores[0]
+        yield self._build(title, [method, *scores[2:]])
+        yield self._build("weights found, and what finding them cost", [*scores[:2], *bill])
+
+    def _build(self, title: str, columns: list[tuple[str, list[str]]]) -> Table:
+        from rich.box import SIMPLE_HEAD
+        from rich.table import Table
+
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
+        for index, (name, _) in enumerate(columns):
+            table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
+        for cells in zip(*(cells for _, cells in columns), strict=True):
+            table.add_row(*cells)
+        return table
+
+
+def by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Rows by task, order kept."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        groups.setdefault(row.task, []).append(row)
+    return groups
+
+
+def score_columns(rows: Sequence[Row], reference: str) -> list[tuple[str, list[str]]]:
+    """Header and cells of the columns on weights and scores, for rows of one task; columns without content are absent."""
+    columns = [
+        ("method", [row.method for row in rows]),
+        ("weights, %\n" + " ".join(short_names(rows[0].objectives)), [_weights(row) for row in rows]),
+        ("valid", [score(row.valid.value) for row in rows]),
+        ("test", [plus_minus(row.test) for row in rows]),
+    ]
+    if any(row.as_searched.n for row in rows):
+        columns.append(("test as\nsearched", [plus_minus(row.as_searched) if row.as_searched.n else "–" for row in rows]))
+    if any(row.versus for row in rows):
+        columns += [
+            (f"minus\n{reference}", [span(row.versus.difference) if row.versus else "" for row in rows]),
+            ("p\n(Holm)", [p_value(row.p_holm) if row.versus else "" for row in rows]),
+            ("P(better)", [percent(row.versus.improvement) if row.versus else "" for row in rows]),
+        ]
+    columns.append(("n", [f"{row.n}×{row.retrainings / row.n:.3g}" for row in rows]))
+    return columns
+
+
+def bill_columns(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
+    """Header and cells of the columns on the search's cost, means over repetitions."""
+    columns = [
+        ("cost,\nstep-eq.", [f"{row.cost:,.0f}" for row in rows]),
+        ("in\ntrials", [number(row.trials_worth) for row in rows]),
+        ("training,\ns", [number(row.seconds_training) for row in rows]),
+    ]
+    if any(row.bill["seconds_hypergradient"] > 0 for row in rows):
+        columns.append(("hypergr.,\ns", [number(row.bill["seconds_hypergradient"]) for row in rows]))
+    return [
+        *columns,
+        ("evaluation,\ns", [number(row.bill["seconds_evaluation"]) for row in rows]),
+        ("orchestr.,\ns", [number(row.bill["seconds_orchestration"]) for row in rows]),
+        ("memory,\nGiB", [number(row.bill["peak_memory_bytes"] / GIB) for row in rows]),
+    ]
+
+
+def short_names(objectives: Sequence[str], width: int = 4) -> list[str]:
+    """The first letters of every objective, told apart by their last letter where they would be the same."""
+    names = [name[:width] for name in objectives]
+    return [
+        short if names.count(short) == 1 else name[: width - 1] + name[-1]
+        for short, name in zip(names, objectives, strict=True)
+    ]
+
+
+def score(value: float) -> str:
+    """A score with three decimals, or four digits if it is large."""
+    return "–" if not math.isfinite(value) else f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+
+
+def plus_minus(estimate: Estimate) -> str:
+    """Mean ± half an interval, or the mean alone."""
+    if not estimate.has_interval:
+        return score(estimate.value)
+    return f"{score(estimate.value)} ± {score(estimate.half_width)}"
+
+
+def span(estimate: Estimate) -> str:
+    """A signed difference and its interval."""
+    value = "–" if not math.isfinite(estimate.value) else f"{estimate.value:+.3f}"
+    return f"{value} ({estimate.low:+.3f} to {estimate.high:+.3f})" if estimate.has_interval else value
+
+
+def percent(estimate: Estimate) -> str:
+    """A share in per cent with its interval."""
+    if not math.isfinite(estimate.value):
+        return "–"
+    interval = f" ({100 * estimate.low:.0f}–{100 * estimate.high:.0f})" if estimate.has_interval else ""
+    return f"{100 * estimate.value:.0f} %{interval}"
+
+
+def p_value(p: float) -> str:
+    """A p-value with two digits."""
+    return "–" if not math.isfinite(p) else "<0.001" if p < 0.001 else f"{p:.2g}"
+
+
+def number(value: float) -> str:
+    """Three significant digits without an exponent."""
+    return "–" if not math.isfinite(value) else f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _weights(row: Row) -> str:
+    names = short_names(row.objectives)
+    return " ".join(f"{100 * w:.0f}".rjust(len(name)) for name, w in zip(names, row.weights, strict=True))
+
+
+def _numbers(row: Row, reference: str, with_reference: bool) -> dict[str, Any]:
+    record: dict[str, Any] = {"task": row.task, "method": row.method, "metric": row.metric, "n": row.n}
+    record["retrainings"] = row.retrainings
+    record |= dict(_interval("valid", row.valid)) | dict(_interval("test", row.test))
+    record |= {"search_value": row.search_value.value, "as_searched_test": row.as_searched.value}
+    if with_reference:
+        nothing = Estimate(math.nan)
+        record |= dict(_interval(f"minus_{reference}", row.versus.difference if row.versus else nothing))
+        record |= dict(_interval("probability_better", row.versus.improvement if row.versus else nothing))
+        record["p_sign_flip"] = row.versus.p_sign_flip if row.versus else math.nan
+        record["p_wilcoxon"] = row.versus.p_wilcoxon if row.versus else math.nan
+        record["p_holm"] = row.p_holm
+    record |= {"trials_worth": row.trials_worth, "on_pareto_front": row.on_front}
+    record |= {"cost_to_near_best": row.near_best_cost, "runs_near_best": row.near_best_runs}
+    record |= {f"search_{field}": value for field, value in row.bill.items()}
+    record |= {f"retraining_{field}": value for field, value in row.retraining_bill.items()}
+    record |= {f"weight_{name}": weight for name, weight in zip(row.objectives, row.weights, strict=True)}
+    record |= {f"weight_sd_{name}": sd for name, sd in zip(row.objectives, row.weights_sd, strict=False)}
+    return record
+
+
+def _interval(name: str, estimate: Estimate) -> Iterator[tuple[str, float]]:
+    yield name, estimate.value
+    yield f"{name}_low", estimate.low
+    yield f"{name}_high", estimate.high

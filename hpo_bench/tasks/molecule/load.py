@@ -1,0 +1,143 @@
+"""Entry points: the MoleculeNet sets by name, and a user's own CSV."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from hpo_bench.data import check_split, get_dataset, load_table, make_split, parse_smiles, read_table
+from hpo_bench.data.splits import SPLIT_KINDS
+from hpo_bench.data.table import MoleculeTable
+from hpo_bench.errors import UserError
+from hpo_bench.tasks.base import LoadedTask
+from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
+from hpo_bench.tasks.molecule.task import Splits, build_task
+
+SHIPPED_BASE = Path(__file__).parent / "base_gin.safetensors"
+SKIPPED_LISTED = 100  # skipped SMILES that a record names one by one; the rest are counted
+
+
+def load_set(name: str, *, device: torch.device, split: str = "scaffold", **options: Any) -> LoadedTask:
+    """A set of the catalogue, from the data folder, the cache or the package index.
+
+    Raises:
+        UserError: the set cannot be had, or an option does not fit.
+    """
+    metric = get_dataset(name).metric
+    return _load(name, load_table(name), metric, split, device, **options)
+
+
+def csv(
+    *,
+    device: torch.device,
+    path: str | None = None,
+    smiles: str = "smiles",
+    label: Sequence[str] | None = None,
+    kind: str | None = None,
+    split: str = "scaffold",
+    **options: Any,
+) -> LoadedTask:
+    """A user's own file: SMILES column, label columns, and whether they are classes or numbers.
+
+    Raises:
+        UserError: something is missing or wrong in the file; it is named with its line.
+    """
+    if path is None or not label or kind not in ("classification", "regression"):
+        raise UserError(
+            "the task csv needs a file, its label column and the kind of the labels",
+            "give --path FILE --smiles COLUMN --label COLUMN --kind classification or regression",
+        )
+    column = None if split in SPLIT_KINDS else split
+    table = read_table(path, smiles, list(label), kind=kind, split_column=column)  # type: ignore[arg-type]
+    metric = "roc_auc" if kind == "classification" else "rmse"
+    return _load("csv", table, metric, "column" if column else split, device, **options)
+
+
+def _load(
+    name: str,
+    table: MoleculeTable,
+    metric: str,
+    split: str,
+    device: torch.device,
+    *,
+    objectives: Sequence[str] | None = None,
+    plant: Sequence[str] | None = None,
+    base: str | None = None,
+    preset: str | None = None,
+    **unknown: Any,
+) -> LoadedTask:
+    if unknown:
+        given = ", ".join(f"--{key.replace('_', '-')}" for key in unknown)
+        raise UserError(f"{given} does not apply to the task {name}", "leave it out")
+    workers = os.cpu_count() or 1
+    parsed = parse_smiles(table.smiles, workers=workers)
+    rows = len(table)
+    table = table.take(parsed.kept)
+    parts = make_split(table, split, workers=workers)  # type: ignore[arg-type]
+    scored_on = check_split(table, parts)
+    loaded = build_task(
+        name,
+        table.smiles,
+        table.labels,
+        Splits(parts.train, parts.valid, parts.test),
+        kind=table.kind,
+        metric=metric,
+        objectives=[*(objectives or DEFAULT_OBJECTIVES), *(plant or [])],
+        base=choose_base(base, preset),
+        device=device,
+    )
+    report = {
+        **loaded.report,
+        "source": table.source,
+        "rows": rows,
+        "skipped_smiles": len(parsed.skipped),
+        "skipped": [[int(row), text] for row, text in parsed.skipped[:SKIPPED_LISTED]],
+        "split": parts.kind,
+        "split_sha256": parts.fingerprint,
+        "labels": list(table.label_names),
+        "labels_scored": {part: len(names) for part, names in scored_on.items()},
+        "positive_rate": _positive_rate(table.labels) if table.kind == "classification" else None,
+    }
+    return replace(loaded, report=report)
+
+
+def choose_base(base: str | None, preset: str | None) -> str | Path | None:
+    """The checkpoint to start from: a path, `none` for no pretraining, or the one that is shipped.
+
+    Raises:
+        UserError: the preset `paper` has a larger encoder, for which none is shipped.
+    """
+    if base == "none":
+        return None
+    if base is None and preset == "paper":
+        raise UserError(
+            "no base of the paper's size (5 layers, width 300) is shipped",
+            "make one: hpo-bench pretrain-base --layers 5 --width 300 --out base.safetensors, then give --base base.safetensors",
+        )
+    return SHIPPED_BASE if base is None else base
+
+
+def _positive_rate(labels: np.ndarray) -> float:
+    return float(np.nanmean(labels))
+
+
+bace = partial(load_set, "bace")
+bbbp = partial(load_set, "bbbp")
+clintox = partial(load_set, "clintox")
+sider = partial(load_set, "sider")
+tox21 = partial(load_set, "tox21")
+toxcast = partial(load_set, "toxcast")
+hiv = partial(load_set, "hiv")
+muv = partial(load_set, "muv")
+esol = partial(load_set, "esol")
+freesolv = partial(load_set, "freesolv")
+lipophilicity = partial(load_set, "lipophilicity")
+qm7 = partial(load_set, "qm7")
+qm8 = partial(load_set, "qm8")

@@ -1,0 +1,164 @@
+"""The limit γ → ∞: φ_e = θ_e, and level II trains only a linear head, which is solved exactly.
+
+Then F depends on θ through the features alone, and one backward pass through the solve gives
+
+    dF/dθ_e = ∂ℓ_valid/∂θ_e − ∂²ℓ_train/∂θ_e∂h (∂²ℓ_train/∂h²)⁻¹ ∂ℓ_valid/∂h,
+
+which takes the place of steps 2 and 3 of METHOD.md: no fine-tuned copy, no proximal term, no first linear solve.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from tapweight.directional import LastStep
+from tapweight.errors import HypergradientFailure
+from tapweight.evaluation import (
+    Evaluator,
+    Layout,
+    Passes,
+    draw_seed,
+    evaluation_mode,
+    require_finite,
+    trainable,
+    untouched,
+)
+from tapweight.hypergradient import Hypergradient, from_encoder_gradient
+from tapweight.levels import Pretraining
+from tapweight.solvers.base import Solver
+
+Head = tuple[Tensor, Tensor]
+
+
+@dataclass
+class Probe:
+    """Levels II and III of the probe limit.
+
+    Attributes:
+        embed: `embed(pretraining.module, batch)` gives features (B, D), in eval mode.
+        labels: `labels(batch)` gives targets (B, L); NaN marks a missing one.
+        head: "ridge": squared error (targets of any scale); "logistic": targets 0 or 1, each of the L on its own.
+        strength: the head's penalty strength · ‖w‖² added to the mean loss, biases free; positive.
+    """
+
+    embed: Callable[[nn.Module, Any], Tensor]
+    labels: Callable[[Any], Tensor]
+    head: Literal["ridge", "logistic"] = "ridge"
+    strength: float = 1e-2
+
+    def solve(self, features: Tensor, labels: Tensor) -> Head:
+        """The optimal head on features (N, D), labels (N, L): weight (L, D), bias (L,), differentiable in features."""
+        return {"ridge": ridge_head, "logistic": logistic_head}[self.head](features, labels, self.strength)
+
+    def loss(self, head: Head, features: Tensor, labels: Tensor) -> Tensor:
+        """Mean over the labels present: squared error, or binary cross-entropy."""
+        outputs, present = features @ head[0].T + head[1], ~labels.isnan()
+        target = labels.nan_to_num()
+        each = (outputs - target).square() if self.head == "ridge" else \
+            F.binary_cross_entropy_with_logits(outputs, target, reduction="none")
+        return (each * present).sum() / present.sum()
+
+
+def ridge_head(features: Tensor, labels: Tensor, strength: float) -> Head:
+    """argmin over (w, b) of mean squared error + strength · ‖w‖², one problem per label, in closed form.
+
+    features (N, D), labels (N, L) with NaN where missing; weight (L, D), bias (L,). Differentiable.
+    """
+    ones, share, penalty = _design(features, labels, strength)
+    right = (2 * share * labels.nan_to_num()).T @ ones
+    solution = torch.linalg.solve(_curvature(ones, 2 * share, penalty), right.unsqueeze(-1)).squeeze(-1)
+    return solution[:, :-1], solution[:, -1]
+
+
+def logistic_head(features: Tensor, labels: Tensor, strength: float, *, iterations: int = 100) -> Head:
+    """argmin over (w, b) of mean binary cross-entropy + strength · ‖w‖², by Newton's method with step halving.
+
+    features (N, D), labels (N, L) in {0, 1} or NaN; weight (L, D), bias (L,). The gradient is that of the implicit
+    function theorem: one more Newton step is taken with its matrix held constant, whose derivative in the features is
+    −(∂²ℓ/∂h²)⁻¹ ∂²ℓ/∂h∂features at the optimum.
+
+    Raises:
+        HypergradientFailure: Newton's method did not converge.
+    """
+    ones, share, penalty = _design(features, labels, strength)
+    target = labels.nan_to_num()
+
+    def gradient(head: Tensor) -> Tensor:  # (L, D + 1)
+        return (share * ((ones @ head.T).sigmoid() - target)).T @ ones + penalty * head
+
+    def objective(head: Tensor) -> Tensor:
+        each = F.binary_cross_entropy_with_logits(ones @ head.T, target, reduction="none")
+        return (share * each).sum() + 0.5 * (penalty * head.square()).sum()
+
+    def newton(head: Tensor) -> Tensor:
+        with torch.no_grad():
+            p = (ones @ head.T).sigmoid()
+            matrix = _curvature(ones, share * p * (1 - p), penalty)
+        return torch.linalg.solve(matrix, gradient(head).unsqueeze(-1)).squeeze(-1)
+
+    with torch.no_grad():
+        head = ones.new_zeros(labels.shape[1], ones.shape[1])
+        tolerance = 10 * torch.finfo(features.dtype).eps
+        for _ in range(iterations):
+            step, value, length = newton(head), objective(head), 1.0
+            while length > 1e-4 and not bool(objective(head - length * step) <= value + 1e-6 * value.abs()):
+                length /= 2
+            head = head - length * step
+            if float(step.norm()) <= tolerance ** 0.5 * (1 + float(head.norm())) and length == 1.0:
+                break
+        else:
+            raise HypergradientFailure(f"the logistic head did not converge in {iterations} steps: raise strength")
+    # Quadratic convergence: this step squares the remaining error, and carries the derivative.
+    head = head - newton(head)
+    return head[:, :-1], head[:, -1]
+
+
+def _design(features: Tensor, labels: Tensor, strength: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Features with a column of ones (N, D+1), each row's share in each label's mean (N, L), the penalty (D+1,)."""
+    present = (~labels.isnan()).to(features)
+    if not bool((present.sum(0) > 0).all()):
+        raise HypergradientFailure("a label has no value at all in these train batches: use more of them")
+    ones = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
+    penalty = torch.cat([torch.full_like(features[0], 2 * strength), features.new_zeros(1)])
+    return ones, present / present.sum(0), penalty
+
+
+def _curvature(ones: Tensor, weights: Tensor, penalty: Tensor) -> Tensor:
+    """Σ_n weight_nl x_n x_nᵀ + diag(penalty), one matrix per label: (L, D+1, D+1)."""
+    return torch.einsum("nl,nd,ne->lde", weights, ones, ones) + penalty.diag()
+
+
+def probe_hypergradient(pretraining: Pretraining, probe: Probe, weights: Tensor, *, pretrain_batches: Sequence[Any],
+                        train_batches: Sequence[Any], valid_batches: Sequence[Any],
+                        pretrain_solver: Solver | None = None, last_step: LastStep = "central",
+                        normalise: bool = False, seed: int | None = None) -> Hypergradient:
+    """dF/dλ in the probe limit; arguments, result and guarantees as in `hypergradient`.
+
+    The head is solved on all train batches together, and the encoder's graph over train and valid batches is held in
+    memory at once: one forward and one backward pass over each.
+    """
+    passes = Passes()
+    with untouched(pretraining.module):
+        first = draw_seed() if seed is None else seed
+        theta = trainable(pretraining.module)
+        layout = Layout(theta)
+        leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
+        with evaluation_mode(pretraining.module):
+            sets = []
+            for level, batches in (("train", train_batches), ("valid", valid_batches)):
+                evaluate = Evaluator(pretraining.module, probe.embed, batches, level=level, passes=passes, seed=first)
+                features = torch.cat([evaluate(leaves, j) for j in range(len(batches))])
+                sets.append((features, torch.cat([probe.labels(batch) for batch in batches]).to(features)))
+                passes.add(level, forward=len(batches), backward=len(batches))
+        (train_features, train_labels), (valid_features, valid_labels) = sets
+        loss = probe.loss(probe.solve(train_features, train_labels), valid_features, valid_labels)
+        u = layout.flatten(torch.autograd.grad(loss, list(leaves.values()), allow_unused=True))
+        require_finite("the validation loss of the probe or its gradient", u)
+        return from_encoder_gradient(pretraining, weights, u, float(loss.detach()), pretrain_batches, passes, first,
+                                     pretrain_solver, last_step, normalise)
