@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,11 +41,11 @@ def run(
     workers: Annotated[int, typer.Option(min=1, help="Trials side by side, through Ray.")] = 1,
     ray_address: Annotated[str | None, typer.Option(help="`auto` or an address of a Ray cluster.")] = None,
     solver: Annotated[str | None, typer.Option(help="Inverse-Hessian solver of tapweight.")] = None,
-    option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Option of the method: name=value.")] = None,
+    option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Method option: name=value.")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", help="Protocol setting: name=value.")] = None,
     data_dir: DataDir = None,
     base: Annotated[Path | None, typer.Option(help="Base checkpoint (default: the one that is shipped).")] = None,
-    split: Annotated[str | None, typer.Option(help="scaffold, balanced, random, or a column of the file.")] = None,
+    split: Annotated[str | None, typer.Option(help="scaffold, balanced-scaffold, random, or a column.")] = None,
     path: Annotated[Path | None, typer.Option(help="Task csv: the file.")] = None,
     smiles: Annotated[str | None, typer.Option(help="Task csv: the SMILES column.")] = None,
     label: Annotated[str | None, typer.Option(help="Task csv: label column, or several joined by commas.")] = None,
@@ -66,7 +67,8 @@ def run(
     method_options = _pairs(option) | _given(
         solver=solver, workers=workers if workers > 1 else None, ray_address=ray_address
     )
-    make_method(method, method_options)  # a wrong option is told before anything is loaded
+    made = make_method(method, method_options)  # a wrong option is told before anything is loaded
+    method_options = {name: getattr(made, name) for name in method_options}  # read, so that 0.10 is 0.1
     task_options = _given(
         objectives=_names(objectives),
         plant=_names(plant),
@@ -92,11 +94,15 @@ def run(
         task_options=task_options,
     )
     records = []
-    with Display(repeats) as display:
-        loaded = load_task(task, task_options, device)
-        for repeat in range(repeats):
-            observer = Observer() if as_json else display
-            records.append(do_run(config.repetition(seed + repeat), observer, loaded).content)
+    try:
+        with Display(repeats) as display:
+            loaded = load_task(task, task_options, device)
+            for repeat in range(repeats):
+                observer = Observer() if as_json else display
+                records.append(do_run(config.repetition(seed + repeat), observer, loaded).content)
+    except KeyboardInterrupt as stop:  # typer would end without a word
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from stop
     if as_json:
         print(json.dumps(records, indent=1))
 
@@ -177,7 +183,7 @@ def data_list(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Every known data set: is it here, and where would it come from?"""
     from hpo_bench.data.manage import list_sources
 
-    _print_rows("data sets", list_sources(data_dir), as_json)
+    _print_rows("data sets", [vars(row) for row in list_sources(data_dir)], as_json)
 
 
 @data_app.command("fetch")
@@ -187,9 +193,11 @@ def data_fetch(
     as_json: Json = False,
 ) -> None:
     """Bring data sets into the cache, checked by SHA-256."""
-    from hpo_bench.data.manage import fetch
+    from hpo_bench.data.manage import fetch, list_sources
 
-    _print_rows("fetched", fetch(names, data_dir), as_json)
+    wanted = [row.name for row in list_sources(data_dir)] if "all" in names else names
+    found = fetch(wanted, data_dir, lambda line: print(line, file=sys.stderr))
+    _print_rows("fetched", [vars(located) for located in found], as_json)
 
 
 @data_app.command("verify")
@@ -197,9 +205,9 @@ def data_verify(data_dir: DataDir = None, as_json: Json = False) -> None:
     """Check every file that is here against its SHA-256; exit code 1 if one is corrupt."""
     from hpo_bench.data.manage import verify
 
-    rows = verify(data_dir)
-    _print_rows("files", rows, as_json)
-    if any(row["state"] == "corrupt" for row in rows):
+    rows = verify(data_dir=data_dir)
+    _print_rows("files", [vars(row) for row in rows], as_json)
+    if any(row.status == "corrupt" for row in rows):
         raise typer.Exit(1)
 
 
@@ -231,7 +239,7 @@ def _pairs(texts: list[str] | None) -> dict[str, Any]:
 
 def _print_rows(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
     if as_json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps(rows, indent=1, default=str))
         return
     from rich.console import Console
     from rich.table import Table

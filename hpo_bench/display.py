@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
@@ -69,26 +70,27 @@ class Display(Observer):
         self.number += 1
         self.problem, self.best, self.last = problem, None, journal.Progress("searching", 0.0)
         label = f"{config.method} on {config.task}, repeat {self.number} of {self.repeats} (seed {config.seed})"
-        self.bar.update(self.row, description=label, completed=0.0)
+        self.bar.reset(self.row, description=label)  # its clock too
         if not self.console.is_terminal:
             self.console.print(label, soft_wrap=True)
 
     def progressed(self, progress: journal.Progress) -> None:
         self.last = progress
-        if progress.value is not None and self.problem is not None:
-            if self.best is None or self.problem.metric.better(progress.value, self.best):
-                self.best = progress.value
+        value, problem = progress.value, self.problem
+        if value is not None and problem is not None and (self.best is None or problem.metric.better(value, self.best)):
+            self.best = value
         if not self.console.is_terminal:
-            self.console.print(f"  {progress.fraction:4.0%} of the budget · {self.line()}", highlight=False, soft_wrap=True)
+            line = f"  {progress.fraction:4.0%} of the budget · {self.line()}"
+            self.console.print(line, highlight=False, markup=False, soft_wrap=True)
 
     def finished(self, config: RunConfig, run: RunFolder) -> None:
         result, metric = run.content["result"], run.content["metric"]["name"]
-        if result is None:
-            return
         tests = ", ".join(f"{line['test']:.4f}" for line in result["retrained"])
+        status = "" if run.status == "done" else f" [red]({run.status})[/]"
         weights = show_weights(run.content["objectives"], result["weights"])
         self.console.print(
-            f"[bold]{config.method}[/] on {config.task}, seed {config.seed}: valid {metric} {result['value']:.4f}, "
-            f"test {tests or '(no retraining asked for)'}\n  weights: {weights}\n  record: {run.folder}",
+            f"[bold]{config.method}[/] on {config.task}, seed {config.seed}{status}: "
+            f"valid {metric} {result['value']:.4f}, "
+            f"test {tests or '(no retraining asked for)'}\n  weights: {weights}\n  record: {escape(str(run.folder))}",
             highlight=False,
         )

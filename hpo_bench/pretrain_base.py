@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hpo_bench.core.device import limit_threads, resolve_device
+from hpo_bench.core.device import prepare_process, resolve_device
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol
@@ -46,7 +46,7 @@ def pretrain_base(
     from hpo_bench.tasks.molecule.checkpoint import save_base
     from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 
-    limit_threads()
+    prepare_process()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

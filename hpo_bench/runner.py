@@ -1,12 +1,12 @@
-"""One run: search on train and valid, retrain what was found with fresh seeds, read test once per seed, record it all."""
+"""One run: search on train and valid, retrain what was found with fresh seeds, read test once per seed, record it."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 
@@ -14,8 +14,9 @@ from hpo_bench import registry
 from hpo_bench.core.adaptation import AdaptedModel, score
 from hpo_bench.core.budget import Budget
 from hpo_bench.core.checkpoint import load_state
-from hpo_bench.core.device import limit_threads, resolve_device
-from hpo_bench.core.meter import Cost, CostMeter
+from hpo_bench.core.cost import Cost
+from hpo_bench.core.device import prepare_process, resolve_device
+from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.core.protocol import Protocol
@@ -24,7 +25,7 @@ from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.records import environment
 from hpo_bench.records.journal import Journal, Progress
-from hpo_bench.records.run_folder import RunFolder, open_run, unwritable
+from hpo_bench.records.run_folder import RunFolder, open_run
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult
 from hpo_bench.tasks.base import LoadedTask
 
@@ -89,16 +90,23 @@ def make_method(name: str, options: dict[str, Any]) -> ObjectiveWeightSearch:
     from pydantic import TypeAdapter, ValidationError
 
     cls = registry.load(registry.METHODS, name)
-    types = {f.name: f.type for f in dataclasses.fields(cls)}
+    known, hints = [f.name for f in dataclasses.fields(cls)], get_type_hints(cls)
     for key in options:
-        if key not in types:
-            raise unknown_name(f"option of {name}", key, types)
+        if key not in known:
+            raise unknown_name(f"option of {name}", key, known)
     try:
-        return TypeAdapter(cls).validate_python(options)
+        return TypeAdapter(cls).validate_python({key: _choice(hints[key], value) for key, value in options.items()})
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"option {where} of {name}: {first['msg']}", f"you gave {first['input']!r}") from error
+
+
+def _choice(hint: Any, value: Any) -> Any:
+    """Text as the choice of a `Literal` that is written so: pydantic does not read "2" as 2 there."""
+    if get_origin(hint) is Literal and isinstance(value, str):
+        return {str(choice): choice for choice in get_args(hint)}.get(value, value)
+    return value
 
 
 def load_task(task: str, options: dict[str, Any], device: str) -> LoadedTask:
@@ -113,7 +121,7 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
         UserError: bad input, an unwritable folder, a budget too small; the record says `failed` where it was begun.
     """
     observer = observer or Observer()
-    limit_threads()
+    prepare_process()
     method = make_method(config.method, config.method_options)
     loaded = loaded or load_task(config.task, config.task_options, config.device)
     task = loaded.task
@@ -132,16 +140,18 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
         "base_id": task.base_id,
     }
     with open_run(config.folder, identity) as folder:
-        if folder.status == "done":
+        if folder.status in ("done", "over-budget"):
             observer.finished(config, folder)
             return folder
         folder.update(
             status="running",
             error=None,
+            ended=None,
             sessions=folder.content["sessions"] + 1,
             metric={"name": task.metric.name, "higher_is_better": task.metric.higher_is_better},
             data=loaded.report,
             trial_cost=problem.trial_cost,
+            options=dataclasses.asdict(method) if dataclasses.is_dataclass(method) else {},
             environment=environment.describe(),
         )
         _run_recorded(config, method, problem, loaded, folder, observer)
@@ -176,15 +186,14 @@ def _run_recorded(
         cost = {"search": bill.to_json(), "retraining": sum_costs(line["cost"] for line in retrained).to_json()}
     except Diverged as error:
         folder.finish("diverged", str(error))
-        raise UserError(f"{config.method} diverged: {error}", "lower the learning rate (--set learning_rate=…)") from error
-    except OSError as error:
-        raise unwritable(folder.folder, error) from error
+        remedy = "lower the learning rate (--set learning_rate=…)"
+        raise UserError(f"{config.method} diverged: {error}", remedy) from error
     except BaseException as error:
-        folder.finish("failed", f"{type(error).__name__}: {error}")
+        with suppress(OSError):  # a full disk: what went wrong first is told
+            folder.finish("failed", f"{type(error).__name__}: {error}")
         raise
-    spent = config.budget.fraction(0, dataclasses.replace(bill, seconds_orchestration=0.0))
     # A resumed run also pays for what the kill lost, and a last trial may outlast a limit in seconds.
-    over = spent > 1 + 1e-9 and config.budget.seconds is None and folder.content["sessions"] == 1
+    over = bill.step_equivalents > problem.allowance * (1 + 1e-9) and folder.content["sessions"] == 1
     folder.finish("over-budget" if over else "done", result=result, cost=cost)
 
 

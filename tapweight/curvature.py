@@ -107,7 +107,10 @@ class Hessian:
                 pairs = zip(gradients, tangents.values(), strict=True)
                 inner = [(g * t).sum() for g, t in pairs if g is not None and g.requires_grad]
                 if inner:
-                    parts = torch.autograd.grad(torch.stack(inner).sum(), wrt, allow_unused=True)
+                    total = torch.stack(inner).sum()
+                    if self.products == 0:
+                        _refuse_dead_ends(total)
+                    parts = torch.autograd.grad(total, wrt, allow_unused=True)
                     product.add_(self.layout.flatten(parts), alpha=term.share)
         return product
 
@@ -121,6 +124,23 @@ class Hessian:
             moved = {name: value + sign * step * tangents[name] for name, value in self.at.items()}
             ends.append(value_and_gradient(self.terms, self.layout, moved, None)[1])
         return (ends[0] - ends[1]) / (2 * step)
+
+
+def _refuse_dead_ends(root: Tensor) -> None:
+    """Raise if the graph holds a derivative that autograd cannot differentiate again.
+
+    Such a node (a `once_differentiable` function, an operation without second derivative) has no inputs, so
+    `autograd.grad` towards given inputs never runs it: instead of its error there would be a product with a part missing.
+    """
+    seen, stack = set(), [root.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if node.name() in ("torch::autograd::Error", "torch::autograd::NotImplemented"):
+            raise NotImplementedError("an operation of the loss is not differentiable twice")
+        stack.extend(edge for edge, _ in node.next_functions)
 
 
 def _lacks_derivative(error: Exception) -> bool:

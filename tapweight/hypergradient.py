@@ -60,7 +60,8 @@ class Hypergradient:
 def hypergradient(pretraining: Pretraining, finetuning: Finetuning, weights: Tensor, *, pretrain_batches: Sequence[Any],
                   train_batches: Sequence[Any], valid_batches: Sequence[Any], finetune_solver: Solver | None = None,
                   pretrain_solver: Solver | None = None, last_step: LastStep = "central",
-                  levels: Literal[3, 2] = 3, normalise: bool = False, seed: int | None = None) -> Hypergradient:
+                  levels: Literal[3, 2] = 3, normalise: bool = False, seed: int | None = None,
+                  known_losses: Tensor | None = None) -> Hypergradient:
     """dF/dλ at the current θ and φ. Parameters, buffers, modes and generators are bit-identical afterwards.
 
     Every pass over a batch, in whatever level, sees the same random numbers as the other passes over it. Training
@@ -76,7 +77,10 @@ def hypergradient(pretraining: Pretraining, finetuning: Finetuning, weights: Ten
         levels: 3, or 2 for the bilevel ablation.
         normalise: give −cos(∇ℓ_i, r) instead: each objective's gradient at unit length (Dery et al. 2021), K
             backward passes; no longer the derivative of F.
-        seed: of the passes' random numbers. Default: read off torch's generator, which is put back.
+        seed: of the passes' random numbers; pretraining batch j is evaluated after `seed_generators(seed + j, ...)`.
+            Default: read off torch's generator, which is put back.
+        known_losses: ℓ(θ) (K,), the mean over `pretrain_batches` at this very θ, computed in full precision after
+            seeding as said: saves one of the two passes of last_step="forward".
 
     Raises:
         SolverFailure: a linear solve met an indefinite or singular Hessian, or diverged.
@@ -100,31 +104,32 @@ def hypergradient(pretraining: Pretraining, finetuning: Finetuning, weights: Ten
             u, valid_loss, report = _through_finetuning(pretraining, finetuning, train, valid,
                                                         finetune_solver or Identity())
             result = from_encoder_gradient(pretraining, weights, u, valid_loss, pretrain_batches, passes, first,
-                                           pretrain_solver, last_step, normalise)
+                                           pretrain_solver, last_step, normalise, known_losses)
             result.reports = {"finetune": report, **result.reports}
             return result
         losses = _losses(pretraining, weights, pretrain_batches, passes, first)
         r, valid_loss, report = _joint(pretraining, finetuning, weights, losses, train, valid,
                                        pretrain_solver or Identity())
-        return _along(pretraining, losses, r, valid_loss, {"joint": report}, last_step, normalise)
+        return _along(pretraining, losses, r, valid_loss, {"joint": report}, last_step, normalise, known_losses)
 
 
 def from_encoder_gradient(pretraining: Pretraining, weights: Tensor, u: Tensor, valid_loss: float,
                           pretrain_batches: Sequence[Any], passes: Passes, seed: int, solver: Solver | None,
-                          last_step: LastStep, normalise: bool) -> Hypergradient:
+                          last_step: LastStep, normalise: bool, known: Tensor | None = None) -> Hypergradient:
     """Steps 4 and 5 from u = dF/dθ (p,), however it was found. Call inside `untouched`."""
     losses = _losses(pretraining, weights, pretrain_batches, passes, seed)
     theta = trainable(pretraining.module)
     layout = Layout(theta)
     hessian = Hessian(_terms(losses, weights), layout, theta, passes)
     r = _solve(solver or Identity(), LinearProblem(hessian, layout.zeros(), theta), u)
-    return _along(pretraining, losses, r.x, valid_loss, {"pretrain": r.report}, last_step, normalise)
+    return _along(pretraining, losses, r.x, valid_loss, {"pretrain": r.report}, last_step, normalise, known)
 
 
 def _along(pretraining: Pretraining, losses: Evaluator, r: Tensor, valid_loss: float, reports: dict[str, Report],
-           last_step: LastStep, normalise: bool) -> Hypergradient:
+           last_step: LastStep, normalise: bool, known: Tensor | None) -> Hypergradient:
     theta = trainable(pretraining.module)
-    derivatives, values = directional_derivatives(losses, Layout(theta), theta, r, how=last_step, normalise=normalise)
+    derivatives, values = directional_derivatives(losses, Layout(theta), theta, r, how=last_step, normalise=normalise,
+                                                  known=known)
     require_finite("the hypergradient", derivatives)
     return Hypergradient(-derivatives, valid_loss, values, reports, dict(losses.passes))
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from tapweight.directional import LastStep
 from tapweight.errors import HypergradientFailure
-from tapweight.evaluation import trainable
+from tapweight.evaluation import devices_of, draw_seed, seed_generators, trainable
 from tapweight.hypergradient import Hypergradient, hypergradient
 from tapweight.levels import Finetuning, Pretraining
 from tapweight.solvers.base import Solver
@@ -21,7 +21,7 @@ from tapweight.weights import ObjectiveWeights
 
 @dataclass
 class Step:
-    """One step of the alternation: losses (K,) and train loss (scalar) before it, the weight update if there was one."""
+    """One step of the alternation: losses (K,) and train loss before it, the weight update if there was one."""
 
     losses: Tensor
     train_loss: Tensor
@@ -30,6 +30,9 @@ class Step:
 
 class Learner:
     """Trains both models and the weights.
+
+    A weight update that is due in a step is computed from that step's batches before either model moves; with
+    last_step="forward" it takes ℓ(θ) from the training pass, which leaves one forward pass as its price at level I.
 
     Args:
         pretraining, finetuning, weights: the problem.
@@ -70,14 +73,23 @@ class Learner:
 
     def step(self, pretrain_batch: Any, train_batch: Any, valid_batch: Any) -> Step:
         """One step at each level, and a weight update on these batches when it is due."""
+        weights = self.weights.values  # this step's, whatever an update makes of them
         before, self.steps = self.steps, self.steps + 1
         first, last = before % self.accumulate == 0, self.steps % self.accumulate == 0
+        due = self.steps > self.warmup and (self.steps - self.warmup) % self.every == 0
         if first:
             self.pretrain_optimizer.zero_grad(set_to_none=True)
             self.finetune_optimizer.zero_grad(set_to_none=True)
+        # The training pass then has the random numbers of the hypergradient's, which can use its losses (reuse).
+        seed = draw_seed()
+        seed_generators(seed, devices_of(self.pretraining.module))
         with self._precision():
             losses = self.pretraining.losses(self.pretraining.module, pretrain_batch)
-        objective = (losses * self.weights.values.to(losses)).sum()
+        update = None
+        if due:  # at the point where these losses were computed, before either level moves
+            reuse = {"seed": seed, "known_losses": losses.detach()} if self._reusable else {}
+            update = self.weight_step([pretrain_batch], [train_batch], [valid_batch], **reuse)
+        objective = (losses * weights.to(losses)).sum()
         (objective / self.accumulate).backward()
         if last and self.levels == 3:  # level II is pulled to θ as it is after this step
             self._optimise(self.pretrain_optimizer, "pretrain", self.pretraining.module)
@@ -90,13 +102,13 @@ class Learner:
             self._optimise(self.pretrain_optimizer, "pretrain", self.pretraining.module)
         if last:
             self._optimise(self.finetune_optimizer, "finetune", self.finetuning.module)
-        due = self.steps > self.warmup and (self.steps - self.warmup) % self.every == 0
-        update = self.weight_step([pretrain_batch], [train_batch], [valid_batch]) if due else None
         return Step(losses.detach(), train_loss.detach(), update)
 
-    def weight_step(self, pretrain_batches: Sequence[Any], train_batches: Sequence[Any],
-                    valid_batches: Sequence[Any]) -> Hypergradient | None:
+    def weight_step(self, pretrain_batches: Sequence[Any], train_batches: Sequence[Any], valid_batches: Sequence[Any],
+                    **options: Any) -> Hypergradient | None:
         """One update of the weights; None where the hypergradient failed and the weights were left alone.
+
+        `options` go to `hypergradient`: `seed`, `known_losses`.
 
         Raises:
             HypergradientFailure: after more than `patience` failures in a row.
@@ -106,6 +118,7 @@ class Learner:
                 self.pretraining, self.finetuning, self.weights.values, pretrain_batches=pretrain_batches,
                 train_batches=train_batches, valid_batches=valid_batches, finetune_solver=self.finetune_solver,
                 pretrain_solver=self.pretrain_solver, last_step=self.last_step, levels=self.levels,
+                **options,
             )
         except HypergradientFailure as failure:
             self.failures, self._failed_in_a_row = self.failures + 1, self._failed_in_a_row + 1
@@ -137,6 +150,11 @@ class Learner:
         self.finetuning.module.load_state_dict(state["finetune_module"])
         self.pretrain_optimizer.load_state_dict(state["pretrain_optimizer"])
         self.finetune_optimizer.load_state_dict(state["finetune_optimizer"])
+
+    @property
+    def _reusable(self) -> bool:
+        """May a training pass's losses stand for the hypergradient's? Under autocast they are too coarse."""
+        return self.last_step == "forward" and self.autocast is None
 
     def _precision(self) -> Any:
         if self.autocast is None:

@@ -46,8 +46,8 @@ def released_hypergradient(pretraining: Pretraining, finetuning: Finetuning, wei
     def train_gradient() -> list[Tensor]:
         pull = [(p.phi - p.theta).square().sum() for p in finetuning.pairs(pretraining)]
         loss = finetuning.loss(finetuning.module, train_batch) + finetuning.gamma * torch.stack(pull).sum()
-        # Betty asks for θ's gradient alone, yet its graph holds the whole forward pass; the backward stops at the term.
-        passes.add("train", forward=1, backward=1)
+        # The loss is computed in full, though only the proximal term depends on θ: autograd's backward ends there.
+        passes.add("train", forward=1)
         return _present(torch.autograd.grad(loss, list(theta.values()), allow_unused=True), theta)
 
     def losses() -> list[Tensor]:

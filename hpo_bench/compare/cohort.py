@@ -7,7 +7,7 @@ whose options differ between runs is as many methods, and its label says what di
 from __future__ import annotations
 
 import json
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -92,13 +92,17 @@ class MethodRuns:
 
 @dataclass(frozen=True)
 class TaskRuns:
-    """One problem and every method that was run on it, in the order of all tables and figures."""
+    """One problem and every method that was run on it, in the order of all tables and figures.
+
+    `trial_cost` is in step-equivalents; `steps` of continued pretraining are in one trial (0 if not recorded).
+    """
 
     label: str
     metric: str
     higher_is_better: bool
     objectives: tuple[str, ...]
     trial_cost: float
+    steps: int
     methods: dict[str, MethodRuns]
 
     @property
@@ -163,6 +167,7 @@ def _task_runs(label: str, runs: pd.DataFrame, notes: list[str]) -> TaskRuns:
         higher_is_better=bool(first["higher_is_better"]),
         objectives=tuple(first["objectives"]),
         trial_cost=float(first["trial_cost"] or np.nan),
+        steps=int((first["protocol"] or {}).get("steps", 0)),
         methods=methods,
     )
 
@@ -205,23 +210,27 @@ def _variant_labels(runs: pd.DataFrame) -> list[str]:
         {**(row["method_options"] or {}), **{f"budget.{k}": v for k, v in (row["budget"] or {}).items()}}
         for row in runs.to_dict("records")
     ]
+    by_method: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for method, own in zip(runs["method"], settings, strict=True):
+        by_method[method].append(own)
+    differing = {method: _differing_keys(others) for method, others in by_method.items()}
     labels = []
     for method, own in zip(runs["method"], settings, strict=True):
-        others = [other for name, other in zip(runs["method"], settings, strict=True) if name == method]
-        keys = sorted({key for other in others for key in other})
-        differing = [key for key in keys if len({json.dumps(other.get(key)) for other in others}) > 1]
-        said = ", ".join(f"{key.removeprefix('budget.')}={own.get(key, 'default')}" for key in differing)
+        said = ", ".join(f"{key.removeprefix('budget.')}={own.get(key, 'default')}" for key in differing[method])
         labels.append(f"{method} [{said}]" if said else method)
     return labels
+
+
+def _differing_keys(records: list[dict[str, Any]]) -> list[str]:
+    keys = sorted({key for record in records for key in record})
+    return [key for key in keys if len({json.dumps(record.get(key), default=str) for record in records}) > 1]
 
 
 def _difference(problem: str, problems: list[str]) -> str:
     """What tells this setting from the task's others, in brackets; empty if it is the only one."""
     flat = [_flatten(json.loads(other)) for other in problems]
     own = _flatten(json.loads(problem))
-    keys = sorted({key for other in flat for key in other})
-    differing = [key for key in keys if len({json.dumps(other.get(key)) for other in flat}) > 1]
-    said = ", ".join(f"{key.rpartition('.')[2]}={_short(own.get(key))}" for key in differing[:3])
+    said = ", ".join(f"{key.rpartition('.')[2]}={_short(own.get(key))}" for key in _differing_keys(flat)[:3])
     return f" [{said}]" if said else ""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 NEAR_BEST = 0.99
 
@@ -37,7 +38,7 @@ class Band:
     runs: int
 
 
-def best_so_far(cost: np.ndarray, value: np.ndarray, higher_is_better: bool) -> Curve:
+def best_so_far(cost: ArrayLike, value: ArrayLike, higher_is_better: bool) -> Curve:
     """Running best of trial values (N,) against cumulative cost (N,); trials without a value are left out."""
     cost, value = np.asarray(cost, dtype=float), np.asarray(value, dtype=float)
     keep = np.isfinite(value)
@@ -98,4 +99,4 @@ def pareto_front(cost: np.ndarray, score: np.ndarray, higher_is_better: bool) ->
     gain = gain if higher_is_better else -gain
     no_worse = (cost[None] <= cost[:, None]) & (gain[None] >= gain[:, None])
     better = (cost[None] < cost[:, None]) | (gain[None] > gain[:, None])
-    return ~(no_worse & better).any(axis=1)
+    return np.logical_not((no_worse & better).any(axis=1))

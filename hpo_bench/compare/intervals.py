@@ -8,7 +8,8 @@ is what the mean over repetitions needs.
 With so few repetitions the percentile bootstrap and BCa cannot reach 95 % (three values have a hull that contains the
 mean in 75 % of all cases, and no resample leaves the hull). So: bootstrap standard error from n - 1 draws out of n in
 every stratum, which makes the variance unbiased (Rao & Wu 1988), times Student's quantile with as many degrees of
-freedom as the data have. For a mean this is Student's interval, computed in closed form. docs/statistics.md has the coverage.
+freedom as the data have. For a mean this is Student's interval, computed in closed form. docs/statistics.md has the
+measured coverage.
 """
 
 from __future__ import annotations
@@ -80,19 +81,22 @@ def iqm(scores: np.ndarray) -> float:
     return float(stats.trim_mean(values[np.isfinite(values)], 0.25))
 
 
-def pooled_iqm(strata: Sequence[np.ndarray]) -> float:
-    """Interquartile mean over the scores of all strata together."""
-    return iqm(np.concatenate([np.ravel(stratum) for stratum in strata]))
+def pooled_iqm(strata: Sequence[np.ndarray]) -> np.ndarray:
+    """Interquartile mean over the scores of all strata together: arrays (B, R_s, J) to (B,)."""
+    pooled = np.concatenate([stratum.reshape(len(stratum), -1) for stratum in strata], axis=1)
+    if np.isfinite(pooled).all():
+        return stats.trim_mean(pooled, 0.25, axis=1)
+    return np.array([iqm(row) for row in pooled])
 
 
-def mean_of_means(strata: Sequence[np.ndarray]) -> float:
-    """Mean over strata of the mean of each: every task counts the same, however many repetitions it has."""
-    return float(np.mean([np.nanmean(stratum) for stratum in strata]))
+def mean_of_means(strata: Sequence[np.ndarray]) -> np.ndarray:
+    """Mean over strata of the mean of each, so that every task counts the same: arrays (B, R_s, J) to (B,)."""
+    return np.mean([np.nanmean(stratum.reshape(len(stratum), -1), axis=1) for stratum in strata], axis=0)
 
 
 def stratified_interval(
     strata: Sequence[np.ndarray],
-    statistic: Callable[[Sequence[np.ndarray]], float],
+    statistic: Callable[[Sequence[np.ndarray]], np.ndarray],
     rng: np.random.Generator,
     level: float = LEVEL,
     resamples: int = RESAMPLES,
@@ -101,17 +105,16 @@ def stratified_interval(
 
     Args:
         strata: one array (R_s, J) or (R_s,) per task, repetition first.
-        statistic: a number from such a list.
+        statistic: B numbers from such a list whose arrays have B resamples as their first axis.
     """
     arrays = [np.asarray(stratum, dtype=float) for stratum in strata]
-    value = statistic(arrays)
+    value = float(statistic([array[None] for array in arrays])[0])
     free = sum(len(array) - 1 for array in arrays)
     total = sum(len(array) for array in arrays)
     if free < 1 or any(len(array) < 2 for array in arrays):
         return Estimate(value, n=total)
-    draws = np.empty(resamples)
-    for index in range(resamples):
-        draws[index] = statistic([array[rng.integers(0, len(array), len(array) - 1)] for array in arrays])
+    drawn = [array[rng.integers(0, len(array), (resamples, len(array) - 1))] for array in arrays]
+    draws = statistic(drawn)
     half = float(stats.t.ppf((1 + level) / 2, free) * draws.std(ddof=1))
     return Estimate(value, value - half, value + half, total)
 

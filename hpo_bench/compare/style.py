@@ -1,7 +1,7 @@
 """One look for every figure: a method has the same colour everywhere, an objective has its own.
 
-Colours are told apart by readers with any of the common colour vision deficiencies (Okabe & Ito 2008, Tol 2021); markers
-tell methods apart once more.
+Colours are told apart by readers with any of the common colour vision deficiencies (Okabe & Ito 2008, Tol 2021);
+markers tell methods apart once more.
 """
 
 from __future__ import annotations
@@ -120,4 +120,5 @@ def applied() -> AbstractContextManager[None]:
     """Matplotlib with this style inside a `with` block; the user's own settings come back after it."""
     import matplotlib
 
-    return matplotlib.rc_context({**matplotlib.rcParamsDefault, **STYLE, "backend": matplotlib.rcParams["backend"]})
+    settings: dict[Any, Any] = {**matplotlib.rcParamsDefault, **STYLE, "backend": matplotlib.rcParams["backend"]}
+    return matplotlib.rc_context(settings)

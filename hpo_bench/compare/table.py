@@ -60,21 +60,23 @@ class TerminalTable:
         self.rows, self.reference = list(rows), reference
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        scores, bill = score_columns(self.rows, self.reference), bill_columns(self.rows)
+        (method, weights, valid, *scores), bill = score_columns(self.rows, self.reference), bill_columns(self.rows)
         title = f"{self.rows[0].task}: test {metric_name(self.rows[0].metric)}"
-        whole = self._build(title, [*scores, *bill])
-        if console.measure(whole).minimum <= options.max_width:
+        whole = self._build(title, [method, weights, valid, *scores, *bill])
+        unbounded = options.update(max_width=10_000)
+        if console.measure(whole, options=unbounded).maximum <= options.max_width:
             yield whole
             return
-        method = scores[0]
-        yield self._build(title, [method, *scores[2:]])
-        yield self._build("weights found, and what finding them cost", [*scores[:2], *bill])
+        yield self._build(title, [method, *scores])
+        yield self._build("weights found", [method, weights, valid])
+        yield self._build("cost of the search", [method, *bill])
 
     def _build(self, title: str, columns: list[tuple[str, list[str]]]) -> Table:
         from rich.box import SIMPLE_HEAD
         from rich.table import Table
 
-        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
+        table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+        table.padding, table.pad_edge = (0, 1, 0, 0), False
         for index, (name, _) in enumerate(columns):
             table.add_column(name, justify="left" if index == 0 else "right", no_wrap=True)
         for cells in zip(*(cells for _, cells in columns), strict=True):
@@ -91,7 +93,10 @@ def by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:
 
 
 def score_columns(rows: Sequence[Row], reference: str) -> list[tuple[str, list[str]]]:
-    """Header and cells of the columns on weights and scores, for rows of one task; columns without content are absent."""
+    """Header and cells of the columns on weights and scores of one task; columns without content are absent.
+
+    "better" is the probability of improvement over the reference, in per cent.
+    """
     columns = [
         ("method", [row.method for row in rows]),
         ("weights, %\n" + " ".join(short_names(rows[0].objectives)), [_weights(row) for row in rows]),
@@ -99,12 +104,13 @@ def score_columns(rows: Sequence[Row], reference: str) -> list[tuple[str, list[s
         ("test", [plus_minus(row.test) for row in rows]),
     ]
     if any(row.as_searched.n for row in rows):
-        columns.append(("test as\nsearched", [plus_minus(row.as_searched) if row.as_searched.n else "–" for row in rows]))
+        cells = [plus_minus(row.as_searched) if row.as_searched.n else "–" for row in rows]
+        columns.append(("test as\nsearched", cells))
     if any(row.versus for row in rows):
         columns += [
-            (f"minus\n{reference}", [span(row.versus.difference) if row.versus else "" for row in rows]),
+            (f"minus\n{reference}", [signed(row.versus.difference) if row.versus else "" for row in rows]),
             ("p\n(Holm)", [p_value(row.p_holm) if row.versus else "" for row in rows]),
-            ("P(better)", [percent(row.versus.improvement) if row.versus else "" for row in rows]),
+            ("better,\n%", [percent(row.versus.improvement) if row.versus else "" for row in rows]),
         ]
     columns.append(("n", [f"{row.n}×{row.retrainings / row.n:.3g}" for row in rows]))
     return columns
@@ -115,15 +121,15 @@ def bill_columns(rows: Sequence[Row]) -> list[tuple[str, list[str]]]:
     columns = [
         ("cost,\nstep-eq.", [f"{row.cost:,.0f}" for row in rows]),
         ("in\ntrials", [number(row.trials_worth) for row in rows]),
-        ("training,\ns", [number(row.seconds_training) for row in rows]),
+        ("train,\ns", [number(row.seconds_training) for row in rows]),
     ]
     if any(row.bill["seconds_hypergradient"] > 0 for row in rows):
-        columns.append(("hypergr.,\ns", [number(row.bill["seconds_hypergradient"]) for row in rows]))
+        columns.append(("hyper,\ns", [number(row.bill["seconds_hypergradient"]) for row in rows]))
     return [
         *columns,
-        ("evaluation,\ns", [number(row.bill["seconds_evaluation"]) for row in rows]),
-        ("orchestr.,\ns", [number(row.bill["seconds_orchestration"]) for row in rows]),
-        ("memory,\nGiB", [number(row.bill["peak_memory_bytes"] / GIB) for row in rows]),
+        ("eval,\ns", [number(row.bill["seconds_evaluation"]) for row in rows]),
+        ("orch.,\ns", [number(row.bill["seconds_orchestration"]) for row in rows]),
+        ("peak,\nGiB", [number(row.bill["peak_memory_bytes"] / GIB) for row in rows]),
     ]
 
 
@@ -148,23 +154,26 @@ def plus_minus(estimate: Estimate) -> str:
     return f"{score(estimate.value)} ± {score(estimate.half_width)}"
 
 
-def span(estimate: Estimate) -> str:
-    """A signed difference and its interval."""
-    value = "–" if not math.isfinite(estimate.value) else f"{estimate.value:+.3f}"
-    return f"{value} ({estimate.low:+.3f} to {estimate.high:+.3f})" if estimate.has_interval else value
+def signed(estimate: Estimate) -> str:
+    """A signed difference ± half its interval."""
+    sign = "+" if estimate.value >= 0 else ""  # a minus comes by itself
+    value = sign + score(estimate.value)
+    return f"{value} ± {score(estimate.half_width)}" if estimate.has_interval else value
 
 
 def percent(estimate: Estimate) -> str:
-    """A share in per cent with its interval."""
-    if not math.isfinite(estimate.value):
-        return "–"
-    interval = f" ({100 * estimate.low:.0f}–{100 * estimate.high:.0f})" if estimate.has_interval else ""
-    return f"{100 * estimate.value:.0f} %{interval}"
+    """A share in per cent; its interval is long and stands in the CSV."""
+    return "–" if not math.isfinite(estimate.value) else f"{100 * estimate.value:.0f}"
+
+
+def p_equals(p: float) -> str:
+    """`p = 0.03` or `p < 0.001`."""
+    return f"p {p_value(p)}" if p < 0.001 else f"p = {p_value(p)}"
 
 
 def p_value(p: float) -> str:
     """A p-value with two digits."""
-    return "–" if not math.isfinite(p) else "<0.001" if p < 0.001 else f"{p:.2g}"
+    return "–" if not math.isfinite(p) else "< 0.001" if p < 0.001 else f"{p:.2g}"
 
 
 def number(value: float) -> str:

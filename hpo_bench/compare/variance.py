@@ -1,7 +1,7 @@
 """Does weighting matter here? The share of the score's variance that the choice of weights explains.
 
-Only weightings that were scored with the same several seeds can answer: a block is a complete table of scores, weighting
-x seed. Retrained scores give one block per repetition (methods x retraining seeds); weightings that several
+Only weightings that were scored with the same several seeds can answer: a block is a complete table of scores,
+weighting x seed. Retrained scores give one block per repetition (methods x retraining seeds); weightings that several
 repetitions tried (a lattice, the centre) give one more. In every block score = weighting + seed + rest, all random; the
 blocks are pooled by their sums of squares. Interaction of weighting and seed is part of the rest: a weighting that is
 good for one seed alone is no good weighting.
@@ -41,8 +41,8 @@ def variance_share(
 ) -> VarianceShare | None:
     """Variance components of blocks (G_b weightings, S_b seeds), each complete; None if no block is at least 2 x 2.
 
-    Point estimate by analysis of variance, negative components set to zero. Interval: Satterthwaite-free, by the exact
-    F interval for var(weightings) / var(rest) at the estimated ratio of seeds to rest. P-value: weightings are permuted
+    Point estimate by analysis of variance, negative components set to zero. Interval: the exact F interval for
+    var(weightings) / var(rest), at the estimated ratio of var(seeds) to var(rest). P-value: weightings are permuted
     within every seed.
     """
     blocks = [np.asarray(block, dtype=float) for block in blocks]
@@ -68,9 +68,8 @@ def variance_share(
     if ms_rest > 0:
         ratio = ms_weights / ms_rest
         other = var_seeds / ms_rest + 1
-        ends = [
-            max(0.0, (ratio / stats.f.ppf(q, rows, free) - 1) / seeds_per_row) for q in ((1 + level) / 2, (1 - level) / 2)
-        ]
+        tails = stats.f.ppf([(1 + level) / 2, (1 - level) / 2], rows, free)
+        ends = np.maximum(0.0, (ratio / tails - 1) / seeds_per_row)
         low, high = (end / (end + other) for end in ends)
     share = Estimate(var_weights / total, float(low), float(high), count)
     p = _permutation_p(blocks, rng, permutations)
@@ -91,11 +90,9 @@ def _rest(block: np.ndarray) -> float:
 
 def _permutation_p(blocks: Sequence[np.ndarray], rng: np.random.Generator, permutations: int) -> float:
     observed = _between(blocks, 0)
-    reached = 1
     drawn = np.zeros(permutations)
     for block in blocks:
         many = np.broadcast_to(block, (permutations, *block.shape))
         shuffled = rng.permuted(many, axis=1)  # every seed's column on its own
         drawn += block.shape[1] * ((shuffled.mean(axis=2) - block.mean()) ** 2).sum(axis=1)
-    reached += int((drawn >= observed * (1 - 1e-12)).sum())
-    return reached / (permutations + 1)
+    return (1 + int((drawn >= observed * (1 - 1e-12)).sum())) / (permutations + 1)

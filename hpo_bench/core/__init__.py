@@ -1,1 +1,1 @@
-"""The only place that trains: continued pretraining, adaptation to the task, checkpoints, device, cost meter, budget."""
+"""The only place that trains: pretraining, adaptation to the task, checkpoints, device, cost meter, budget."""

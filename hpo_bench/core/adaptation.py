@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -71,6 +72,7 @@ class FineTuner:
 
     def step(self, index: Tensor, before_update: Callable[[], None] | None = None) -> Tensor:
         """One step; `before_update` may change the gradients (it adds the proximal term's). Returns the loss."""
+        calibrate(self.model, self.task, index, self.meter)
         self.model.train()
         torch.manual_seed(derive_seed(self.seed, "adaptation-dropout", self.step_number))
         loss = self.loss(self.model, self.task.train, index)
@@ -96,6 +98,17 @@ class FineTuner:
         self.step_number = int(state["step"])
 
 
+def calibrate(model: AdaptedModel, task: Task, index: Tensor, meter: CostMeter) -> None:
+    """Count the FLOPs of one forward pass over rows `index` (B,) of train, the first time a run adapts a model."""
+    if "adaptation" in meter.flops_per_sample:
+        return
+    training = model.training
+    model.eval()  # batch-norm buffers stay as they are
+    with meter.phase("orchestration"):
+        meter.calibrate("adaptation", len(index), lambda: model.outputs(task, task.train.inputs, index))
+    model.train(training)
+
+
 @dataclass(frozen=True)
 class Adapted:
     """An adapted model and its score on valid."""
@@ -119,13 +132,16 @@ def score(task: Task, model: AdaptedModel, split: Labelled, meter: CostMeter) ->
     """The task's metric on a split.
 
     Raises:
-        Diverged: the model's scores are not finite.
+        Diverged: the model's scores, or their metric, are not finite.
     """
     with meter.phase("evaluation"):
         scores = predict(task, model, split, meter)
         if not np.isfinite(scores).all():
             raise Diverged(f"the adapted model's scores on {split.name} are not finite")
-        return task.metric.compute(scores, split.labels.cpu().numpy())
+        value = task.metric.compute(scores, split.labels.cpu().numpy())
+    if not math.isfinite(value):
+        raise Diverged(f"{task.metric.name} on {split.name} is {value}")
+    return value
 
 
 def adapt(task: Task, encoder: nn.Module, protocol: Protocol, seed: int, meter: CostMeter) -> Adapted:
@@ -136,7 +152,6 @@ def adapt(task: Task, encoder: nn.Module, protocol: Protocol, seed: int, meter: 
 def _fine_tune(task: Task, encoder: nn.Module, protocol: Protocol, seed: int, meter: CostMeter) -> Adapted:
     """Fine-tune everything; the epoch with the best valid score is kept (ties: the earlier one)."""
     tuner = FineTuner(task, protocol, encoder, seed, meter)
-    _calibrate(tuner, meter)
     best: tuple[float, int, dict[str, Tensor]] | None = None
     for epoch in range(1, protocol.epochs + 1):
         with meter.phase("adaptation"):
@@ -157,20 +172,15 @@ def _probe(task: Task, encoder: nn.Module, protocol: Protocol, seed: int, meter:
     with meter.phase("adaptation"), torch.no_grad():
         model = AdaptedModel.start(task, encoder, protocol, seed).eval()
         rows = torch.arange(len(task.train), device=task.device)
-        parts = [task.embed(model.encoder, task.train.inputs, index) for index in rows.split(512)]
+        calibrate(model, task, rows[: protocol.adapt_batch_size], meter)
+        features = torch.cat([task.embed(model.encoder, task.train.inputs, index) for index in rows.split(512)]).float()
         meter.passes(len(task.train), forward=1, kind="adaptation")
-        weight, bias = task.solve_probe(torch.cat(parts).float(), task.train.labels)
+        if not torch.isfinite(features).all():
+            raise Diverged("the encoder's features of the train split are not finite")
+        weight, bias = task.solve_probe(features, task.train.labels)
         model.head.weight.copy_(weight)
         model.head.bias.copy_(bias)
     return Adapted(model, score(task, model, task.valid, meter), 0)
-
-
-def _calibrate(tuner: FineTuner, meter: CostMeter) -> None:
-    if "adaptation" not in meter.flops_per_sample:
-        index = tuner.draw_batch(0)
-        tuner.model.eval()
-        with meter.phase("orchestration"):
-            meter.calibrate("adaptation", len(index), lambda: tuner.loss(tuner.model, tuner.task.train, index))
 
 
 MODES: dict[AdaptationMode, Callable[..., Adapted]] = {"full": _fine_tune, "probe": _probe}

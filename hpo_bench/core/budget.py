@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
-from hpo_bench.core.meter import Cost
+from hpo_bench.core.cost import Cost
 from hpo_bench.errors import UserError
+
+_UNITS = {"se": "step_equivalents", "s": "seconds", "t": "trials", "": "trials"}  # tried in this order
 
 
 @dataclass(frozen=True)
@@ -20,26 +23,26 @@ class Budget:
         limits = [limit for limit in (self.trials, self.step_equivalents, self.seconds) if limit is not None]
         if not limits:
             raise UserError("a budget needs at least one limit", "give --budget 16 (trials), 5000se or 600s")
-        if min(limits) <= 0:
-            raise UserError("a budget must be positive", "give --budget 16 (trials), 5000se or 600s")
+        if not all(0 < limit < math.inf for limit in limits):
+            raise UserError("a budget must be positive and finite", "give --budget 16 (trials), 5000se or 600s")
 
     @classmethod
     def parse(cls, text: str) -> Budget:
         """`16` or `16t` trials, `5000se` step-equivalents, `600s` seconds; several joined by commas.
 
         Raises:
-            UserError: anything else.
+            UserError: anything else, and a kind of limit given twice.
         """
+        remedy = "give trials (16), step-equivalents (5000se), seconds (600s), or several joined by commas"
         limits: dict[str, float] = {}
         for part in text.replace(" ", "").split(","):
-            for suffix, key in (("se", "step_equivalents"), ("s", "seconds"), ("t", "trials"), ("", "trials")):
-                if part.endswith(suffix):
-                    number = part[: len(part) - len(suffix)] if suffix else part
-                    break
+            suffix = next(end for end in _UNITS if part.endswith(end))
+            number, key = part.removesuffix(suffix), _UNITS[suffix]
+            if key in limits:
+                raise UserError(f"the budget {text!r} limits {key.replace('_', '-')} twice", remedy)
             try:
                 limits[key] = float(number)
             except ValueError as error:
-                remedy = "give trials (16), step-equivalents (5000se), seconds (600s), or several joined by commas"
                 raise UserError(f"cannot read the budget {text!r}", remedy) from error
         return cls(**limits)
 
@@ -60,7 +63,7 @@ class Budget:
         if self.trials is not None:
             counts.append(int(self.trials))
         if self.step_equivalents is not None:
-            counts.append(int(self.step_equivalents // trial_cost))
+            counts.append(int(self.step_equivalents / trial_cost + 1e-9))  # n trials' cost pays for n
         return min(counts) if counts else 10**6
 
     def to_json(self) -> dict[str, float | None]:

@@ -58,6 +58,8 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def _take_tensors(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:
     if isinstance(value, Tensor):
+        while key in tensors:  # {"a": {"b": …}, "a/b": …}
+            key += "'"
         tensors[key] = value.detach().cpu().contiguous().clone()
         return {"tensor": key}
     if isinstance(value, dict):
@@ -81,6 +83,6 @@ def _put_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
 def _digest(tensors: dict[str, Tensor], skeleton: str) -> str:
     digest = hashlib.sha256(skeleton.encode())
     for key in sorted(tensors):
-        digest.update(key.encode())
+        digest.update(f"{key} {tensors[key].dtype} {list(tensors[key].shape)}".encode())
         digest.update(tensors[key].contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import platform
 from contextlib import AbstractContextManager
-from typing import Literal
 
 import torch
 
+from hpo_bench.core.protocol import Precision
 from hpo_bench.errors import UserError
-
-Precision = Literal["fp32", "bf16"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -31,16 +30,37 @@ def resolve_device(name: str) -> torch.device:
         raise UserError(f"device {name!r} is not supported", "use --device auto, cpu or cuda")
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError("no CUDA device is visible to torch", "use --device cpu, or install a CUDA build of torch")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UserError(f"there is no {name}: torch sees {torch.cuda.device_count()} CUDA devices", "use --device cuda")
     return device
 
 
-def limit_threads(processes: int = 1) -> int:
-    """Share the cores between `processes` and return the threads of this one; HPO_BENCH_THREADS overrides."""
+def prepare_process(processes: int = 1) -> int:
+    """Make this process fit for training: the cores are shared between `processes`, memory is kept.
+
+    Returns the number of threads that torch uses here; HPO_BENCH_THREADS overrides it.
+    """
     chosen = os.environ.get("HPO_BENCH_THREADS")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if chosen and not (chosen.isdecimal() and int(chosen) > 0):
+        raise UserError(f"HPO_BENCH_THREADS is {chosen!r}", "set it to the number of threads, 1 or more, or unset it")
     threads = int(chosen) if chosen else max(1, cores // processes)
     torch.set_num_threads(threads)
+    _keep_freed_memory()
     return threads
+
+
+def _keep_freed_memory() -> None:
+    """Tell glibc's malloc to keep what torch frees, instead of giving it back to the kernel and faulting it in anew.
+
+    A training step allocates and frees the same large tensors over and over: this takes away about a sixth of its time
+    on a CPU. Without glibc it does nothing.
+    """
+    trim_threshold, mmap_threshold = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
+    with contextlib.suppress(OSError, AttributeError):
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(mmap_threshold, 1 << 30)
+        libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

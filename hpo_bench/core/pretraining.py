@@ -43,11 +43,14 @@ class Pretrainer:
 
     def step(self, weights: Tensor, batch: Any) -> Tensor:
         """One step of Σ λ_i ℓ_i for weights (K,); returns the detached losses (K,)."""
+        self._calibrate(batch)
         self.model.train()
         torch.manual_seed(derive_seed(self.seed, "dropout", self.step_number))
         with autocast(self.task.device, self.protocol.precision):
             losses = self.task.objective_losses(self.model, batch)
         self.optimizer.zero_grad(set_to_none=True)
+        if losses.dtype in (torch.bfloat16, torch.float16):
+            losses = losses.float()  # the weights keep their digits
         torch.dot(weights.to(losses), losses).backward()
         self.optimizer.step()
         self.step_number += 1
@@ -64,7 +67,6 @@ class Pretrainer:
         """
         losses = torch.full((self.task.num_objectives,), float("nan"))
         with self.meter.phase("pretraining"):
-            self._calibrate()
             while self.step_number < until:
                 weights = torch.as_tensor(schedule.at(self.step_number), dtype=torch.float32, device=self.task.device)
                 losses = self.step(weights, self.draw_batch(self.step_number))
@@ -81,13 +83,13 @@ class Pretrainer:
             named = dict(zip(self.task.objectives, losses.tolist(), strict=True))
             raise Diverged(f"loss not finite at step {self.step_number}: {named}")
 
-    def _calibrate(self) -> None:
+    def _calibrate(self, batch: Any) -> None:
         if "pretraining" not in self.meter.flops_per_sample:
-            batch = self.draw_batch(0)
             self.model.eval()  # batch-norm buffers stay as they are
-            self.meter.calibrate(
-                "pretraining", self.protocol.batch_size, lambda: self.task.objective_losses(self.model, batch)
-            )
+            with self.meter.phase("orchestration"):
+                self.meter.calibrate(
+                    "pretraining", self.protocol.batch_size, lambda: self.task.objective_losses(self.model, batch)
+                )
 
     def state_dict(self) -> dict[str, Any]:
         """Model, optimiser and step."""

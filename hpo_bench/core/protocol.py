@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
-from hpo_bench.core.device import Precision
 from hpo_bench.errors import UserError, unknown_name
 
+Precision = Literal["fp32", "bf16"]
 AdaptationMode = Literal["full", "probe"]
 
 
@@ -31,6 +32,15 @@ class Protocol:
         for name in ("steps", "batch_size", "epochs", "patience", "adapt_batch_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}", f"give a larger {name}")
+        if self.adapt_batch_size < 2:
+            raise UserError("adapt_batch_size must be at least 2: batch norm has no statistics of a single sample")
+        for name in ("learning_rate", "adapt_learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise UserError(f"{name} must be positive, not {getattr(self, name)}", "1e-3 is the default")
+        if not 0 <= self.weight_decay < math.inf:
+            raise UserError(f"weight_decay must not be negative, not {self.weight_decay}", "0 is the default")
+        if not 0 <= self.dropout < 1:
+            raise UserError(f"dropout must lie in [0, 1), not {self.dropout}", "0.1 is the default")
 
     def trial_cost(self, train_size: int, valid_size: int) -> float:
         """Step-equivalents of one whole trial, when early stopping does not shorten it."""
@@ -40,7 +50,9 @@ class Protocol:
         """Step-equivalents of one adaptation with its valid scores, at most."""
         if self.mode == "probe":
             return (train_size + valid_size) / self.batch_size
-        return self.epochs * (3 * train_size + valid_size) / self.batch_size
+        # A last batch of one sample borrows a second (see FineTuner.draw_batch).
+        rows = train_size + (1 if train_size > 1 and train_size % self.adapt_batch_size == 1 else 0)
+        return self.epochs * (3 * rows + valid_size) / self.batch_size
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -37,6 +37,8 @@ class WeightSchedule:
         starts = [start for start, _ in self.pieces]
         if not starts or starts[0] != 0 or starts != sorted(set(starts)):
             raise ValueError(f"a schedule starts at step 0 and its steps rise, not {starts}")
+        for _, weights in self.pieces:
+            on_simplex(weights, len(self.pieces[0][1]))
 
     def at(self, step: int) -> np.ndarray:
         """The weights (K,) in force at `step`."""

@@ -35,7 +35,7 @@ def parse_smiles(smiles: Sequence[str], workers: int = 1) -> ParsedSmiles:
         sample = ", ".join(repr(text) for text in list(smiles)[:3])
         raise UserError(
             f"None of the {len(smiles)} SMILES can be parsed by RDKit, for example {sample}.",
-            "Is the right column named with --smiles-column?",
+            "Is the right column named with --smiles?",
         )
     return ParsedSmiles(np.flatnonzero(good), [(row, smiles[row]) for row in np.flatnonzero(~good).tolist()])
 

@@ -135,7 +135,7 @@ def random_split(total: int, seed: int, fractions: tuple[float, float, float] = 
 def column_split(words: Sequence[str] | None) -> Split:
     """The user's own split, a word a row: train, valid (val, validation, dev) or test; an empty cell leaves it out."""
     if words is None:
-        raise UserError("The split 'column' needs a column.", "Name it with --split-column.")
+        raise UserError("The split 'column' needs a column.", "Give the column's name as --split.")
     parts: tuple[list[int], list[int], list[int]] = ([], [], [])
     for row, word in enumerate(words):
         place = _COLUMN_WORDS.get(word.strip().casefold())
@@ -179,7 +179,7 @@ def _remedy(kind: str) -> str:
         return "Assign the rows of the split column otherwise."
     if kind == "scaffold":
         return "Use another split, for example --split balanced-scaffold or --split random."
-    return "Use another --seed for the split, or another --split."
+    return "Use more molecules, or another --split."
 
 
 def _groups(keys: Sequence[str]) -> list[list[int]]:

@@ -67,12 +67,12 @@ def read_table(
     """
     table = read_csv(path)
     split_columns = [] if split_column is None else [split_column]
-    smiles_at = _column(table, smiles_column, "SMILES column", "--smiles-column")
-    split_at = None if split_column is None else _column(table, split_column, "split column", "--split-column")
+    smiles_at = _column(table, smiles_column, "SMILES column", "--smiles")
+    split_at = None if split_column is None else _column(table, split_column, "split column", "--split")
     names = list(label_columns) or [n for n in table.header if n not in (smiles_column, *split_columns)]
     if not names:
-        raise UserError(f"{table.path} has no label column.", "Add one, or name it with --label-column.")
-    at = [_column(table, name, "label column", "--label-column") for name in names]
+        raise UserError(f"{table.path} has no label column.", "Add one, or name it with --label.")
+    at = [_column(table, name, "label column", "--label") for name in names]
     return _build(table, smiles_at, at, tuple(names), kind, values or {}, split_at)
 
 
@@ -138,7 +138,7 @@ def _build(
     labelled = np.flatnonzero(~np.isnan(labels).all(axis=1))
     if labelled.size == 0:
         raise UserError(
-            f"{table.path}: every label is missing in {_listed(names)}.", "Name another column with --label-column."
+            f"{table.path}: every label is missing in {_listed(names)}.", "Name another column with --label."
         )
     labels, lines = labels[labelled], np.asarray(table.lines)[labelled]
     known = labels[~np.isnan(labels)]
@@ -196,7 +196,7 @@ def _check_labels(path: str, labels: np.ndarray, lines: np.ndarray, names: tuple
         column = labels[:, label]
         seen = np.unique(column[~np.isnan(column)])
         if seen.size == 0:
-            raise UserError(f"{path}: column {name!r} has no label at all.", "Leave it out of --label-column.")
+            raise UserError(f"{path}: column {name!r} has no label at all.", "Leave it out of --label.")
         wrong = np.flatnonzero(~(np.isnan(column) | np.isin(column, (0.0, 1.0))))
         if kind == "classification" and wrong.size:
             raise UserError(

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpo_bench.core.checkpoint import write_whole
-from hpo_bench.core.meter import Cost, CostMeter
+from hpo_bench.core.cost import Cost
+from hpo_bench.core.meter import CostMeter
+from hpo_bench.errors import UserError
 
 TrialState = Literal["done", "pruned", "diverged"]
 BILL_INTERVAL = 2.0  # seconds between two copies of the bill on disk: at most this much of a killed run goes unbilled
@@ -55,7 +57,11 @@ class Journal:
         self._saved = 0.0
         bill = folder / "bill.json"
         if bill.exists():
-            meter.total = Cost.from_json(json.loads(bill.read_text()))
+            try:
+                meter.total = Cost.from_json(json.loads(bill.read_text()))
+            except (ValueError, TypeError, AttributeError) as error:
+                remedy = f"move {folder} away and run again"
+                raise UserError(f"the bill {bill} cannot be read: {error}", remedy) from error
         meter.heartbeat = self._heartbeat
         self._drop_torn_lines()
 
@@ -131,8 +137,18 @@ def append_line(path: Path, line: dict[str, Any], *, durable: bool = True) -> No
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a JSON-lines file; none if there is no file."""
+    """All whole lines of a JSON-lines file; none if there is no file.
+
+    Raises:
+        UserError: a whole line that is not a JSON object; file and line are named.
+    """
     if not path.exists():
         return []
-    text = path.read_text(encoding="utf-8")
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    lines = []
+    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+        try:
+            lines.append(dict(json.loads(text)))
+        except (ValueError, TypeError) as error:
+            remedy = f"move {path.parent} away and run again"
+            raise UserError(f"{path}, line {number}, is damaged: {error}", remedy) from error
+    return lines

@@ -18,6 +18,11 @@ from hpo_bench.errors import UserError
 from hpo_bench.records.journal import append_line, read_lines
 
 SCHEMA = 1
+_DISK_REFUSES = {
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EFBIG", "ENOTDIR", "EISDIR")
+    if hasattr(errno, name)
+}
 Status = Literal["running", "done", "failed", "diverged", "over-budget"]
 
 
@@ -63,7 +68,8 @@ def open_run(folder: Path, identity: dict[str, Any]) -> Iterator[RunFolder]:
     `identity` (method, task, seed, config) must equal that of the run which the folder already holds.
 
     Raises:
-        UserError: the folder can't be written, is in use by another process, or holds another configuration.
+        UserError: the folder can't be written (also later, inside the block), is in use by another process, or holds
+            another configuration.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -75,7 +81,12 @@ def open_run(folder: Path, identity: dict[str, Any]) -> Iterator[RunFolder]:
     except OSError as error:
         raise unwritable(folder, error) from error
     try:
+        _sweep(folder)
         yield _read_or_start(folder, identity)
+    except OSError as error:
+        if error.errno in _DISK_REFUSES:
+            raise unwritable(folder, error) from error
+        raise
     finally:
         lock.release()
 
@@ -91,12 +102,16 @@ def unwritable(path: Path, error: OSError) -> UserError:
 def _read_or_start(folder: Path, identity: dict[str, Any]) -> RunFolder:
     path = folder / "run.json"
     if not path.exists():
+        orphans = [name for name in ("trials.jsonl", "tests.jsonl", "bill.json") if (folder / name).exists()]
+        if orphans:
+            message = f"{folder} holds {', '.join(orphans)} and no run.json that says of which run"
+            raise UserError(message, f"give another --out, or move {folder} away")
         run = RunFolder(folder)
         run.update(schema=SCHEMA, status="running", error=None, started=now(), ended=None, sessions=0, **identity)
         return run
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (ValueError, TypeError, IsADirectoryError) as error:
         raise UserError(f"{path} is not readable: {error}", f"move {folder} away and run again") from error
     if content.get("schema") != SCHEMA:
         remedy = "use the version that wrote it, or give another --out"
@@ -107,6 +122,12 @@ def _read_or_start(folder: Path, identity: dict[str, Any]) -> RunFolder:
         remedy = f"give another --out, or move {folder} away"
         raise UserError(f"{folder} holds a run of another configuration: {'; '.join(differing)}", remedy)
     return RunFolder(folder, content)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove half-written files that a kill left (`write_whole` calls them .NAME.PID.tmp)."""
+    for aside in folder.glob(".*.tmp"):
+        aside.unlink(missing_ok=True)
 
 
 def _differences(there: Any, asked: Any, name: str = "") -> list[str]:

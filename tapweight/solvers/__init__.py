@@ -20,12 +20,17 @@ _SOLVERS: dict[str, type[Solver]] = {
 }
 
 __all__ = ["AdamDiagonal", "ConjugateGradient", "Exact", "Identity", "LinearProblem", "Neumann", "Nystrom", "Report",
-           "Solution", "Solver", "by_name", "names"]
+           "Solution", "Solver", "by_name", "classes", "names"]
 
 
 def names() -> tuple[str, ...]:
     """Names that `by_name` knows."""
     return tuple(_SOLVERS)
+
+
+def classes() -> dict[str, type[Solver]]:
+    """All solvers by name."""
+    return dict(_SOLVERS)
 
 
 def by_name(name: str, *, optimizer: torch.optim.Optimizer | None = None, **options: Any) -> Solver:

@@ -18,11 +18,12 @@ class Nystrom(Solver):
     sketch (Frangella, Tropp, Udell 2021, algorithm 2.1), which unlike the sampled columns of Hataya and Yamada,
     "Nyström Method for Accurate and Scalable Implicit Differentiation" (AISTATS 2023), does not hit coordinates
     without curvature. Costs rank + 1 products (the last measures the residual), and rank × n numbers of memory.
-    Negative curvature in the sketch beyond the damping: `SolverFailure`; within it: dropped, with a warning.
+    Negative curvature that shift and damping do not make up for: `SolverFailure`.
 
     Args:
         rank: k, at most n.
-        damping: δ > 0, in units of curvature: the curvature assumed outside the sketch. At rank n any small δ will do.
+        damping: δ > 0, in units of curvature: the curvature assumed outside the sketch. At rank n
+            the best δ is about √u times the largest curvature, u the number format's spacing: below, rounding wins.
     """
 
     name: ClassVar[str] = "nystrom"
@@ -45,20 +46,23 @@ class Nystrom(Solver):
         images = torch.stack([problem.curvature(column) for column in sketch.T.contiguous()], dim=1)
         core = sketch.T @ images
         core = (core + core.T) / 2
-        lowest = float(torch.linalg.eigvalsh(core)[0])
-        if lowest < -self.damping:
-            report.warning = f"curvature {lowest:.2e} in the sketch"
-            raise SolverFailure(f"the Hessian is not positive definite: curvature {lowest:.2e}. Raise damping above "
-                                f"{-lowest:.2e}", report)
-        if lowest < -torch.finfo(rhs.dtype).eps ** 0.5 * float(core.diagonal().abs().max()):
-            report.warning = f"negative curvature {lowest:.1e} in the sketch dropped, being within the damping"
-        # C = Y core⁻¹ Yᵀ = B Bᵀ; directions of no or slightly negative curvature are dropped (pseudo-inverse).
         values, vectors = torch.linalg.eigh(core)
-        kept = values > torch.finfo(rhs.dtype).eps * 10 * values[-1].clamp_min(0)
-        factor = images @ (vectors[:, kept] / values[kept].sqrt())
+        kept = values.abs() > 10 * torch.finfo(rhs.dtype).eps * values.abs().max()
+        values, vectors = values[kept], vectors[:, kept]
+        signs = values.sign()
+        # C = F S Fᵀ with S the signs. The loss alone may curve downwards where the shift makes up for it; then Y core⁺ Yᵀ
+        # divides by eigenvalues of no meaning, and the projection Q core Qᵀ, which is bounded, takes its place.
+        positive = bool((values > 0).all())
+        factor = images @ (vectors / values.sqrt()) if positive else sketch @ (vectors * values.abs().sqrt())
         inverse = 1 / (problem.shift + self.damping)
         weighted = inverse[:, None] * factor
-        inner = torch.eye(factor.shape[1], dtype=rhs.dtype, device=rhs.device) + factor.T @ weighted
+        inner = signs.diag() + factor.T @ weighted
+        # Haynsworth: D + F S Fᵀ is positive definite exactly if S + Fᵀ D⁻¹ F has as many negative eigenvalues as S.
+        if int((torch.linalg.eigvalsh(inner) < 0).sum()) != int((signs < 0).sum()):
+            lowest = float(values.min())
+            report.warning = f"curvature {lowest:.2e} in the sketch"
+            raise SolverFailure(f"the Hessian is not positive definite: curvature {lowest:.2e} in the sketch. Raise "
+                                f"damping above {-lowest:.2e}, or the rank", report)
         x = inverse * rhs - weighted @ torch.linalg.solve(inner, weighted.T @ rhs)
         report.residual = float((rhs - problem.product(x, self.damping)).norm()) / norm
         report.products = rank + 1

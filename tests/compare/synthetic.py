@@ -85,10 +85,11 @@ def write_run(
     schedule: list[Any] = [[0, weights.tolist()]]
     if method == "pbt":
         middle = rng.dirichlet(np.full(len(objectives), 4.0))
-        schedule = [[0, np.full(len(objectives), 1 / len(objectives)).tolist()], [100, middle.tolist()], [200, weights.tolist()]]
+        equal = np.full(len(objectives), 1 / len(objectives))
+        schedule = [[0, equal.tolist()], [100, middle.tolist()], [200, weights.tolist()]]
     if method == "tapweight":
         path = [
-            (1 - step / 300) / len(objectives) + step / 300 * weights + (step > 0) * rng.normal(0, 0.004, len(objectives))
+            (300 - step) / 300 / len(objectives) + step / 300 * (weights + rng.normal(0, 0.01, len(objectives)))
             for step in range(0, 301, 10)
         ]
         rows = [{"step": 10 * i, "weights": (np.abs(w) / np.abs(w).sum()).tolist()} for i, w in enumerate(path)]
@@ -103,6 +104,7 @@ def write_run(
             {"index": index, "seed": 1000 * seed + index, "valid": valid(weights, pair + own),
              "test": start + sign * (gain + pair + own - 0.02), "cost": bill(TRIAL_COST)}
         )  # fmt: skip
+    searched = {"valid": value, "test": start + sign * (gain - 0.025) + rng.normal(0, noise)}
     record = {
         "schema": 1, "status": "done", "error": None, "method": method, "task": task, "seed": seed,
         "config": {"method_options": {}, "task_options": {}, "preset": "standard",
@@ -117,8 +119,7 @@ def write_run(
                         "accelerator": None},
         "started": "2026-11-01T10:00:00+00:00", "ended": "2026-11-01T10:10:00+00:00", "sessions": 1,
         "result": {"weights": weights.tolist(), "schedule": schedule, "value": value,
-                   "as_searched": {"valid": value, "test": start + sign * (gain - 0.025)} if method == "tapweight" else None,
-                   "retrained": retrained},
+                   "as_searched": searched if method == "tapweight" else None, "retrained": retrained},
         "cost": {"search": bill(spent, method), "retraining": bill(TRIAL_COST * retrains)},
     }  # fmt: skip
     (folder / "run.json").write_text(json.dumps({**record, **changes}))

@@ -87,7 +87,7 @@ def test_a_split_without_both_classes() -> None:
         UserError, match="The valid split \\(2 molecules\\) has both classes in none of its 1 labels"
     ) as e:
         check_split(table_of([[0], [1], [1], [1], [0], [1]]), Split("random", *indices))
-    assert "--seed" in e.value.remedy
+    assert "--split" in e.value.remedy
     nan = float("nan")
     several = table_of([[0, 0], [1, 1], [0, 1], [1, 1], [nan, 0], [1, 1]])
     usable = check_split(several, Split("scaffold", *indices))

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.costs import band, common_axis
-from hpo_bench.compare.figures.save import new_figure
+from hpo_bench.compare.figures.save import log_cost_axis, new_figure
 from hpo_bench.compare.style import method_style, metric_label, metric_name
 
 
@@ -27,16 +27,18 @@ def anytime(task: TaskRuns) -> Figure:
         first = int(np.flatnonzero(np.isfinite(over.median))[0])
         last = max(int(np.searchsorted(axis, max(ends))), first)
         shown = slice(first, last + 1)
-        axes.fill_between(axis[shown], over.low[shown], over.high[shown], color=colour, alpha=0.16, linewidth=0, step="post")
+        edges = over.low[shown], over.high[shown]
+        axes.fill_between(axis[shown], *edges, color=colour, alpha=0.1, linewidth=0, step="post")
         axes.step(axis[shown], over.median[shown], where="post", color=colour)
         end = min(last, len(axis) - 1)
+        axes.plot([axis[end]] * 2, [over.low[end], over.high[end]], color=colour, linewidth=1, alpha=0.8)
         axes.plot(axis[end:], over.median[end:], color=colour, linewidth=1, linestyle=":", alpha=0.8)
         size = 9 if marker == "*" else 6
         axes.plot(axis[end], over.median[end], marker=marker, color=colour, markersize=size, label=label)
-    axes.set_xscale("log")
+    log_cost_axis(axes)
     axes.set_xlabel("cost spent so far, step-equivalents")
     axes.set_ylabel(f"best valid {metric_label(task.metric, task.higher_is_better)}")
     axes.set_title(f"{task.label}: best valid {metric_name(task.metric)} found so far")
-    title = "line: median of repetitions\nband: their middle half\nmarker: the search ends"
+    title = "line: median of repetitions\nband: their middle half\nmarker: the search ends\n(dotted: carried on)"
     figure.legend(loc="outside right center", title=title, title_fontsize=8)
     return figure

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import math
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 
 def new_figure(width: float = 6.4, height: float = 4.2) -> Figure:
@@ -13,13 +16,27 @@ def new_figure(width: float = 6.4, height: float = 4.2) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
+def log_cost_axis(axes: Axes) -> None:
+    """A logarithmic cost axis whose labels are plain numbers (1,000, 2,000, 5,000) and never run into each other."""
+    axes.set_xscale("log")
+    axes.autoscale_view()
+    low, high = axes.get_xlim()
+    decades = math.log10(high / low) if low > 0 else 1.0
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if decades < 2.2 else (1,)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
 def save(figure: Figure, path: Path) -> list[Path]:
     """Write `path`.png and `path`.svg, folders made as needed; returns both paths."""
     path.parent.mkdir(parents=True, exist_ok=True)
+    if figure.get_layout_engine() is not None:
+        figure.draw_without_rendering()  # lays out once; the layout then holds for both files
+        figure.set_layout_engine("none")
     written = []
-    for kind, options in (("png", {"dpi": 150}), ("svg", {"metadata": {"Date": None}})):
+    for kind, options in (("png", {"pil_kwargs": {"compress_level": 3}}), ("svg", {"metadata": {"Date": None}})):
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, **options)  # type: ignore[arg-type]
+        figure.savefig(buffer, format=kind, dpi=150, **options)  # type: ignore[arg-type]
         target = path.with_name(f"{path.name}.{kind}")
         target.write_bytes(buffer.getvalue())
         written.append(target)

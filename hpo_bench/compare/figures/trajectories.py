@@ -13,7 +13,7 @@ PANELS_A_ROW = 3
 
 
 def trajectories(task: TaskRuns) -> Figure | None:
-    """One panel per method whose weights change: thin lines are repetitions, thick ones their mean; None if none does."""
+    """One panel per method whose weights change, thin lines repetitions, thick ones their mean; None if none does."""
     moving = {label: paths for label, runs in task.methods.items() if (paths := _paths(runs))}
     if not moving:
         return None
@@ -25,13 +25,15 @@ def trajectories(task: TaskRuns) -> Figure | None:
     for panel in panels.ravel()[len(moving) :]:
         panel.set_visible(False)
     for panel, (label, paths) in zip(panels.ravel(), moving.items(), strict=False):
-        last = max(int(steps[-1]) for steps, _ in paths)
-        axis = np.unique(np.concatenate([steps for steps, _ in paths] + [[last + max(1, last // 50)]]))
+        end = max(task.steps, *(int(steps[-1]) for steps, _ in paths))
+        axis = np.unique(np.concatenate([*(steps for steps, _ in paths), [end]]))
         every = np.stack([_at(axis, *path) for path in paths])  # (R, P, K)
         for index, name in enumerate(task.objectives):
-            for single in every[:, :, index]:
-                panel.step(axis, single, where="post", color=colours[name], linewidth=0.6, alpha=0.4)
-            panel.step(axis, every[:, :, index].mean(axis=0), where="post", color=colours[name], label=name)
+            thin = np.pad(every[:, :, index], ((0, 0), (0, 1)), constant_values=np.nan).ravel()  # one line with gaps
+            again = np.tile(np.append(axis, axis[-1]), len(every))
+            panel.step(again, thin, where="post", color=colours[name], linewidth=0.6, alpha=0.4)
+            mean = every[:, :, index].mean(axis=0)
+            panel.step(axis, mean, where="post", color=colours[name], label=name)
         panel.axhline(1 / len(task.objectives), color="#333333", linewidth=0.8, linestyle="--")
         panel.set_title(f"{label} ({len(paths)} repetition{'s' if len(paths) > 1 else ''})", fontweight="normal")
         panel.set_xlabel("pretraining step")
@@ -40,7 +42,8 @@ def trajectories(task: TaskRuns) -> Figure | None:
         row[0].set_ylabel("weight (sums to 1)")
     constant = [label for label in task.methods if label not in moving]
     said = f"; constant: {', '.join(constant)}" if constant else ""
-    figure.suptitle(f"{task.label}: weights during pretraining{said}", x=0.01, ha="left", fontsize=10, fontweight="bold")
+    title = f"{task.label}: weights during pretraining{said}"
+    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     handles, names = panels[0, 0].get_legend_handles_labels()
     title = "thick: mean\nthin: one repetition\ndashed: equal"
     figure.legend(handles, names, loc="outside right center", title=title, title_fontsize=8)

@@ -24,8 +24,8 @@ def final_weights(task: TaskRuns) -> Figure:
         axes.bar(x, weights.mean(axis=0), width * 0.92, color=colour, alpha=0.55, label=label)
         shift = np.linspace(-0.25, 0.25, len(weights)) * width if len(weights) > 1 else np.zeros(1)
         size = 22 if marker == "*" else 10
-        for offset, single in zip(shift, weights, strict=True):
-            axes.scatter(x + offset, single, s=size, color=colour, marker=marker, edgecolor="#222222", linewidth=0.4)
+        spread = (x[None] + shift[:, None]).ravel()
+        axes.scatter(spread, weights.ravel(), s=size, color=colour, marker=marker, edgecolor="#222222", linewidth=0.4)
     axes.axhline(1 / len(objectives), color="#333333", linewidth=0.9, linestyle="--")
     axes.set_xticks(np.arange(len(objectives)), objectives, rotation=20 if max(map(len, objectives)) > 12 else 0)
     axes.grid(visible=False, axis="x")

@@ -178,7 +178,8 @@ class MoleculeCorpus(Pretrainable):
 
 def choose_atoms(graphs: Graphs, generator: torch.Generator, rate: float = MASK_RATE) -> Tensor:
     """Atoms to hide, ascending: in a molecule of n atoms, 1 + floor(rate x n) of them by lot, but never more than n."""
-    key = graphs.molecule + torch.rand(graphs.num_atoms, generator=generator, device=graphs.molecule.device)
+    # In float64 the sum is exact: rounded up, an atom could slip into the next molecule.
+    key = graphs.molecule.double() + torch.rand(graphs.num_atoms, generator=generator, device=graphs.molecule.device)
     order = key.argsort()  # molecules stay in order, atoms within a molecule are shuffled
     sizes = graphs.sizes.squeeze(1)
     first = sizes.cumsum(0) - sizes

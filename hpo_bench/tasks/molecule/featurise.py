@@ -111,7 +111,7 @@ def atom_rows(molecule: Mol) -> list[tuple[int, ...]]:
         rows.append(
             (
                 atom.GetAtomicNum(),
-                int(min(atom.GetChiralTag(), 3)),
+                min(int(atom.GetChiralTag()), 3),
                 degree if degree < 7 else 7,
                 charge if 0 <= charge < 7 else 7,
                 hydrogens if hydrogens < 5 else 5,

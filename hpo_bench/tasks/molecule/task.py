@@ -160,6 +160,11 @@ def _check(labels: np.ndarray, splits: Splits, kind: Kind, metric: str) -> None:
     expected = metric_of(metric).name == "roc_auc"
     if expected != (kind == "classification"):
         raise UserError(f"metric {metric} does not fit a {kind} task", "roc_auc is for classification alone")
+    known = labels[~np.isnan(labels)]
+    if kind == "classification" and not np.isin(known, (0.0, 1.0)).all():
+        raise UserError("labels of a classification task must be 0 or 1", "use kind=regression, or recode the labels")
+    if not np.isfinite(known).all():
+        raise UserError("a label is infinite", "leave the cell empty if the value is unknown")
     parts = {name: np.asarray(getattr(splits, name)) for name in ("train", "valid", "test")}
     rows = np.concatenate(list(parts.values()))
     if len(np.unique(rows)) < len(rows):
@@ -172,11 +177,6 @@ def _check(labels: np.ndarray, splits: Splits, kind: Kind, metric: str) -> None:
             raise UserError(f"the {name} split has no label at all", "use more molecules or another split")
         if kind == "classification" and name == "valid" and not _has_both_classes(values):
             raise UserError("no label of the valid split has both classes", "use another split: roc_auc is undefined")
-    known = labels[~np.isnan(labels)]
-    if kind == "classification" and not np.isin(known, (0.0, 1.0)).all():
-        raise UserError("labels of a classification task must be 0 or 1", "use kind=regression, or recode the labels")
-    if not np.isfinite(known).all():
-        raise UserError("a label is infinite", "leave the cell empty if the value is unknown")
 
 
 def _has_both_classes(values: np.ndarray) -> bool:

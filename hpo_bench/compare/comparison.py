@@ -1,0 +1,180 @@
+"""From run folders to tables, figures and a verdict: the one entry point behind `hpo-bench compare`."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from hpo_bench.compare.aggregate import Overall, overall
+from hpo_bench.compare.cohort import TaskRuns, cohorts, left_out
+from hpo_bench.compare.overall_table import overall_markdown, overall_table
+from hpo_bench.compare.ranks import Ranking
+from hpo_bench.compare.summary import Row, summarise
+from hpo_bench.compare.table import TerminalTable, by_task, table_frame, to_csv, to_json, to_markdown
+from hpo_bench.compare.verdict import verdict, weights_matter
+from hpo_bench.errors import UserError
+from hpo_bench.records.load import finished, load_runs
+
+if TYPE_CHECKING:
+    from rich.console import Console, ConsoleOptions, RenderResult
+
+
+@dataclass(frozen=True)
+class TaskVerdict:
+    """What is said of one task: does weighting matter, and which method is worth its cost."""
+
+    task: str
+    weights_matter: str
+    verdict: str
+    variance: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Everything that `compare` found; rich prints tables, verdicts and notes, `str` does so without colours."""
+
+    rows: list[Row]
+    verdicts: list[TaskVerdict]
+    overall: list[Overall]
+    ranking: Ranking | None
+    notes: list[str]
+    reference: str
+    runs: pd.DataFrame = field(repr=False)
+    tasks: list[TaskRuns] = field(repr=False)
+    files: list[Path] = field(default_factory=list, repr=False)
+
+    def frame(self) -> pd.DataFrame:
+        """The table as a frame, one line per task and method."""
+        return table_frame(self.rows, self.reference)
+
+    def to_json(self) -> str:
+        """Rows, verdicts and notes as JSON; NaN becomes null."""
+        verdicts = [_clean(asdict(entry)) for entry in self.verdicts]
+        over_tasks = [_clean(asdict(entry)) for entry in self.overall]
+        ranking = self.ranking.sentence if self.ranking else None
+        return to_json(
+            self.rows, self.reference, verdicts=verdicts, overall=over_tasks, ranking=ranking, notes=self.notes
+        )
+
+    def to_markdown(self) -> str:
+        """Verdicts, tables and notes as Markdown."""
+        said = [f"{entry.weights_matter} {entry.verdict}\n" for entry in self.verdicts]
+        if self.ranking is not None:
+            said += [overall_markdown(self.overall, self.reference), f"{self.ranking.sentence}\n"]
+        return "\n".join([*said, to_markdown(self.rows, self.reference, self.notes)])
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        from rich.text import Text
+
+        groups = by_task(self.rows)
+        for entry in self.verdicts:
+            yield TerminalTable(groups[entry.task], self.reference)
+            yield Text(entry.weights_matter)
+            yield Text(entry.verdict, style="bold")
+            yield Text("")
+        if self.overall:
+            yield overall_table(self.overall, self.reference)
+        if self.ranking is not None:
+            yield Text(self.ranking.sentence, style="bold")
+            yield Text("")
+        for note in self.notes:
+            yield Text(f"note: {note}", style="dim")
+
+    def __str__(self) -> str:
+        from rich.console import Console
+
+        console = Console(width=200, no_color=True)
+        with console.capture() as capture:
+            console.print(self)
+        return capture.get()
+
+
+def compare(path: str | Path, out: str | Path, reference: str = "equal", seed: int = 0) -> Comparison:
+    """Compare all finished runs below `path`; tables and figures go to `out`, nothing is printed.
+
+    `out` gets table.csv, table.md, table.json, one folder of figures (PNG and SVG) per task, and figures over all
+    tasks. The same records and seed give the same bytes.
+
+    Args:
+        reference: the method that differences are taken to; without it the table has no difference.
+        seed: of the resampling.
+
+    Raises:
+        UserError: nothing to compare in `path`, a record that cannot be read, or an `out` that cannot be written.
+    """
+    folder = Path(out)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error}.", "give another folder with --out") from error
+    runs = load_runs(path)
+    done = finished(runs, path)
+    tasks, notes = cohorts(done)
+    rng = np.random.default_rng(seed)
+    rows, verdicts = [], []
+    for task in tasks:
+        own = summarise(task, reference, rng)
+        sentence, variance = weights_matter(task, rng)
+        rows += own
+        verdicts.append(TaskVerdict(task.label, sentence, verdict(task, own, reference, rng), variance))
+    over_tasks, ranking = overall(tasks, reference, rng)
+    notes = [*left_out(runs), *notes, *_cautions(done, tasks, rows, reference)]
+    comparison = Comparison(rows, verdicts, over_tasks, ranking, notes, reference, runs, tasks)
+    try:
+        comparison.files.extend(_write(comparison, folder))
+    except OSError as error:
+        raise UserError(f"{folder} cannot be written: {error}.", "give another folder with --out") from error
+    return comparison
+
+
+def _write(comparison: Comparison, folder: Path) -> list[Path]:
+    from hpo_bench.compare.figures.draw import draw_all, drawings
+
+    rows, reference = comparison.rows, comparison.reference
+    texts = {
+        "table.csv": to_csv(rows, reference),
+        "table.md": comparison.to_markdown(),
+        "table.json": comparison.to_json(),
+    }
+    files = []
+    for name, text in texts.items():
+        (folder / name).write_text(text, encoding="utf-8")
+        files.append(folder / name)
+    figures = drawings(comparison.tasks, by_task(rows), comparison.ranking, reference)
+    return files + draw_all(figures, folder)
+
+
+def _cautions(done: pd.DataFrame, tasks: list[TaskRuns], rows: list[Row], reference: str) -> list[str]:
+    cautions = []
+    for task in tasks:
+        if reference not in task.methods:
+            cautions.append(f"{task.label}: no finished run of {reference}, so no paired difference to it")
+    single = sorted({f"{row.method} on {row.task}" for row in rows if row.n == 1})
+    if single:
+        cautions.append(f"one repetition gives no interval: {', '.join(single)}")
+    fewest = min((row.n for row in rows if row.versus is not None and row.n > 1), default=0)
+    if 0 < fewest < 6:
+        smallest = 2 / 2**fewest
+        cautions.append(
+            f"with {fewest} repetitions the permutation test cannot give p below {smallest:.2g}, "
+            "before correction for several comparisons; intervals assume roughly normal repetitions"
+        )
+    commits = sorted({str(commit)[:10] for commit in done["git_commit"].dropna()})
+    if len(commits) > 1:
+        cautions.append(f"runs come from several commits: {', '.join(commits)}")
+    if done["git_dirty"].eq(True).any():
+        count = int(done["git_dirty"].eq(True).sum())
+        cautions.append(f"{count} runs come from a working tree with uncommitted changes")
+    return cautions
+
+
+def _clean(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _clean(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean(entry) for entry in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value

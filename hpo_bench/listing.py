@@ -1,0 +1,176 @@
+"""What `list` and `show` print."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shlex
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hpo_bench import registry
+from hpo_bench.core.cost import Cost
+from hpo_bench.core.protocol import Protocol
+from hpo_bench.errors import UserError
+from hpo_bench.presets import PRESETS
+
+_DEFAULTS = {f.name: f.default for f in dataclasses.fields(Protocol)}
+_BUDGET_UNITS = {"trials": "t", "step_equivalents": "se", "seconds": "s"}
+
+
+def listing() -> dict[str, Any]:
+    """Everything that can be named on the command line."""
+    import tapweight
+    from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
+
+    return {
+        "methods": {name: _describe_method(name) for name in registry.names(registry.METHODS)},
+        "tasks": registry.names(registry.TASKS),
+        "presets": {name: found.summary for name, found in PRESETS.items()},
+        "objectives": {
+            name: {"on_by_default": name in DEFAULT_OBJECTIVES, "summary": (kind.__doc__ or "").partition("\n")[0]}
+            for name, kind in OBJECTIVES.items()
+        },
+        "solvers": {
+            name: (type_.__doc__ or "").partition("\n")[0] for name, type_ in tapweight.solvers.classes().items()
+        },
+        "plug_ins": sorted(
+            f"{point.name} ({point.value})"
+            for group in (registry.METHODS, registry.TASKS)
+            for point in entry_points(group=group)
+            if not point.value.startswith("hpo_bench.")
+        ),
+    }
+
+
+def _describe_method(name: str) -> dict[str, Any]:
+    try:
+        method = registry.load(registry.METHODS, name)
+    except UserError as error:  # one plug-in that does not import takes nothing else with it
+        return {"summary": str(error), "options": {}}
+    options = {f.name: f.default for f in dataclasses.fields(method)}
+    return {"summary": method.summary, "options": options}
+
+
+def show_listing(found: dict[str, Any]) -> None:
+    """As tables on the terminal."""
+    console = Console()
+    table = Table("method", "what it does", "options (-o name=value)", title="methods", title_justify="left")
+    for name, method in found["methods"].items():
+        table.add_row(name, method["summary"], ", ".join(f"{k}={v}" for k, v in method["options"].items()))
+    console.print(table)
+    table = Table("objective", "default", "what it predicts", title="objectives (molecules)", title_justify="left")
+    for name, objective in found["objectives"].items():
+        table.add_row(name, "yes" if objective["on_by_default"] else "--plant", objective["summary"])
+    console.print(table)
+    for title in ("presets", "solvers"):
+        table = Table(title.removesuffix("s"), "", title=title, title_justify="left")
+        for name, summary in found[title].items():
+            table.add_row(name, summary)
+        console.print(table)
+    console.print(f"[bold]tasks[/]: {', '.join(found['tasks'])}", soft_wrap=True)
+    if found["plug_ins"]:
+        console.print(f"[bold]plug-ins[/]: {', '.join(found['plug_ins'])}", soft_wrap=True)
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """run.json of a run folder.
+
+    Raises:
+        UserError: there is none, or it cannot be read.
+    """
+    path = folder / "run.json" if folder.is_dir() else folder
+    remedy = "the record is damaged; run it again elsewhere"
+    try:
+        content = dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError as error:
+        raise UserError(f"there is no run at {folder}", "name a folder with a run.json, as `run` prints it") from error
+    except (OSError, ValueError, TypeError) as error:
+        raise UserError(f"cannot read {path}: {error}", remedy) from error
+    missing = [key for key in ("method", "task", "seed", "status", "config", "objectives") if key not in content]
+    if missing:
+        raise UserError(f"{path} lacks {', '.join(missing)}", remedy)
+    return content
+
+
+def show_run(content: dict[str, Any], folder: Path) -> None:
+    """One run on the terminal."""
+    console = Console()
+    title = f"{content['method']} on {content['task']}, seed {content['seed']}: {content['status']}"
+    console.print(f"[bold]{title}[/]  ({folder})", highlight=False)
+    if content.get("error"):
+        console.print(f"error: {content['error']}", style="red", highlight=False)
+    result = content.get("result")
+    if result:
+        metric = content["metric"]["name"]
+        table = Table("objective", "weight")
+        for name, weight in zip(content["objectives"], result["weights"], strict=True):
+            table.add_row(name, f"{weight:.3f}")
+        console.print(table)
+        console.print(f"valid {metric}: {result['value']:.4f}", highlight=False)
+        for line in result["retrained"]:
+            scores = f"valid {line['valid']:.4f}, test {line['test']:.4f}"
+            console.print(f"retrained with seed {line['seed']}: {scores}", highlight=False)
+        if result.get("as_searched"):
+            console.print(f"as searched: test {result['as_searched']['test']:.4f}", highlight=False)
+    _show_bill(console, content.get("cost") or _running_bill(folder))
+    environment = content.get("environment") or {}
+    dirty = " (with uncommitted changes)" if environment.get("git_dirty") else ""
+    console.print(
+        f"commit {environment.get('git_commit')}{dirty}, {environment.get('processor')}, torch "
+        f"{(environment.get('versions') or {}).get('torch')}, started {content['started']}, ended {content['ended']}",
+        highlight=False,
+    )
+    console.print(f"again: {again(content, folder)}", highlight=False, markup=False, soft_wrap=True)
+
+
+def again(content: dict[str, Any], folder: Path) -> str:
+    """The command that makes a run once more; given the same --out, it goes on with it."""
+    config = content["config"]
+    words = ["hpo-bench", "run", "--method", content["method"], "--task", content["task"]]
+    words += ["--seed", str(content["seed"]), "--preset", config["preset"]]
+    budget = [(config["budget"].get(key), unit) for key, unit in _BUDGET_UNITS.items()]
+    words += ["--budget", ",".join(f"{limit:g}{unit}" for limit, unit in budget if limit is not None)]
+    words += ["--retrains", str(config["retrains"]), "--device", config["device"]]
+    preset = PRESETS[config["preset"]].protocol if config["preset"] in PRESETS else {}
+    for key, value in config["protocol"].items():
+        if value != preset.get(key, _DEFAULTS.get(key)):
+            words += ["--set", f"{key}={value}"]
+    for key, value in config["method_options"].items():
+        words += ["-o", f"{key}={value}"]
+    for key, value in config["task_options"].items():
+        if key != "preset":  # --preset says it
+            words += [f"--{key}", ",".join(value) if isinstance(value, list) else str(value)]
+    run_folder = folder if folder.is_dir() else folder.parent
+    if len(run_folder.parts) > 3:
+        words += ["--out", str(run_folder.parents[2])]
+    return shlex.join(words)
+
+
+def _running_bill(folder: Path) -> dict[str, Any]:
+    try:
+        return {"search": json.loads((folder / "bill.json").read_text())}
+    except (OSError, ValueError):  # nothing spent yet
+        return {}
+
+
+def _show_bill(console: Console, cost: dict[str, Any]) -> None:
+    if not cost:
+        return
+    table = Table("bill", "step-equivalents", "GFLOP", "training s", "evaluation s", "orchestration s", "peak MiB")
+    for part, numbers in cost.items():
+        bill = Cost.from_json(numbers)
+        table.add_row(
+            part,
+            f"{bill.step_equivalents:.0f}",
+            f"{bill.flops / 1e9:.0f}",
+            f"{bill.seconds_training:.1f}",
+            f"{bill.seconds_evaluation:.1f}",
+            f"{bill.seconds_orchestration:.1f}",
+            f"{bill.peak_memory_bytes / 2**20:.0f}",
+        )
+    console.print(table)

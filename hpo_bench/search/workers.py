@@ -1,0 +1,220 @@
+"""Work in other processes: the Ray session, problems made again from their spec, and the bill that comes back.
+
+Seconds. A worker bills what it does as any process would, so the seconds of workers side by side are added up; what the
+wall clock shows beyond busy seconds / workers (starting Ray, waiting, copies) is billed as orchestration.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpo_bench import registry
+from hpo_bench.core.budget import Budget
+from hpo_bench.core.checkpoint import write_whole
+from hpo_bench.core.device import prepare_process, resolve_device
+from hpo_bench.core.meter import Cost, CostMeter
+from hpo_bench.core.problem import Problem, ProblemSpec
+from hpo_bench.core.protocol import Protocol
+from hpo_bench.errors import UserError
+from hpo_bench.records.journal import Journal
+from hpo_bench.search.trials import Outcome, whole_trial
+
+_BILL_INTERVAL = 1.0  # seconds between two copies of a worker's bill: at most this much of a killed trial goes unbilled
+
+
+def build_problem(spec: ProblemSpec, processes: int) -> Problem:
+    """The problem of a spec, in this process, on this process's share of the cores."""
+    prepare_process(processes)
+    device = resolve_device(spec.device)
+    task = registry.load(registry.TASKS, spec.task)(device=device, **spec.task_options).task
+    protocol = Protocol(**spec.protocol)
+    meter = CostMeter(protocol.batch_size, device)
+    return Problem(task, protocol, spec.seed, Budget(trials=1), meter, spec)
+
+
+@contextmanager
+def ray_session(workspace: Path, processes: int, address: str = "") -> Iterator[None]:
+    """Ray is running inside the block; a session that was there before is used and left alone.
+
+    A unix socket's path holds 107 characters, so Ray's session folder lies in the system's temporary folder and not in
+    the workspace; `workspace/ray-session` names it, so that what a kill leaves there is removed by the next run.
+
+    Raises:
+        UserError: no cluster answers at `address`.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative paths in task options mean what they mean here
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    note = workspace / "ray-session"
+    if note.exists():
+        shutil.rmtree(note.read_text(), ignore_errors=True)
+    scratch = tempfile.mkdtemp(prefix="hb-ray-")
+    write_whole(note, scratch.encode())
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    try:
+        if address:
+            try:
+                ray.init(address=address, **quiet)
+            except ConnectionError as error:
+                raise UserError(f"no Ray cluster answers at {address!r}: {error}", "leave --ray-address out") from error
+        else:
+            ray.init(
+                num_cpus=processes,
+                include_dashboard=False,
+                object_store_memory=100 * 2**20,  # results are small
+                _temp_dir=scratch,
+                **quiet,
+            )
+        yield
+    finally:
+        ray.shutdown()
+        shutil.rmtree(scratch, ignore_errors=True)
+        note.unlink(missing_ok=True)
+
+
+def share_of_gpu(spec: ProblemSpec, processes: int) -> float:
+    """What a worker asks Ray for: all workers share one accelerator."""
+    return 1 / processes if spec.device.startswith("cuda") else 0
+
+
+@contextmanager
+def billed_to(path: Path, meter: CostMeter) -> Iterator[Callable[[], Cost]]:
+    """In a worker: keep a copy of what the block costs on disk, for whoever finds it after a kill.
+
+    Yields a function that returns the cost so far.
+    """
+    before, saved = meter.snapshot(), time.monotonic()
+
+    def spent() -> Cost:
+        return meter.snapshot() - before
+
+    def beat() -> None:
+        nonlocal saved
+        if time.monotonic() - saved > _BILL_INTERVAL:
+            saved = time.monotonic()
+            write_whole(path, json.dumps(spent().to_json()).encode())
+
+    meter.heartbeat = beat
+    try:
+        yield spent
+    finally:
+        meter.heartbeat = None
+
+
+def bill_path(workspace: Path, unit: str) -> Path:
+    """Where the bill of a unit of work lies while a worker is at it."""
+    return workspace.resolve() / "bills" / f"{unit}.json"
+
+
+def claim_lost_bills(journal: Journal, billed: Callable[[str], bool]) -> None:
+    """Add to the run's bill what workers of a killed process had spent on units that nobody was billed for."""
+    for path in sorted((journal.workspace / "bills").glob("*.json")):
+        if not billed(path.stem):
+            journal.meter.add(Cost.from_json(json.loads(path.read_text())))
+        path.unlink()
+        journal.save_bill()
+
+
+class Overhead:
+    """Bills the wall clock beyond busy seconds / processes as orchestration."""
+
+    def __init__(self, meter: CostMeter, processes: int) -> None:
+        self._meter, self._processes = meter, processes
+        self._start, self._busy, self._billed = time.perf_counter(), 0.0, 0.0
+
+    def settle(self, busy: float = 0.0) -> None:
+        """Workers were busy for `busy` more seconds, added up; bill what is due by now."""
+        self._busy += busy
+        due = max(self._billed, time.perf_counter() - self._start - self._busy / self._processes)
+        self._meter.add(Cost(seconds_orchestration=due - self._billed))
+        self._billed = due
+
+
+class TrialActor:
+    """A worker process: one problem, one trial at a time."""
+
+    def __init__(self, spec: ProblemSpec, processes: int) -> None:
+        self._problem = build_problem(spec, processes)
+
+    def ready(self) -> bool:
+        return True
+
+    def run(self, weights: np.ndarray, bill: str) -> Outcome:
+        with billed_to(Path(bill), self._problem.meter):
+            return whole_trial(self._problem, weights)
+
+
+class TrialWorkers:
+    """A pool of trial actors; Ray starts with the first batch and ends with `stack`."""
+
+    def __init__(self, problem: Problem, journal: Journal, workers: int, address: str, stack: ExitStack) -> None:
+        self._problem, self._journal, self._workers, self._address = problem, journal, workers, address
+        self._stack = stack
+        self._actors: list[Any] = []
+        recorded = len(journal.trials)
+        claim_lost_bills(journal, lambda unit: int(unit) < recorded)
+
+    def run(
+        self, proposals: list[tuple[int, np.ndarray]], record: Callable[[int, np.ndarray, Outcome], None]
+    ) -> None:
+        """Train (number, weights) side by side; record them in the given order as soon as that allows."""
+        if not proposals:
+            return
+        with self._problem.meter.phase("orchestration"):
+            self._start()
+        import ray
+
+        overhead = Overhead(self._problem.meter, min(self._workers, len(proposals)))
+        bills = [bill_path(self._journal.workspace, f"{number:05d}") for number, _ in proposals]
+        try:
+            waiting = [
+                actor.run.remote(weights, str(bill))
+                for actor, (_, weights), bill in zip(self._actors, proposals, bills, strict=False)
+            ]
+            for (number, weights), future, bill in zip(proposals, waiting, bills, strict=True):
+                outcome = ray.get(future)
+                self._problem.meter.add(outcome.cost)
+                overhead.settle(outcome.cost.seconds)
+                record(number, weights, outcome)
+                bill.unlink(missing_ok=True)
+        except ray.exceptions.RayTaskError as error:
+            raise (error.cause if isinstance(error.cause, UserError) else error) from error
+        except ray.exceptions.RayActorError as error:
+            remedy = "give fewer --workers if memory ran out; the same command goes on where this one ended"
+            raise UserError(f"a worker process died: {error}", remedy) from error
+
+    def _start(self) -> None:
+        if self._actors:
+            return
+        import ray
+
+        assert self._problem.spec is not None  # supports() said so
+        self._stack.enter_context(ray_session(self._journal.workspace, self._workers, self._address))
+        gpus = share_of_gpu(self._problem.spec, self._workers)
+        actor = ray.remote(num_cpus=1, num_gpus=gpus)(TrialActor)
+        self._actors = [actor.remote(self._problem.spec, self._workers) for _ in range(self._workers)]
+        self._stack.callback(self._stop)
+        ray.get([one.ready.remote() for one in self._actors])
+
+    def _stop(self) -> None:
+        import ray
+
+        for actor in self._actors:
+            ray.kill(actor)

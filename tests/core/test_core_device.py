@@ -1,0 +1,38 @@
+import pytest
+import torch
+
+from hpo_bench.core.device import prepare_process, resolve_device
+from hpo_bench.errors import UserError
+
+
+def test_auto_is_what_the_machine_has():
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert resolve_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "meta", "cuda:99"])
+def test_a_device_that_is_not_there_is_refused(name):
+    with pytest.raises(UserError) as caught:
+        resolve_device(name)
+    assert caught.value.remedy
+
+
+@pytest.fixture
+def threads():
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def test_threads_are_those_of_the_environment(monkeypatch, threads):
+    monkeypatch.setenv("HPO_BENCH_THREADS", "1")
+    assert prepare_process(4) == 1 == torch.get_num_threads()
+    monkeypatch.delenv("HPO_BENCH_THREADS")
+    assert prepare_process(10**6) == 1
+
+
+@pytest.mark.parametrize("value", ["two", "0", "-1"])
+def test_a_number_of_threads_that_is_none_is_refused(monkeypatch, value):
+    monkeypatch.setenv("HPO_BENCH_THREADS", value)
+    with pytest.raises(UserError, match="HPO_BENCH_THREADS"):
+        prepare_process()

@@ -1,0 +1,113 @@
+"""Run folders read back: every status, wrong files, speed."""
+
+import json
+import math
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from hpo_bench.errors import UserError
+from hpo_bench.records.load import finished, load_runs, load_trajectories, load_trials
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "compare"))
+from synthetic import bill, write_run, write_runs
+
+
+def test_one_row_a_run_sorted(tmp_path):
+    write_runs(tmp_path / "deep" / "er", methods=("tpe", "equal"), repetitions=2)
+    runs = load_runs(tmp_path)
+    assert list(zip(runs["method"], runs["seed"], strict=True)) == [("equal", 0), ("equal", 1), ("tpe", 0), ("tpe", 1)]
+    row = runs.iloc[0]
+    assert row["weights"] == pytest.approx([1 / 6] * 6)
+    assert len(row["retrained_test"]) == 3
+    assert row["retrained_seeds"] == [0, 1, 2]
+    assert row["search_step_equivalents"] > 0
+    assert row["retraining_peak_memory_bytes"] == 1.3e9
+    assert row["protocol"]["steps"] == 300
+
+
+@pytest.mark.parametrize("status", ["running", "failed", "diverged", "over-budget"])
+def test_what_is_not_done_is_no_result(tmp_path, status):
+    """Even if a run.json holds numbers, a run that is not done shows none of them."""
+    write_run(tmp_path, status=status, error="boom")
+    runs = load_runs(tmp_path)
+    assert runs["status"].tolist() == [status]
+    assert runs["weights"].isna().all()
+    assert runs["retrained_test"].tolist() == [[]]
+    assert math.isnan(runs["value"][0])
+    with pytest.raises(UserError, match=f"found 1 {status}"):
+        finished(runs, tmp_path)
+
+
+def test_a_run_that_never_got_a_result_or_a_bill(tmp_path):
+    write_run(tmp_path, status="running", result=None, cost=None, ended=None)
+    write_run(tmp_path, seed=1)
+    assert finished(load_runs(tmp_path))["seed"].tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "names no schema"),
+        ('{"schema": 7}', "schema 7"),
+        ('{"schema": 1, "status": "done", "method": "tpe", "task": "bace", "seed": 0}', "lacks result"),
+    ],
+)
+def test_wrong_run_json_is_named(tmp_path, text, message):
+    folder = write_run(tmp_path)
+    (folder / "run.json").write_text(text)
+    with pytest.raises(UserError, match=message) as caught:
+        load_runs(tmp_path)
+    assert str(folder / "run.json") in str(caught.value)
+
+
+def test_empty_and_missing_folders(tmp_path):
+    with pytest.raises(UserError, match="it is empty"):
+        load_runs(tmp_path)
+    (tmp_path / "notes.txt").write_text("x")
+    with pytest.raises(UserError, match=r"notes\.txt, but no run\.json"):
+        load_runs(tmp_path)
+    with pytest.raises(UserError, match="no folder"):
+        load_runs(tmp_path / "nowhere")
+
+
+def test_trials_and_trajectories(tmp_path):
+    folder = write_run(tmp_path, method="tapweight")
+    write_run(tmp_path, method="tpe", trials=4)
+    trials = load_trials(tmp_path)
+    assert trials.groupby("method").size().to_dict() == {"tapweight": 1, "tpe": 4}
+    assert trials["spent_step_equivalents"].gt(0).all()
+    path = load_trajectories(tmp_path)
+    assert path["step"].tolist() == list(range(0, 301, 10))
+    with open(folder / "trajectory.jsonl", "a") as file:
+        file.write('{"step": 310, "wei')  # cut short by a kill
+    assert len(load_trajectories(tmp_path)) == 31
+    (folder / "trajectory.jsonl").write_text('{"step"\n')
+    with pytest.raises(UserError, match=r"trajectory\.jsonl, line 1"):
+        load_trajectories(tmp_path)
+
+
+def test_diverged_trial_has_no_value(tmp_path):
+    folder = write_run(tmp_path, method="tpe", trials=2)
+    line = {"number": 2, "state": "diverged", "weights": [1, 0], "value": None, "cost": bill(1), "spent": bill(2)}
+    with open(folder / "trials.jsonl", "a") as file:
+        file.write(json.dumps(line) + "\n")
+    trials = load_trials(tmp_path)
+    assert math.isnan(trials["value"].iloc[-1])
+    assert trials["state"].iloc[-1] == "diverged"
+
+
+def test_a_thousand_runs_in_ten_seconds(tmp_path):
+    write_runs(tmp_path, repetitions=34, tasks=("a", "b", "c", "d", "e"), trials=3)
+    start = time.monotonic()
+    assert len(load_runs(tmp_path)) == 1020
+    assert time.monotonic() - start < 10
+
+
+def test_reading_records_needs_no_torch():
+    code = "import sys, hpo_bench.records.load, hpo_bench.compare; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,151 @@
+"""One folder a run: lock, identity, explicit status."""
+
+import json
+import os
+import resource
+import subprocess
+import sys
+
+import pytest
+
+from hpo_bench.errors import UserError
+from hpo_bench.records import load
+from hpo_bench.records.run_folder import SCHEMA, open_run
+
+IDENTITY = {"method": "equal", "task": "quadratic", "seed": 0, "config": {"protocol": {"steps": 10}, "sizes": (1, 2)}}
+
+
+def content(folder):
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_a_new_run_is_running_and_a_finished_one_is_done(tmp_path):
+    with open_run(tmp_path / "run", IDENTITY) as run:
+        assert content(tmp_path / "run")["status"] == run.status == "running"
+        assert content(tmp_path / "run")["schema"] == SCHEMA
+        run.finish("done", result={"value": 1})
+    assert content(tmp_path / "run")["status"] == "done"
+    assert content(tmp_path / "run")["ended"]
+    with open_run(tmp_path / "run", IDENTITY) as again:
+        assert again.content["result"] == {"value": 1}
+
+
+def test_reader_and_writer_agree_on_the_layout():
+    assert load.SCHEMA == SCHEMA
+
+
+def test_tests_are_appended(tmp_path):
+    with open_run(tmp_path, IDENTITY) as run:
+        run.record_test({"index": 0})
+        run.record_test({"index": 1})
+    with open_run(tmp_path, IDENTITY) as run:
+        assert [line["index"] for line in run.tests] == [0, 1]
+
+
+def test_a_second_process_is_refused_while_the_first_one_lives(tmp_path):
+    code = f"""
+import sys
+from pathlib import Path
+from hpo_bench.records.run_folder import open_run
+with open_run(Path(sys.argv[1]), {IDENTITY!r}):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    first = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    try:
+        assert first.stdout.readline() == "locked\n"
+        with pytest.raises(UserError, match="another process") as caught, open_run(tmp_path, IDENTITY):
+            pass
+        assert "--out" in caught.value.remedy
+        first.kill()  # the lock of a killed process is free
+        first.wait()
+        with open_run(tmp_path, IDENTITY) as run:
+            assert run.status == "running"
+    finally:
+        first.kill()
+        first.communicate()
+
+
+def test_the_lock_is_free_after_an_error(tmp_path):
+    with pytest.raises(KeyError), open_run(tmp_path, IDENTITY):
+        raise KeyError
+    with open_run(tmp_path, IDENTITY):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"method": "tapweight"}, ["method is 'equal' there, 'tapweight' now"]),
+        ({"seed": 3}, ["seed is 0 there, 3 now"]),
+        ({"config": {"protocol": {"steps": 11}, "sizes": (1, 2)}}, ["config.protocol.steps is 10 there, 11 now"]),
+        ({"config": {"protocol": {}, "sizes": (1, 3), "more": 1}}, ["steps is 10 there, None", "sizes", "more is None"]),
+    ],
+)
+def test_another_configuration_is_refused_naming_the_keys(tmp_path, change, named):
+    with open_run(tmp_path, IDENTITY) as run:
+        run.finish("done")
+    before = (tmp_path / "run.json").read_bytes()
+    with pytest.raises(UserError) as caught, open_run(tmp_path, IDENTITY | change):
+        pass
+    assert all(part in caught.value.message for part in named)
+    assert "status" not in caught.value.message
+    assert (tmp_path / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("schema", [SCHEMA + 1, 0, None])
+def test_another_schema_is_refused(tmp_path, schema):
+    with open_run(tmp_path, IDENTITY):
+        pass
+    (tmp_path / "run.json").write_text(json.dumps({**content(tmp_path), "schema": schema}))
+    with pytest.raises(UserError, match=f"version {schema}"), open_run(tmp_path, IDENTITY):
+        pass
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b"[]x", b"3", b"null", b"\xff\xfe"])
+def test_an_unreadable_record_is_named_and_left_alone(tmp_path, text):
+    (tmp_path / "run.json").write_bytes(text)
+    with pytest.raises(UserError, match=r"run\.json is not readable"), open_run(tmp_path, IDENTITY):
+        pass
+    assert (tmp_path / "run.json").read_bytes() == text
+
+
+def test_records_without_their_run_are_not_taken_over(tmp_path):
+    (tmp_path / "trials.jsonl").write_text("{}\n")
+    with pytest.raises(UserError, match=r"trials\.jsonl and no run\.json"), open_run(tmp_path, IDENTITY):
+        pass
+    assert not (tmp_path / "run.json").exists()
+
+
+def test_half_written_files_of_a_kill_are_removed(tmp_path):
+    (tmp_path / ".bill.json.4711.tmp").write_text("{")
+    with open_run(tmp_path, IDENTITY):
+        pass
+    assert sorted(os.listdir(tmp_path)) in (["run.json"], [".lock", "run.json"])
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(UserError, match="cannot write") as caught, open_run(folder, IDENTITY):
+            pass
+        assert "--out" in caught.value.remedy
+
+
+def test_a_disk_that_refuses_later_is_told_in_a_sentence(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        with pytest.raises(UserError, match="cannot write"), open_run(tmp_path, IDENTITY) as run:
+            before = content(tmp_path)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
+            run.update(long="x" * 5000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert content(tmp_path) == before
+    assert not list(tmp_path.glob(".*.tmp"))
+
+
+def test_other_errors_of_the_operating_system_are_not_blamed_on_the_disk(tmp_path):
+    with pytest.raises(ConnectionRefusedError), open_run(tmp_path, IDENTITY):
+        raise ConnectionRefusedError(111, "no cluster")

@@ -1,0 +1,20 @@
+"""Every registered method keeps the contract."""
+
+import pytest
+
+from hpo_bench import registry
+from hpo_bench.errors import UserError
+from hpo_bench.testing.method_contract import MethodContract
+
+
+class TestRegisteredMethods(MethodContract):
+    @pytest.fixture(params=registry.names(registry.METHODS))
+    def method(self, request):
+        try:
+            kind = registry.load(registry.METHODS, request.param)
+        except UserError as error:
+            pytest.skip(str(error))
+        if request.param == "pbt":
+            request.getfixturevalue("ray_running")
+            self.interruptions = (0.4,)  # each run takes seconds
+        return kind()

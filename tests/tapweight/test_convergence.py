@@ -1,0 +1,70 @@
+"""A small network with both levels solved to convergence: implicit differentiation against re-solving and unrolling."""
+
+from __future__ import annotations
+
+import itertools
+
+import pytest
+import torch
+from tapweight_problems import Networks
+
+from tapweight import hypergradient, unrolled_hypergradient
+from tapweight.solvers import ConjugateGradient, Exact, Neumann, Nystrom
+
+SOLVERS = {
+    "exact": lambda: Exact(),
+    "conjugate_gradient": lambda: ConjugateGradient(300, tolerance=1e-12),
+    "neumann": lambda: Neumann(3000, tolerance=1e-8),
+    "nystrom": lambda: Nystrom(100, damping=1e-8),
+}
+
+
+@pytest.fixture(scope="module", params=[0, 1])
+def solved(request):
+    problem = Networks(request.param)
+    problem.F(problem.lam)
+    return problem
+
+
+@pytest.fixture(scope="module")
+def truth(solved):
+    return solved.central_differences(solved.lam)
+
+
+@pytest.fixture(scope="module")
+def implicit(solved):
+    """dF/dλ by each solver."""
+    out = {}
+    for name, make in SOLVERS.items():
+        h = hypergradient(solved.pretraining, solved.finetuning, solved.lam, finetune_solver=make(),
+                          pretrain_solver=make(), last_step="jvp", **solved.batches)
+        assert all(r.residual < 1e-5 for r in h.reports.values())
+        assert h.valid_loss == pytest.approx(solved.valid_loss())
+        out[name] = h.weights.numpy()
+    return out
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_against_re_solving(implicit, truth, name, relative_error):
+    assert relative_error(name, "network", "central differences of F", implicit[name], truth) < 1e-4
+
+
+@pytest.mark.parametrize(("a", "b"), list(itertools.combinations(SOLVERS, 2)))
+def test_solvers_agree_in_pairs(implicit, a, b, relative_error):
+    assert relative_error(a, "network", f"against {b}", implicit[a], implicit[b]) < 1e-5
+
+
+def test_against_a_long_unroll(solved, implicit, relative_error):
+    """Gradient descent that starts at the minimum stays there; its derivative tends to the implicit one."""
+    parts = zip(*solved.batches["pretrain_batches"], strict=True)
+    whole = tuple(torch.cat(part) for part in parts)  # an unrolled step sees one batch: one with all rows
+    errors = []
+    for steps in (20, 100, 800):
+        out = unrolled_hypergradient(
+            solved.pretraining, solved.finetuning, solved.lam, pretrain_steps=steps, finetune_steps=steps,
+            pretrain_lr=1.0, finetune_lr=0.3, **{**solved.batches, "pretrain_batches": [whole]},
+        )
+        errors.append(relative_error(f"unroll, {steps} steps", "network", "against exact", out.weights,
+                                     implicit["exact"]))
+    assert errors[0] > errors[1] > errors[2], errors
+    assert errors[-1] < 1e-4

@@ -1,0 +1,120 @@
+"""Weights: always on the simplex, moved as the formula says, resumed exactly."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tapweight import ObjectiveWeights, logits_gradient
+
+KINDS = [{"parametrisation": "softmax", "optimizer": "adam"}, {"parametrisation": "softmax", "optimizer": "sgd"},
+         {"parametrisation": "mirror"}]
+
+
+def test_starts_equal_and_normalised():
+    assert torch.equal(ObjectiveWeights(4).values, torch.full((4,), 0.25, dtype=torch.float64))
+    assert ObjectiveWeights(["a", "b"]).names == ("a", "b")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@given(gradients=st.lists(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3), min_size=1, max_size=8),
+       floor=st.floats(0, 0.3))
+def test_stays_on_the_simplex_above_the_floor(kind, gradients, floor):
+    weights = ObjectiveWeights(3, lr=0.5, floor=floor, **kind)
+    for gradient in gradients:
+        values = weights.update(torch.tensor(gradient))
+        assert float(values.sum()) == pytest.approx(1.0, abs=1e-12)
+        assert float(values.min()) >= floor * (1 - 1e-12)
+
+
+def test_softmax_sgd_takes_the_logits_gradient():
+    weights = ObjectiveWeights(3, lr=0.1, optimizer="sgd")
+    g = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    for _ in range(2):
+        alpha = weights.logits.detach().clone()
+        values = weights.update(g)
+        jacobian = torch.autograd.functional.jacobian(lambda a: a.softmax(0), alpha)
+        assert torch.allclose(values, (alpha - 0.1 * jacobian.T @ g).softmax(0), rtol=1e-12)
+        assert torch.allclose(logits_gradient(alpha.softmax(0), g), jacobian.T @ g, rtol=1e-12)
+
+
+def test_floor_enters_the_chain_rule():
+    weights = ObjectiveWeights(2, lr=1.0, optimizer="sgd", floor=0.4)
+    g = torch.tensor([1.0, 0.0], dtype=torch.float64)
+    alpha = torch.zeros(2, dtype=torch.float64, requires_grad=True)
+    (expected,) = torch.autograd.grad(((0.4 + 0.2 * alpha.softmax(0)) * g).sum(), alpha)
+    weights.update(g)
+    assert torch.allclose(weights.logits.detach(), -expected, rtol=1e-12)
+
+
+def test_mirror_is_exponentiated_gradient():
+    weights = ObjectiveWeights(3, parametrisation="mirror", lr=0.3)
+    g = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    weights.update(g)
+    before = weights.values
+    expected = before * torch.exp(-0.3 * g)
+    assert torch.allclose(weights.update(g), expected / expected.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_descends_to_the_minimiser(kind):
+    """F = Σ (λ − t)² / 2 on the simplex."""
+    target = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
+    weights = ObjectiveWeights(3, lr=0.05 if kind.get("optimizer") == "adam" else 1.0, **kind)
+    for _ in range(500):
+        weights.update(weights.values - target)
+    np.testing.assert_allclose(weights.values, target, atol=1e-3)
+
+
+def test_prior_pulls_with_the_gradient_of_kl():
+    prior = [0.7, 0.2, 0.1]
+    weights = ObjectiveWeights(3, lr=0.5, optimizer="sgd", prior=prior, prior_strength=1.0)
+    for _ in range(300):
+        weights.update(torch.zeros(3))
+    np.testing.assert_allclose(weights.values, prior, rtol=1e-6)
+
+
+def test_average_is_the_mean_of_iterates():
+    weights = ObjectiveWeights(2, lr=0.5, average_from=3)
+    seen = [weights.update(torch.tensor([1.0, -1.0])) for _ in range(2)]
+    assert torch.equal(weights.average, weights.values)
+    seen = [weights.update(torch.tensor([1.0, -1.0])) for _ in range(4)]
+    assert torch.allclose(weights.average, torch.stack(seen).mean(0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_resumes_exactly(kind):
+    gradients = torch.randn(6, 3, dtype=torch.float64)
+    through, first = ObjectiveWeights(3, **kind), ObjectiveWeights(3, **kind)
+    for g in gradients:
+        through.update(g)
+    for g in gradients[:3]:
+        first.update(g)
+    second = ObjectiveWeights(3, **kind)
+    second.load_state_dict(first.state_dict())
+    for g in gradients[3:]:
+        second.update(g)
+    assert torch.equal(second.values, through.values)
+    assert torch.equal(second.average, through.average)
+
+
+@pytest.mark.parametrize(("kwargs", "message"), [
+    ({"names": 0}, "at least one"), ({"names": 2, "floor": 0.5}, "floor"), ({"names": 2, "lr": -1.0}, "lr"),
+    ({"names": 2, "prior": [0.5, 0.5]}, "together"), ({"names": 2, "parametrisation": "log"}, "softmax or mirror"),
+    ({"names": 2, "prior": [1.0, 0.0], "prior_strength": 1.0}, "positive"),
+])
+def test_refuses_nonsense(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        ObjectiveWeights(**kwargs)
+
+
+def test_refuses_what_is_not_a_gradient():
+    weights = ObjectiveWeights(2)
+    for bad in (torch.zeros(3), torch.tensor([1.0, float("nan")])):
+        with pytest.raises(ValueError, match="2 finite numbers"):
+            weights.update(bad)
+    with pytest.raises(ValueError, match="belongs to objectives"):
+        weights.load_state_dict(ObjectiveWeights(["a", "b"]).state_dict())

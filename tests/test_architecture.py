@@ -1,0 +1,134 @@
+"""Arrows point one way: who may import whom, read from the source."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpo_bench import registry
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "hpo_bench"
+
+
+def sources(where):
+    path = ROOT / where
+    files = [path] if path.suffix == ".py" else sorted(path.rglob("*.py"))
+    assert files, where
+    return {file.relative_to(ROOT).as_posix(): ast.parse(file.read_text(encoding="utf-8")) for file in files}
+
+
+def imports(tree, file):
+    """Every module that a file imports, wherever it does so; `from a import b` counts as a.b."""
+    package = Path(file).with_suffix("").parts
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = [*package[: -node.level], *filter(None, [node.module])] if node.level else [node.module]
+            yield from (".".join([*base, alias.name]) for alias in node.names)
+
+
+def outside(where, *allowed):
+    """What files below `where` import that is not (inside) one of `allowed`, as `file imports module`."""
+    found = []
+    for file, tree in sources(where).items():
+        for name in imports(tree, file):
+            if not any(name == one or name.startswith(f"{one}.") for one in allowed):
+                found.append(f"{file} imports {name}")
+    return found
+
+
+def ours(found):
+    return [line for line in found if " imports hpo_bench" in line or " imports tapweight" in line]
+
+
+def test_tapweight_needs_torch_and_nothing_else():
+    assert outside("tapweight", "tapweight", "torch", *sys.stdlib_module_names) == []
+
+
+@pytest.mark.parametrize(
+    ("room", "allowed"),
+    [
+        ("hpo_bench/errors.py", []),
+        ("hpo_bench/registry.py", ["errors"]),
+        ("hpo_bench/data", ["data", "errors"]),
+        ("hpo_bench/tasks", ["tasks", "data", "errors"]),
+        ("hpo_bench/core", ["core", "tasks.base", "errors"]),
+        ("hpo_bench/records", ["records", "core", "errors"]),
+        ("hpo_bench/search", ["search", "core", "records", "tasks.base", "errors", "registry"]),
+        ("hpo_bench/compare", ["compare", "records", "errors"]),
+        ("hpo_bench/runner.py", ["core", "records", "search.base", "tasks.base", "errors", "registry"]),
+    ],
+)
+def test_who_may_import_whom(room, allowed):
+    library = ["tapweight"] if room.endswith("search") else []
+    found = ours(outside(room, *library, *(f"hpo_bench.{name}" for name in allowed)))
+    assert found == []
+
+
+def test_only_tapweight_uses_the_library_tapweight():
+    found = ours(outside("hpo_bench/search", "hpo_bench"))
+    assert {line.partition(" ")[0] for line in found} == {"hpo_bench/search/tapweight.py"}
+
+
+def test_records_are_compared_without_torch():
+    assert not [line for line in outside("hpo_bench/compare") if " imports torch" in line]
+    code = """
+import importlib, pkgutil, sys
+import hpo_bench.compare, hpo_bench.records.load
+for module in pkgutil.walk_packages(hpo_bench.compare.__path__, "hpo_bench.compare."):
+    importlib.import_module(module.name)
+print([name for name in ("torch", "ray", "optuna", "rdkit", "hpo_bench.search") if name in sys.modules])
+"""
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert told == "[]\n"
+
+
+@pytest.mark.parametrize("room", ["core", "records", "runner.py", "display.py", "listing.py", "data", "errors.py"])
+def test_no_method_is_named_where_methods_are_not_known(room):
+    methods = set(registry.names(registry.METHODS)) - {"random"}  # also a kind of split
+    named = [
+        f"{file}:{node.lineno} {node.value}"
+        for file, tree in sources(f"hpo_bench/{room}").items()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value in methods
+    ]
+    assert named == []
+
+
+def test_nothing_decides_by_the_name_of_a_method():
+    methods, deciding = set(registry.names(registry.METHODS)), []
+    for file, tree in sources("hpo_bench").items():
+        if file.startswith(("hpo_bench/data", "hpo_bench/tasks")):
+            continue  # "random" is a split there
+        for node in ast.walk(tree):
+            parts = [*ast.walk(node)] if isinstance(node, ast.Compare | ast.MatchValue) else []
+            deciding += [
+                f"{file}:{part.lineno} {part.value}"
+                for part in parts
+                if isinstance(part, ast.Constant) and isinstance(part.value, str) and part.value in methods
+            ]
+    assert deciding == []
+
+
+@pytest.mark.parametrize("package", ["ray", "optuna", "rdkit", "torch_geometric", "transformers", "matplotlib", "pandas"])
+def test_heavy_packages_are_imported_where_they_are_used(package):
+    """At the top of a file, only in a room that cannot do without."""
+    at_home = {
+        "matplotlib": ["compare"],
+        "pandas": ["compare", "records/load.py", "data"],
+        "rdkit": ["data", "tasks"],
+        "ray": ["search/pbt_ray.py"],  # itself imported where it is used
+    }
+    rooms = tuple(f"hpo_bench/{room}" for room in at_home.get(package, []))
+    found = [
+        file
+        for file, tree in sources("hpo_bench").items()
+        if not (rooms and file.startswith(rooms))
+        for name in imports(ast.Module([n for n in tree.body if isinstance(n, ast.Import | ast.ImportFrom)], []), file)
+        if name.partition(".")[0] == package
+    ]
+    assert found == []
