@@ -25,7 +25,7 @@ PRESETS = {
         retrains=1,
         protocol={"steps": 40, "epochs": 3, "patience": 3},
     ),
-    "standard": Preset("under a minute a trial on two cores; the default", budget="16", retrains=3),
+    "standard": Preset("under a minute a trial on two cores; the default", budget="12", retrains=3),
     "paper": Preset(
         "the protocol of Hu et al. 2020 at full length: 5 layers, width 300, 100 epochs; for a GPU",
         budget="32",

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -334,8 +333,9 @@ def command_line(config):
 
 def die(config, name, at):
     """Run the command line in a process that sends itself a signal after its pass number `at`."""
-    command = [sys.executable, str(DYING), name, str(at), *command_line(config)]
-    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"HPO_BENCH_THREADS": "1"})
+    command = [sys.executable, "-c", DYING.read_text(), name, str(at), *command_line(config)]
+    config.out.mkdir(parents=True, exist_ok=True)
+    return subprocess.run(command, capture_output=True, text=True, cwd=config.out)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ AdaptationMode = Literal["full", "probe"]
 class Protocol:
     """Sizes and rates of continued pretraining and of the adaptation to the task."""
 
-    steps: int = 300  # T, steps of continued pretraining
+    steps: int = 200  # T, steps of continued pretraining
     batch_size: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 0.0

@@ -56,6 +56,7 @@ def ray_session(workspace: Path, processes: int, address: str = "") -> Iterator[
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative paths in task options mean what they mean here
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: training would starve beside any other process
     logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
 

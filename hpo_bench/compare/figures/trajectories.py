@@ -27,11 +27,12 @@ def trajectories(task: TaskRuns) -> Figure | None:
     for panel, (label, paths) in zip(panels.ravel(), moving.items(), strict=False):
         end = max(task.steps, *(int(steps[-1]) for steps, _ in paths))
         axis = np.unique(np.concatenate([*(steps for steps, _ in paths), [end]]))
+        faint = 0.4 if len(paths) <= 6 else 0.15
         every = np.stack([_at(axis, *path) for path in paths])  # (R, P, K)
         for index, name in enumerate(task.objectives):
             thin = np.pad(every[:, :, index], ((0, 0), (0, 1)), constant_values=np.nan).ravel()  # one line with gaps
             again = np.tile(np.append(axis, axis[-1]), len(every))
-            panel.step(again, thin, where="post", color=colours[name], linewidth=0.6, alpha=0.4)
+            panel.step(again, thin, where="post", color=colours[name], linewidth=0.6, alpha=faint)
             mean = every[:, :, index].mean(axis=0)
             panel.step(axis, mean, where="post", color=colours[name], label=name)
         panel.axhline(1 / len(task.objectives), color="#333333", linewidth=0.8, linestyle="--")

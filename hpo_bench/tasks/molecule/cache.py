@@ -14,25 +14,20 @@ from typing import Any
 
 import numpy as np
 
+from hpo_bench.data.cache import cache_dir
 from hpo_bench.tasks.molecule.featurise import FEATURISER_VERSION, MoleculeArrays, featurise_chunk
-from hpo_bench.tasks.molecule.targets import TARGET_KINDS
+from hpo_bench.tasks.molecule.targets import TARGET_KINDS, descriptor_names, motif_names
 
 _CHUNK = 250
 _PARALLEL_FROM = 500  # below this a pool costs more than it saves
 
 
-def cache_folder() -> Path:
-    """`HPO_BENCH_CACHE` if set, else the user's cache folder of hpo_bench."""
-    import platformdirs
-
-    return Path(os.environ.get("HPO_BENCH_CACHE") or platformdirs.user_cache_dir("hpo_bench"))
-
-
 def content_key(smiles: Sequence[str], kinds: Sequence[str] = tuple(TARGET_KINDS)) -> str:
-    """SHA-256 of the SMILES list, the kinds of target, the featuriser's version and RDKit's."""
+    """SHA-256 of the SMILES list, the kinds and names of the targets, the featuriser's version and RDKit's."""
     from rdkit import rdBase
 
-    digest = hashlib.sha256(f"{FEATURISER_VERSION}|{rdBase.rdkitVersion}|{','.join(kinds)}|{len(smiles)}\n".encode())
+    names = [*kinds, *motif_names(), *descriptor_names()]
+    digest = hashlib.sha256(f"{FEATURISER_VERSION}|{rdBase.rdkitVersion}|{','.join(names)}|{len(smiles)}\n".encode())
     digest.update("\n".join(smiles).encode())
     return digest.hexdigest()
 
@@ -50,7 +45,7 @@ def featurise(
     Raises ValueError, naming the row, for a SMILES that RDKit rejects.
     """
     smiles, kinds = list(smiles), tuple(kind for kind in TARGET_KINDS if kind in kinds)
-    path = cache_folder() / "molecules" / f"{content_key(smiles, kinds)}.safetensors"
+    path = cache_dir() / "molecules" / f"{content_key(smiles, kinds)}.safetensors"
     if use_cache and (stored := _read(path)) is not None:
         return stored
     arrays = _compute(smiles, kinds, workers or int(os.environ.get("HPO_BENCH_WORKERS") or os.cpu_count() or 1))

@@ -1,0 +1,161 @@
+"""From run folders to tables, figures and verdicts."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+from synthetic import write_run, write_runs
+
+from hpo_bench.compare import compare
+from hpo_bench.compare.style import OWN_METHODS, method_order, method_style, objective_colours
+from hpo_bench.errors import UserError
+
+TASK_FIGURES = ("cost-accuracy", "anytime", "weights", "trajectories", "time", "landscape")
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory):
+    """Five methods, three repetitions, one task; with a failed and a running run among them."""
+    root = tmp_path_factory.mktemp("five")
+    write_runs(root / "runs", methods=("equal", "grid", "tpe", "pbt", "tapweight"))
+    write_run(root / "runs", method="random", status="failed", error="boom", result=None)
+    write_run(root / "runs", method="tpe", seed=7, status="running", result=None, ended=None)
+    return compare(root / "runs", root / "out"), root
+
+
+def test_rows_and_files(five):
+    found, root = five
+    assert [row.method for row in found.rows] == ["equal", "grid", "tpe", "pbt", "tapweight"]
+    assert all((root / "out" / "bace" / f"{name}.{kind}").exists() for name in TASK_FIGURES for kind in ("png", "svg"))
+    table = pd.read_csv(root / "out" / "table.csv")
+    assert table["n"].tolist() == [3] * 5
+    assert table["minus_equal"].isna().tolist() == [True, False, False, False, False]
+    assert table["weight_atom"][0] == pytest.approx(1 / 6, abs=1e-5)
+    record = json.loads((root / "out" / "table.json").read_text())
+    assert record["rows"][0]["minus_equal"] is None
+    assert record["verdicts"][0]["task"] == "bace"
+
+
+def test_numbers_agree_with_the_records(five):
+    found, root = five
+    tests = {}
+    for method in ("equal", "tpe"):
+        files = sorted((root / "runs" / "bace" / method).glob("seed-[012]/run.json"))
+        records = [json.loads(file.read_text()) for file in files]
+        tests[method] = np.array([[entry["test"] for entry in record["result"]["retrained"]] for record in records])
+    row = next(row for row in found.rows if row.method == "tpe")
+    assert row.test.value == pytest.approx(tests["tpe"].mean())
+    assert row.versus.difference.value == pytest.approx((tests["tpe"] - tests["equal"]).mean())
+    assert row.retrainings == 9
+
+
+def test_what_is_no_result_is_named_and_left_out(five):
+    found, _ = five
+    assert found.notes[0] == "not counted as results: 1 failed (random on bace), 1 running (tpe on bace)"
+
+
+def test_the_verdict_begins_with_whether_weights_matter(five):
+    found, _ = five
+    (entry,) = found.verdicts
+    number = r"\d+ % \(\d+–\d+ %\) of the variance"
+    assert re.match(f"On bace the choice of weights explains {number} of the test ROC-AUC", entry.weights_matter)
+    assert "tpe" in entry.verdict or "tapweight" in entry.verdict
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_the_terminal_table_is_whole(five, width):
+    found, _ = five
+    console = Console(width=width, record=True, file=open("/dev/null", "w"))
+    console.print(found)
+    text = console.export_text()
+    assert "…" not in text
+    assert text.count("tapweight ") >= (3 if width == 80 else 1)
+    assert max(len(line.rstrip()) for line in text.splitlines()) <= width
+
+
+def test_same_records_same_bytes(five, tmp_path):
+    _, root = five
+    compare(root / "runs", tmp_path)
+    for name in ("table.csv", "table.md", "table.json", "bace/cost-accuracy.svg", "bace/weights.png"):
+        assert (tmp_path / name).read_bytes() == (root / "out" / name).read_bytes(), name
+
+
+def test_two_methods_one_task_one_repetition(tmp_path):
+    write_runs(tmp_path / "runs", methods=("equal", "tpe"), repetitions=1, retrains=1)
+    found = compare(tmp_path / "runs", tmp_path / "out")
+    assert not any(row.test.has_interval for row in found.rows)
+    assert not found.rows[1].versus.difference.has_interval
+    assert "nothing can be said on whether weights matter" in found.verdicts[0].weights_matter
+    assert "with one repetition no difference can be told from noise" in found.verdicts[0].verdict
+    assert any(note.startswith("one repetition gives no interval: equal on bace, tpe on bace") for note in found.notes)
+
+
+def test_without_the_reference_there_is_no_difference_column(tmp_path):
+    write_runs(tmp_path / "runs", methods=("grid", "tpe"), repetitions=2)
+    found = compare(tmp_path / "runs", tmp_path / "out")
+    assert not [name for name in found.frame() if "minus" in name]
+    assert "bace: no finished run of equal, so no paired difference to it" in found.notes
+    assert "minus" not in found.to_markdown()
+
+
+def test_several_tasks_get_a_table_over_all(tmp_path):
+    write_runs(tmp_path / "runs", methods=("equal", "tpe", "zeus"), tasks=("bace", "esol"), trials=2)
+    found = compare(tmp_path / "runs", tmp_path / "out")
+    assert [row.method for row in found.overall] == ["equal", "tpe", "zeus"]
+    assert found.overall[1].mean.has_interval
+    assert "too few to test ranks" in found.ranking.sentence
+    assert (tmp_path / "out" / "heat-map.png").exists()
+    assert not (tmp_path / "out" / "ranks.png").exists()
+
+
+def test_other_settings_are_not_mixed(tmp_path):
+    for mode in ("full", "probe"):
+        config = {"method_options": {}, "task_options": {}, "protocol": {"steps": 300, "mode": mode}, "budget": {}}
+        for method in ("equal", "tpe"):
+            write_run(tmp_path / mode, method=method, trials=2, config=config)
+    found = compare(tmp_path, tmp_path / "out")
+    assert [verdict.task for verdict in found.verdicts] == ["bace [mode=full]", "bace [mode=probe]"]
+
+
+def test_options_of_a_method_make_it_two_methods(tmp_path):
+    for solver in ("cg", "identity"):
+        config = {"method_options": {"solver": solver}, "protocol": {"steps": 300}, "budget": {}, "task_options": {}}
+        write_run(tmp_path / solver, method="tapweight", config=config)
+    found = compare(tmp_path, tmp_path / "out")
+    assert [row.method for row in found.rows] == ["tapweight [solver=cg]", "tapweight [solver=identity]"]
+
+
+def test_objective_count_two_and_three_have_their_own_landscape(tmp_path):
+    write_runs(tmp_path / "runs", methods=("equal", "tpe"), tasks=("two",), trials=5, objectives=("a", "b"))
+    write_runs(tmp_path / "runs", methods=("equal", "tpe"), tasks=("three",), trials=5, objectives=("a", "b", "c"))
+    compare(tmp_path / "runs", tmp_path / "out")
+    assert (tmp_path / "out" / "two" / "landscape.svg").exists()
+    assert (tmp_path / "out" / "three" / "landscape.svg").exists()
+
+
+def test_nothing_to_compare(tmp_path):
+    with pytest.raises(UserError, match="no folder"):
+        compare(tmp_path / "none", tmp_path / "out")
+    write_run(tmp_path / "runs", status="failed", result=None)
+    with pytest.raises(UserError, match="No finished run in .*: found 1 failed"):
+        compare(tmp_path / "runs", tmp_path / "out")
+
+
+def test_an_out_that_cannot_be_written(tmp_path):
+    write_run(tmp_path / "runs")
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(UserError, match="cannot be written"):
+        compare(tmp_path / "runs", tmp_path / "out")
+
+
+def test_a_method_has_one_colour_whoever_is_beside_it():
+    assert method_style(["tpe", "zeus"])["zeus"] == method_style(["equal", "zeus", "grid"])["zeus"]
+    styles = method_style([*OWN_METHODS, "zeus", "hera", "ares"])
+    assert len({colour for colour, _ in styles.values()}) == 9
+    assert method_order(["zeus", "tapweight", "hera", "equal"]) == ["equal", "tapweight", "hera", "zeus"]
+    colours = objective_colours(("atom", "mlm", "sop"))
+    assert len(set(colours.values())) == 3
+    assert colours["atom"] == objective_colours(("noise", "atom"))["atom"]
