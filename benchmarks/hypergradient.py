@@ -83,9 +83,9 @@ class MessagePassing(nn.Module):
         return h
 
 
-def message_passing(_: torch.device) -> Workload:
-    """128 random molecules of 24 atoms for pretraining, 32 for each of the other levels, three objectives in one pass."""
-    device, width = _, 64
+def message_passing(device: torch.device, rows: list[int]) -> Workload:
+    """Random molecules of 24 atoms, three objectives in one pass."""
+    width = 64
 
     def graph(molecules: int) -> dict[str, Tensor]:
         n = molecules * 24
@@ -118,34 +118,34 @@ def message_passing(_: torch.device) -> Workload:
 
     pretrained = Pretrained().to(device)
     return Workload(
-        "stand-in", "message passing 3 × 64, batches 128 / 32 / 32", Pretraining(pretrained, losses),
+        "stand-in", "message passing 3 × 64", Pretraining(pretrained, losses),
         Finetuning(FineTuned(pretrained.encoder, width).to(device),
                    lambda m, b: (m.head(embed(m.encoder, b)) - b["label"]).square().mean(), gamma=0.1),
-        graph(128), graph(32), graph(32), 3, Probe(lambda m, b: embed(m.encoder, b), lambda b: b["label"]),
+        graph(rows[0]), graph(rows[1]), graph(rows[2]), 3, Probe(lambda m, b: embed(m.encoder, b), lambda b: b["label"]),
     )
 
 
 # ---- the GIN of hpo_bench, with its own objectives -------------------------------------------------------------------
 
 
-def gin(device: torch.device) -> Workload:
-    """BACE with the task's own objectives and batches of 128 / 32 / 32."""
+def gin(device: torch.device, rows: list[int]) -> Workload:
+    """BACE with the task's own objectives."""
     from hpo_bench.tasks.molecule.load import load_set
 
     task: Any = load_set("bace", device=device).task
     model = task.build_model()
 
     def loss(module: nn.Module, batch: tuple[Any, Tensor]) -> Tensor:
-        split, rows = batch
-        return task.task_loss(module.head(task.embed(module.encoder, split.inputs, rows)), split.labels[rows])
+        split, index = batch
+        return task.task_loss(module.head(task.embed(module.encoder, split.inputs, index)), split.labels[index])
 
-    rows = torch.arange(32, device=device)
     generator = torch.Generator(device=device).manual_seed(0)
     return Workload(
-        "gin", f"hpo_bench GIN on BACE, {len(task.objectives)} objectives, batches 128 / 32 / 32",
+        "gin", f"hpo_bench GIN on BACE, {len(task.objectives)} objectives",
         Pretraining(model, task.objective_losses),
         Finetuning(FineTuned(model.encoder, task.embedding_width, task.outputs).to(device), loss, gamma=0.1),
-        task.draw_batch(128, generator), (task.train, rows), (task.valid, rows), len(task.objectives),
+        task.draw_batch(rows[0], generator), (task.train, torch.arange(rows[1], device=device)),
+        (task.valid, torch.arange(rows[2], device=device)), len(task.objectives),
         Probe(lambda m, b: task.embed(m.encoder, b[0].inputs, b[1]), lambda b: b[0].labels[b[1]], head="logistic"),
     )
 
@@ -153,8 +153,8 @@ def gin(device: torch.device) -> Workload:
 # ---- a 6-layer BERT, MiniLM's size -----------------------------------------------------------------------------------
 
 
-def bert(device: torch.device) -> Workload:
-    """MLM and SOP in one pass, SimCSE in two more; random tokens of length 64, batches 32 / 8 / 8."""
+def bert(device: torch.device, rows: list[int]) -> Workload:
+    """MLM and SOP in one pass, SimCSE in two more; random tokens of length 64."""
     from transformers import BertConfig, BertModel
 
     config = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536)
@@ -182,15 +182,15 @@ def bert(device: torch.device) -> Workload:
 
     pretrained = Pretrained().to(device)
     return Workload(
-        "bert", "BERT 6 × 384, 64 tokens, MLM + SimCSE + SOP, batches 32 / 8 / 8", Pretraining(pretrained, losses),
+        "bert", "BERT 6 × 384, 64 tokens, MLM + SimCSE + SOP", Pretraining(pretrained, losses),
         Finetuning(FineTuned(pretrained.encoder, 384).to(device), lambda m, b: F.binary_cross_entropy_with_logits(
             m.head(m.encoder(b["ids"]).last_hidden_state[:, 0]), b["label"]), gamma=0.1),
-        batch(32), batch(8), batch(8), 3,
+        batch(rows[0]), batch(rows[1]), batch(rows[2]), 3,
         Probe(lambda m, b: m.encoder(b["ids"]).last_hidden_state[:, 0], lambda b: b["label"]),
     )
 
 
-WORKLOADS: dict[str, Callable[[torch.device], Workload]] = {"stand-in": message_passing, "gin": gin, "bert": bert}
+WORKLOADS: dict[str, Callable[[torch.device, list[int]], Workload]] = {"stand-in": message_passing, "gin": gin, "bert": bert}
 
 
 # ---- variants --------------------------------------------------------------------------------------------------------
@@ -316,6 +316,8 @@ def measure(w: Workload, rounds: int, device: torch.device, clock: Callable[[], 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", choices=list(WORKLOADS), action="append", help="default: all")
+    parser.add_argument("--batches", type=int, nargs=3, default=[128, 32, 32], metavar=("PRETRAIN", "TRAIN", "VALID"),
+                        help="rows of a batch at each level (published: molecules 1536 64 64, language 32 32 32)")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
@@ -330,13 +332,14 @@ def main() -> None:
     for name in args.workload or WORKLOADS:
         torch.manual_seed(0)
         try:
-            workload = WORKLOADS[name](device)
+            workload = WORKLOADS[name](device, args.batches)
         except ImportError as error:
             print(f"\n{name}: skipped, {error}")
             continue
         rows = measure(workload, args.rounds, device,
                        time.perf_counter if args.clock == "wall" else time.process_time)
-        print(f"\n### {workload.name}: {workload.describe}\n\n| iteration | time / pretraining step | quartiles | peak memory |")
+        print(f"\n### {workload.name}: {workload.describe}, batches "
+              f"{' / '.join(map(str, args.batches))}\n\n| iteration | time / pretraining step | quartiles | peak memory |")
         print("| --- | --- | --- | --- |")
         for row in rows:
             print(f"| {row[0]} | {row[1]:.2f} | {row[2]:.2f} to {row[3]:.2f} | {row[4]:.2f} |")

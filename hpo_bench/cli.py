@@ -121,7 +121,9 @@ def compare(
     if as_json:
         print(comparison.to_json())
     else:
-        comparison.print()
+        from rich.console import Console
+
+        Console().print(comparison)
 
 
 @app.command("list")

@@ -58,6 +58,7 @@ def pretrain_base(
     )
     trainer = Pretrainer(corpus, protocol, seed, CostMeter(batch_size, corpus.device))
     recent: list[Tensor] = []
+    made_by = environment.describe()  # before training: the checkout may change meanwhile
     started = time.perf_counter()
     with Progress(console=Console(stderr=True)) as progress:
         row = progress.add_task("pretraining", total=steps)
@@ -79,7 +80,7 @@ def pretrain_base(
         "protocol": {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "precision": precision},
         "losses": dict(zip(corpus.objectives, losses, strict=True)),
         "seconds": time.perf_counter() - started,
-        "environment": environment.describe(),
+        "environment": made_by,
     }
     return {**metadata, "sha256": save_base(out, trainer.model, corpus.statistics, metadata)}
 

@@ -232,7 +232,7 @@ def _as_searched(problem: Problem, loaded: LoadedTask, found: SearchResult) -> d
     if found.as_searched is None:
         return None
     task = problem.task
-    model = AdaptedModel.start(task, task.build_model().encoder, problem.protocol, problem.seed)
+    model = AdaptedModel.start(task, task.build_model().get_submodule("encoder"), problem.protocol, problem.seed)
     model.load_state_dict(load_state(found.as_searched, task.device)["model"])
     meter = CostMeter(problem.protocol.batch_size, task.device)
     return {"valid": found.value, "test": score(task, model, loaded.test, meter)}

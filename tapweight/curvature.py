@@ -23,6 +23,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tapweight.directional import difference_step
+from tapweight.errors import lacks_derivative
 from tapweight.evaluation import Layout, Passes, Values
 
 HVP_PASSES = {"forward-over-reverse": (3, 3), "reverse-over-reverse": (3, 3), "central": (2, 2)}
@@ -72,7 +73,7 @@ class Hessian:
                            "reverse-over-reverse": self._reverse_over_reverse, "central": self._central}[self.way](x)
                 break
             except (NotImplementedError, RuntimeError) as error:
-                if self.way == "central" or not _lacks_derivative(error):
+                if self.way == "central" or not lacks_derivative(error):
                     raise
                 self.note = f"{self.way} products unavailable: {str(error).splitlines()[0][:120]}"
                 ways = list(HVP_PASSES)
@@ -141,11 +142,3 @@ def _refuse_dead_ends(root: Tensor) -> None:
         if node.name() in ("torch::autograd::Error", "torch::autograd::NotImplemented"):
             raise NotImplementedError("an operation of the loss is not differentiable twice")
         stack.extend(edge for edge, _ in node.next_functions)
-
-
-def _lacks_derivative(error: Exception) -> bool:
-    """Is this the message of an operation without forward mode or second derivative, and not a user's mistake?"""
-    text = str(error).lower()
-    marks = ("forward ad", "forward-mode", "jacobian-vector product", "jvp", "not implemented", "does not require grad",
-             "not differentiable twice", "once_differentiable", "double backward")
-    return isinstance(error, NotImplementedError) or any(mark in text for mark in marks)

@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from tapweight.errors import lacks_derivative
 from tapweight.evaluation import Evaluator, Layout, Values
 
 LastStep = Literal["central", "forward", "jvp", "gradients"]
@@ -80,7 +81,9 @@ def _jvp(evaluate: Evaluator, at: Values, tangents: Values) -> tuple[Tensor, Ten
             with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
                 duals = {name: forward_ad.make_dual(v, tangents[name]) for name, v in at.items()}
                 primal, tangent = forward_ad.unpack_dual(evaluate(duals, j))
-        except NotImplementedError as error:
+        except (NotImplementedError, RuntimeError) as error:
+            if not lacks_derivative(error):
+                raise
             raise NotImplementedError(f'an operation of the losses has no forward-mode derivative; use last_step='
                                       f'"central", which needs none ({str(error).splitlines()[0]})') from error
         derivatives.append((torch.zeros_like(primal) if tangent is None else tangent) * share)

@@ -21,3 +21,11 @@ class SolverFailure(HypergradientFailure):
     def __init__(self, message: str, report: Report) -> None:
         super().__init__(message)
         self.report = report
+
+
+def lacks_derivative(error: Exception) -> bool:
+    """Is this torch's message about an operation without forward mode or second derivative, and not a user's mistake?"""
+    text = str(error).lower()
+    marks = ("forward ad", "forward-mode", "forward mode", "jacobian-vector product", "jvp", "derivative for", "zerotensors",
+             "marked with @once_differentiable")
+    return isinstance(error, NotImplementedError) or any(mark in text for mark in marks)

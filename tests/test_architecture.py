@@ -114,7 +114,9 @@ def test_nothing_decides_by_the_name_of_a_method():
     assert deciding == []
 
 
-@pytest.mark.parametrize("package", ["ray", "optuna", "rdkit", "torch_geometric", "transformers", "matplotlib", "pandas"])
+@pytest.mark.parametrize(
+    "package", ["ray", "optuna", "rdkit", "torch_geometric", "transformers", "matplotlib", "pandas"]
+)
 def test_heavy_packages_are_imported_where_they_are_used(package):
     """At the top of a file, only in a room that cannot do without."""
     at_home = {

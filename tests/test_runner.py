@@ -69,6 +69,10 @@ def lines(config, name):
     return [json.loads(line) for line in (config.folder / name).read_text().splitlines()]
 
 
+def without_bills(records):
+    return [{key: value for key, value in record.items() if key not in ("cost", "spent")} for record in records]
+
+
 @pytest.mark.parametrize("method", ["equal", "tapweight"])
 def test_a_whole_run(configure, method):
     config = configure(method)
@@ -312,7 +316,12 @@ def test_options_are_read_as_their_types():
 
 @pytest.mark.parametrize(
     ("options", "named"),
-    [({"gama": 1}, "Did you mean 'gamma'"), ({"levels": "4"}, "levels"), ({"every": "x"}, "every"), ({"solver": "identify"}, "identity")],
+    [
+        ({"gama": 1}, "Did you mean 'gamma'"),
+        ({"levels": "4"}, "levels"),
+        ({"every": "x"}, "every"),
+        ({"solver": "identify"}, "identity"),
+    ],
 )
 def test_options_that_cannot_be_are_refused(options, named):
     with pytest.raises(UserError, match=named):
@@ -364,16 +373,10 @@ def test_kill_9_and_the_same_command_again(configure, training, tmp_path, method
 
     for key in ("weights", "schedule", "value", "as_searched"):
         assert record["result"][key] == whole["result"][key]
-    unpaid = ("cost",)
-    tests = [[{k: v for k, v in line.items() if k not in unpaid} for line in r["result"]["retrained"]] for r in (record, whole)]
-    assert tests[0] == tests[1]
+    assert without_bills(record["result"]["retrained"]) == without_bills(whole["result"]["retrained"])
     for name in ("trials.jsonl", "trajectory.jsonl"):
         if (whole_config.folder / name).exists():
-            kept = [
-                [{k: v for k, v in line.items() if k not in ("cost", "spent")} for line in lines(c, name)]
-                for c in (config, whole_config)
-            ]
-            assert kept[0] == kept[1]
+            assert without_bills(lines(config, name)) == without_bills(lines(whole_config, name))
     spent, unbroken = (r["cost"]["search"]["step_equivalents"] for r in (record, whole))
     # The costliest pass here is an update of the weights: 20 for valid and the step's own batch.
     assert unbroken - 1e-9 <= spent <= unbroken + 20 * lost

@@ -19,8 +19,8 @@ OWN_METHODS = {
     "pbt": ("#009E73", "v"),
     "tapweight": ("#D55E00", "*"),
 }
-OTHER_COLOURS = ("#CC79A7", "#332288", "#999933", "#882255", "#44AA99", "#8C510A", "#117733", "#AA4499", "#B8A000")
-OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "d", "8", "H")
+OTHER_COLOURS = ("#CC79A7", "#332288", "#999933", "#882255", "#44AA99", "#8C510A", "#117733", "#B8A000")
+OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "d", "8")
 OWN_OBJECTIVES = {
     "atom": "#4477AA",
     "bond": "#66CCEE",

@@ -71,8 +71,7 @@ def summarise(task: TaskRuns, reference: str, rng: np.random.Generator) -> list[
         np.array([row.cost for row in rows]), np.array([row.test.value for row in rows]), task.higher_is_better
     )
     return [
-        replace(row, p_holm=float(p), on_front=bool(best))
-        for row, p, best in zip(rows, corrected, front, strict=True)
+        replace(row, p_holm=float(p), on_front=bool(best)) for row, p, best in zip(rows, corrected, front, strict=True)
     ]
 
 

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
 
 from hpo_bench.compare.intervals import LEVEL, Estimate
 
 PERMUTATIONS = 5000
+DRAWS = 5000
 
 
 @dataclass(frozen=True)
@@ -41,9 +41,9 @@ def variance_share(
 ) -> VarianceShare | None:
     """Variance components of blocks (G_b weightings, S_b seeds), each complete; None if no block is at least 2 x 2.
 
-    Point estimate by analysis of variance, negative components set to zero. Interval: the exact F interval for
-    var(weightings) / var(rest), at the estimated ratio of var(seeds) to var(rest). P-value: weightings are permuted
-    within every seed.
+    Point estimate by analysis of variance, negative components set to zero. Interval: generalised
+    (Weerahandi 1993), which carries the uncertainty of all three mean squares. P-value: weightings are permuted within
+    every seed.
     """
     blocks = [np.asarray(block, dtype=float) for block in blocks]
     blocks = [block for block in blocks if min(block.shape) > 1 and np.isfinite(block).all()]
@@ -64,13 +64,15 @@ def variance_share(
     shape = sum(len(block) for block in blocks), len(blocks)
     if total <= 0:  # every score is the same
         return VarianceShare(Estimate(0.0, math.nan, math.nan, count), 0.0, 0.0, 1.0, *shape)
-    low, high = 1.0, 1.0
-    if ms_rest > 0:
-        ratio = ms_weights / ms_rest
-        other = var_seeds / ms_rest + 1
-        tails = stats.f.ppf([(1 + level) / 2, (1 - level) / 2], rows, free)
-        ends = np.maximum(0.0, (ratio / tails - 1) / seeds_per_row)
-        low, high = (end / (end + other) for end in ends)
+    # generalised interval: every mean square divided by a draw of chi-square / df stands for its expectation
+    rest, weights, seeds = (
+        mean_square * df / rng.chisquare(df, DRAWS)
+        for mean_square, df in ((ms_rest, free), (ms_weights, rows), (ms_seeds, columns))
+    )
+    drawn_weights = np.maximum(0.0, weights - rest) / seeds_per_row
+    drawn_seeds = np.maximum(0.0, seeds - rest) / rows_per_seed
+    shares = drawn_weights / (drawn_weights + drawn_seeds + rest)
+    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
     share = Estimate(var_weights / total, float(low), float(high), count)
     p = _permutation_p(blocks, rng, permutations)
     return VarianceShare(share, var_seeds / total, ms_rest / total, p, *shape)

@@ -12,7 +12,7 @@ from hpo_bench.compare.summary import Row
 from hpo_bench.compare.table import p_equals, score, signed
 from hpo_bench.compare.variance import VarianceShare, variance_share
 
-NEEDS = "at least two weightings scored with the same two seeds: run two methods with --repeats 3, or `landscape`"
+NEEDS = "at least two weightings scored with the same two seeds: run two methods with --repeats 3"
 
 
 def weights_matter(task: TaskRuns, rng: np.random.Generator) -> tuple[str, dict[str, VarianceShare | None]]:

@@ -57,9 +57,7 @@ class Pretrainer:
         self.meter.passes(self.protocol.batch_size, forward=1, backward=1)
         return losses.detach()
 
-    def run(
-        self, schedule: WeightSchedule, until: int, on_step: Callable[[int, Tensor], None] | None = None
-    ) -> Tensor:
+    def run(self, schedule: WeightSchedule, until: int, on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
         """Train up to step `until` under a schedule; returns the last losses (K,).
 
         Raises:

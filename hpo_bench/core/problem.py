@@ -109,7 +109,9 @@ class Trial:
     def validate(self) -> Adapted:
         """Adapt a copy of the encoder as it is now and score it on valid; the trial itself is left as it was."""
         problem = self.problem
-        return adapt(problem.task, self.pretrainer.model.encoder, problem.protocol, problem.seed, problem.meter)
+        return adapt(
+            problem.task, self.pretrainer.model.get_submodule("encoder"), problem.protocol, problem.seed, problem.meter
+        )
 
     def save(self, path: Path) -> None:
         """Write the state (safetensors)."""

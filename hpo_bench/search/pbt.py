@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import groupby
@@ -81,11 +82,11 @@ class Pbt(ObjectiveWeightSearch):
         if problem.allowance == float("inf") and not self.population:
             return Support.no("a budget of seconds alone does not say how large a population is; give population=8")
         if members < 2 or members * cost > problem.allowance * (1 + 1e-9):
-            wanted = max(members, 2) * cost
+            least = max(members, 2)
             return Support.no(
-                f"a member costs {cost:.0f} step-equivalents ({self.intervals} intervals), so {max(members, 2)} members "
-                f"cost {wanted:.0f} and the budget pays for {problem.allowance:.0f}; "
-                f"give --budget {-int(-wanted // problem.trial_cost)} or fewer intervals"
+                f"a member costs {cost:.0f} step-equivalents ({self.intervals} intervals), so {least} members cost "
+                f"{least * cost:.0f} and the budget pays for {problem.allowance:.0f}; give --budget "
+                f"{math.ceil(least * cost / problem.trial_cost)} or fewer intervals"
             )
         return Support.yes()
 

@@ -43,7 +43,12 @@ if TYPE_CHECKING:
     from hpo_bench.search.pbt import Pbt
 
 _WORST = 1e30  # score of a diverged member: the scheduler leaves NaN where it is, and replaces the worst
-_QUIET = {"TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1", "TUNE_DISABLE_SIGINT_HANDLER": "1", "RAY_AIR_NEW_OUTPUT": "0"}
+_ENVIRONMENT = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run at once, as everywhere else; it can be resumed
+    "TUNE_MAX_PENDING_TRIALS_PG": "1",  # no process that would wait for a core
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
 
 
 def unit_key(pieces: list[list[Any]]) -> str:
@@ -60,24 +65,28 @@ class Member(tune.Trainable):
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         self._weights, self._boundaries = new_config["weights"], new_config["boundaries"]
-        self._workspace = Path(new_config["workspace"])
-        self._pieces: list[list[Any]] = []
+        self._workspace, self._pieces = Path(new_config["workspace"]), new_config["pieces"]
         return True
 
     def step(self) -> dict[str, Any]:
         start, end = self._boundaries[len(self._pieces) : len(self._pieces) + 2]
         parent = unit_key(self._pieces) if self._pieces else None
-        self._pieces = [*self._pieces, [start, self._weights]]
-        key = unit_key(self._pieces)
+        pieces = [*self._pieces, [start, self._weights]]
+        key = unit_key(pieces)
         result = self._workspace / "units" / f"{key}.json"
         if not result.exists():
             with billed_to(bill_path(self._workspace, key), self._problem.meter) as spent:
                 value = self._train(parent, key, end - start)
-                unit = {"unit": key, "pieces": self._pieces, "value": value, "cost": spent().to_json()}
+                unit = {"unit": key, "pieces": pieces, "value": value, "cost": spent().to_json()}
             write_whole(result, json.dumps(unit).encode())
         unit = json.loads(result.read_text())
         worst = -_WORST if self._problem.metric.higher_is_better else _WORST
-        return {"score": worst if unit["value"] is None else unit["value"], "unit": unit}
+        return {
+            "score": worst if unit["value"] is None else unit["value"],
+            "scored": len(pieces),
+            "pieces": pieces,
+            "unit": unit,
+        }
 
     def _train(self, parent: str | None, key: str, steps: int) -> float | None:
         """Train and score; None if a loss is not finite, here or before."""
@@ -98,23 +107,37 @@ class Member(tune.Trainable):
             return None
 
     def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        return {"pieces": self._pieces}
+        return {}  # Ray wants one; the state lies in `workspace/units`
 
     def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        self._pieces = checkpoint["pieces"] if checkpoint else []
+        pass
 
 
 class SeededPbt(PopulationBasedTraining):
-    """Ray's scheduler with its draws from (seed, interval, member): it takes them from the global `random` otherwise."""
+    """Ray's scheduler, made exact: who waits, who is in which quantile and when is Ray's, two things are not.
+
+    Its draws come from the global `random`, seeded here for each draw from (seed, interval, member). And a copy of
+    another member travels in the configuration, as the weights that led to it (`pieces`), not as a Ray checkpoint: a
+    member's own checkpoint that is still being saved when it is told to copy another would overtake the copy, so the
+    outcome would depend on timing (seen with Ray 2.60 on a busy machine).
+    """
 
     def __init__(self, seed: int, **options: Any) -> None:
         super().__init__(**options)
         self._seed = seed
 
-    def _checkpoint_or_exploit(self, trial: Any, tune_controller: Any, upper_quantile: Any, lower_quantile: Any) -> None:
-        interval = self._trial_state[trial].last_train_time
-        with seeded_random(derive_seed(self._seed, "pbt", "explore", interval, member_of(trial))):
-            super()._checkpoint_or_exploit(trial, tune_controller, upper_quantile, lower_quantile)
+    def _checkpoint_or_exploit(
+        self, trial: Any, tune_controller: Any, upper_quantile: Any, lower_quantile: Any
+    ) -> None:
+        parent, config = trial, trial.config
+        if trial in lower_quantile:
+            interval = self._trial_state[trial].last_train_time
+            with seeded_random(derive_seed(self._seed, "pbt", "explore", interval, member_of(trial))):
+                parent = random.choice(upper_quantile)
+                config, _ = self._get_new_config(trial, parent)
+        result = self._trial_state[parent].last_result
+        assert result is not None  # all members have been scored
+        trial.set_config({**config, "pieces": result["pieces"]})
 
 
 @contextmanager
@@ -181,14 +204,14 @@ class Ledger(tune.Callback):
         return {}  # Ray saves callbacks with the experiment; what this one knows is in the journal
 
 
-class OutOfTime(tune.Stopper):
-    """Stops everything when the budget's seconds are spent."""
+class End(tune.Stopper):
+    """A member ends with its last interval, and everything when the budget's seconds are spent."""
 
-    def __init__(self, problem: Problem, overhead: Overhead) -> None:
-        self._problem, self._overhead = problem, overhead
+    def __init__(self, problem: Problem, overhead: Overhead, intervals: int) -> None:
+        self._problem, self._overhead, self._intervals = problem, overhead, intervals
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
-        return False
+        return result["scored"] >= self._intervals
 
     def stop_all(self) -> bool:
         limit = self._problem.budget.seconds
@@ -213,7 +236,7 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
     metric = {"metric": "score", "mode": "max" if problem.metric.higher_is_better else "min"}
     scheduler = SeededPbt(
         problem.seed,
-        time_attr="training_iteration",
+        time_attr="scored",
         perturbation_interval=1,
         custom_explore_fn=lambda config: explore(config, method.resample, method.spread),
         quantile_fraction=method.quantile,
@@ -223,16 +246,14 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
     )
     space = {
         "weights": tune.grid_search(method.initial_weights(problem)),
+        "pieces": [],
         "boundaries": method.boundaries(problem),
         "spec": asdict(problem.spec),
         "processes": method.workers,
         "workspace": str(workspace),
     }
-    stop = tune.stopper.CombinedStopper(
-        tune.stopper.MaximumIterationStopper(method.intervals), OutOfTime(problem, overhead)
-    )
     try:
-        with _environment(_QUIET), ray_session(workspace, method.workers, method.ray_address):
+        with _environment(_ENVIRONMENT), ray_session(workspace, method.workers, method.ray_address):
             resources = {"cpu": 1, "gpu": share_of_gpu(problem.spec, method.workers)}
             tuner = tune.Tuner(
                 tune.with_resources(Member, resources),
@@ -245,7 +266,7 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
                 run_config=tune.RunConfig(
                     name=f"tune-{os.getpid()}",
                     storage_path=str(workspace),
-                    stop=stop,
+                    stop=End(problem, overhead, method.intervals),
                     callbacks=[ledger],
                     failure_config=tune.FailureConfig(fail_fast=True),
                     verbose=0,

@@ -172,9 +172,7 @@ class TrialWorkers:
         recorded = len(journal.trials)
         claim_lost_bills(journal, lambda unit: int(unit) < recorded)
 
-    def run(
-        self, proposals: list[tuple[int, np.ndarray]], record: Callable[[int, np.ndarray, Outcome], None]
-    ) -> None:
+    def run(self, proposals: list[tuple[int, np.ndarray]], record: Callable[[int, np.ndarray, Outcome], None]) -> None:
         """Train (number, weights) side by side; record them in the given order as soon as that allows."""
         if not proposals:
             return

@@ -1,15 +1,17 @@
 """What every way of setting objective weights must do. A plug-in author inherits the whole suite:
 
-    class TestMyMethod(MethodContract):
-        @pytest.fixture
-        def method(self):
-            return MyMethod()
+class TestMyMethod(MethodContract):
+    @pytest.fixture
+    def method(self):
+        return MyMethod()
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
+import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +26,7 @@ from hpo_bench.core.schedule import WeightSchedule, on_simplex
 from hpo_bench.records import journal as records
 from hpo_bench.records.journal import Journal
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult
+from hpo_bench.tasks.base import LoadedTask
 from hpo_bench.testing.child import run_in_child
 from hpo_bench.testing.problems import quick_problem
 from hpo_bench.testing.reach import reachable_tensors, shares_storage
@@ -66,6 +69,30 @@ def run(
     return method.search(problem, journal), journal
 
 
+@dataclasses.dataclass
+class Whole:
+    """An unbroken run, made once for all tests of a method; its folder is not to be written to."""
+
+    loaded: LoadedTask
+    problem: Problem
+    result: SearchResult
+    journal: Journal
+    watch: Watch
+
+    @property
+    def cost(self) -> float:
+        """Step-equivalents."""
+        return self.problem.meter.snapshot().step_equivalents
+
+
+_WHOLE: dict[str, Whole] = {}
+
+
+def fresh(method: ObjectiveWeightSearch) -> ObjectiveWeightSearch:
+    """The same method with nothing remembered."""
+    return type(method)(**dataclasses.asdict(method))  # type: ignore[call-overload]
+
+
 class MethodContract:
     """Supply the fixture `method`; override the attributes where a method needs more.
 
@@ -80,6 +107,17 @@ class MethodContract:
     @pytest.fixture
     def method(self) -> ObjectiveWeightSearch:
         raise NotImplementedError("supply a fixture `method`")
+
+    @pytest.fixture
+    def whole(self, method: ObjectiveWeightSearch, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+        key = f"{type(method)} {method} {self.budget}"
+        if key not in _WHOLE:
+            loaded = registry.load(registry.TASKS, "quadratic")(device=torch.device("cpu"))
+            problem, watch = self.problem(loaded=loaded), Watch()
+            assert method.supports(problem).ok, method.supports(problem).reason
+            result, journal = run(fresh(method), problem, tmp_path_factory.mktemp("whole"), watch)
+            _WHOLE[key] = Whole(loaded, problem, result, journal, watch)
+        return _WHOLE[key]
 
     @pytest.fixture
     def bill_every_pass(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,45 +135,39 @@ class MethodContract:
         assert type(method).name
         assert len(type(method).summary.splitlines()) == 1
 
-    def test_finds_weights_on_the_simplex(self, method: ObjectiveWeightSearch, tmp_path: Path) -> None:
-        problem = self.problem()
-        assert method.supports(problem).ok, method.supports(problem).reason
-        result, _ = run(method, problem, tmp_path)
-        assert result.weights.shape == (problem.num_objectives,)
-        for _, weights in result.schedule.pieces:
-            on_simplex(weights, problem.num_objectives)
-        assert math.isfinite(result.value)
+    def test_finds_weights_on_the_simplex(self, whole: Whole) -> None:
+        assert whole.result.weights.shape == (whole.problem.num_objectives,)
+        for _, weights in whole.result.schedule.pieces:
+            on_simplex(weights, whole.problem.num_objectives)
+        assert math.isfinite(whole.result.value)
 
     def test_refuses_a_budget_that_is_too_small(self, method: ObjectiveWeightSearch) -> None:
         support = method.supports(self.problem("1se"))
         assert not support.ok
         assert any(character.isdigit() for character in support.reason), "the reason says how much is needed"
 
-    @pytest.mark.parametrize("unit", ["trials", "step-equivalents"])
-    def test_keeps_to_the_budget(self, method: ObjectiveWeightSearch, tmp_path: Path, unit: str) -> None:
-        problem = self.problem()
-        if unit == "step-equivalents":
-            problem = self.problem(f"{problem.allowance}se")
-        _, journal = run(method, problem, tmp_path)
+    def test_keeps_to_a_budget_of_trials(self, whole: Whole) -> None:
+        assert 0 < whole.cost <= whole.problem.allowance * (1 + 1e-9)
+        assert whole.problem.budget.trials is not None
+        assert len(whole.journal.trials) <= whole.problem.budget.trials
+
+    def test_keeps_to_a_budget_of_step_equivalents(self, method: ObjectiveWeightSearch, tmp_path: Path) -> None:
+        problem = self.problem(f"{self.problem().allowance}se")
+        run(method, problem, tmp_path)
         assert 0 < problem.meter.snapshot().step_equivalents <= problem.allowance * (1 + 1e-9)
-        if problem.budget.trials is not None:
-            assert len(journal.trials) <= problem.budget.trials
 
-    def test_bills_everything(self, method: ObjectiveWeightSearch, tmp_path: Path) -> None:
-        problem = self.problem()
-        _, journal = run(method, problem, tmp_path)
-        recorded = sum(record.cost["step_equivalents"] for record in journal.trials)
+    def test_bills_everything(self, whole: Whole) -> None:
+        recorded = sum(record.cost["step_equivalents"] for record in whole.journal.trials)
         assert recorded > 0
-        assert problem.meter.snapshot().step_equivalents == pytest.approx(recorded)
-        assert journal.trials[-1].spent["step_equivalents"] == pytest.approx(recorded)
-        assert problem.meter.snapshot().seconds_training > 0
+        assert whole.cost == pytest.approx(recorded)
+        assert whole.journal.trials[-1].spent["step_equivalents"] == pytest.approx(recorded)
+        assert whole.problem.meter.snapshot().seconds_training > 0
 
-    def test_records_are_valid(self, method: ObjectiveWeightSearch, tmp_path: Path) -> None:
-        problem = self.problem()
-        result, journal = run(method, problem, tmp_path)
-        assert [record.number for record in journal.trials] == list(range(len(journal.trials)))
+    def test_records_are_valid(self, whole: Whole) -> None:
+        problem, trials = whole.problem, whole.journal.trials
+        assert [record.number for record in trials] == list(range(len(trials)))
         spent = 0.0
-        for record in journal.trials:
+        for record in trials:
             assert record.state in ("done", "pruned", "diverged")
             on_simplex(record.weights, problem.num_objectives)
             assert record.state != "done" or (record.value is not None and math.isfinite(record.value))
@@ -144,91 +176,85 @@ class MethodContract:
             spent = record.spent["step_equivalents"]
             if record.schedule:
                 assert WeightSchedule.from_json(record.schedule).final == pytest.approx(record.weights)
-        for line in journal.trajectory:
+        for line in whole.journal.trajectory:
             assert 0 <= line["step"] <= problem.protocol.steps
             on_simplex(line["weights"], problem.num_objectives)
-        values = [record.value for record in journal.trials if record.state == "done"]
-        assert result.value in values
-        assert not any(problem.metric.better(value, result.value) for value in values if value is not None)
+        values = [record.value for record in trials if record.state == "done" and record.value is not None]
+        assert whole.result.value in values
+        assert not any(problem.metric.better(value, whole.result.value) for value in values)
 
-    def test_same_seed_same_result(self, method: ObjectiveWeightSearch, tmp_path: Path) -> None:
-        first, journal = run(method, self.problem(), tmp_path / "first")
+    def test_same_seed_same_result(self, method: ObjectiveWeightSearch, whole: Whole, tmp_path: Path) -> None:
         torch.manual_seed(99)
-        np.random.seed(99)  # noqa: NPY002 (the global generator is what must not matter)
-        second, again = run(type(method)(**dataclasses.asdict(method)), self.problem(), tmp_path / "second")  # type: ignore[call-overload]
-        _assert_same(first, second)
-        assert [(r.weights, r.value) for r in journal.trials] == [(r.weights, r.value) for r in again.trials]
+        random.seed(99)
+        np.random.seed(99)  # noqa: NPY002 (global generators are what must not matter)
+        result, journal = run(method, self.problem(), tmp_path)
+        _assert_same(whole.result, result)
+        assert _scores(journal) == _scores(whole.journal)
 
-    def test_same_result_in_a_fresh_process(self, method: ObjectiveWeightSearch, tmp_path: Path) -> None:
-        here, _ = run(method, self.problem(), tmp_path / "here")
-        there = run_in_child(method, tmp_path / "there", problem={"budget": self.budget})
+    def test_same_result_in_a_fresh_process(self, method: ObjectiveWeightSearch, whole: Whole, tmp_path: Path) -> None:
+        there = run_in_child(method, tmp_path, problem={"budget": self.budget})
         assert there is not None
-        assert there["weights"] == here.weights.tolist()
-        assert there["value"] == here.value
+        assert there["weights"] == whole.result.weights.tolist()
+        assert there["value"] == whole.result.value
 
-    def test_trials_share_their_random_numbers(self, method: ObjectiveWeightSearch, tmp_path: Path) -> None:
+    def test_trials_share_their_random_numbers(self, whole: Whole) -> None:
         """The same weights, trained again, give the same score: two trials differ by their weights alone."""
-        result, _ = run(method, self.problem(), tmp_path)
-        if result.as_searched is not None:
+        if whole.result.as_searched is not None:
             pytest.skip("the score belongs to the run's own model, not to a trial under its final weights")
         for _ in range(2):
             trial = self.problem().start_trial()
-            trial.follow(result.schedule)
-            assert trial.validate().value == result.value
+            trial.follow(whole.result.schedule)
+            assert trial.validate().value == whole.result.value
 
-    def test_a_finished_search_is_not_trained_again(self, method: ObjectiveWeightSearch, tmp_path: Path) -> None:
-        first, _ = run(method, self.problem(), tmp_path)
+    def test_a_finished_search_is_not_trained_again(
+        self, method: ObjectiveWeightSearch, whole: Whole, tmp_path: Path
+    ) -> None:
+        folder = shutil.copytree(whole.journal.folder, tmp_path / "copy")
         problem, watch = self.problem(), Watch()
-        second, journal = run(method, problem, tmp_path, watch)
-        _assert_same(first, second)
+        result, _ = run(method, problem, folder, watch)
+        assert (result.schedule, result.value) == (whole.result.schedule, whole.result.value)
         assert watch.passes == 0
-        assert problem.meter.snapshot().step_equivalents == pytest.approx(
-            sum(record.cost["step_equivalents"] for record in journal.trials)
-        )
+        assert problem.meter.snapshot().step_equivalents == pytest.approx(whole.cost)
 
     @pytest.mark.usefixtures("bill_every_pass")
-    def test_goes_on_after_an_interruption(self, method: ObjectiveWeightSearch, tmp_path: Path) -> None:
+    def test_goes_on_after_an_interruption(self, method: ObjectiveWeightSearch, whole: Whole, tmp_path: Path) -> None:
         """Interrupted at several points: the result of an unbroken run, for its cost and what was lost."""
-        problem, counter = self.problem(), Watch()
-        whole, _ = run(method, problem, tmp_path / "whole", counter)
-        cost = problem.meter.snapshot().step_equivalents
         for share in self.interruptions:
             folder = tmp_path / f"broken-{share}"
-            if counter.passes:
-                watch = Watch(at_pass=max(1, round(share * counter.passes)))
+            if whole.watch.passes:
+                watch = Watch(at_pass=max(1, round(share * whole.watch.passes)))
             else:  # trains in other processes
-                watch = Watch(at_report=max(1, round(share * counter.reports)))
+                watch = Watch(at_report=max(1, round(share * whole.watch.reports)))
             with pytest.raises(Interruption):
-                run(method, self.problem(), folder, watch)
-            self._check_resumed(method, folder, whole, cost)
+                run(fresh(method), self.problem(), folder, watch)
+            self._check_resumed(method, folder, whole)
 
     @pytest.mark.usefixtures("bill_every_pass")
-    def test_goes_on_after_a_kill(self, method: ObjectiveWeightSearch, tmp_path: Path) -> None:
+    def test_goes_on_after_a_kill(self, method: ObjectiveWeightSearch, whole: Whole, tmp_path: Path) -> None:
         """SIGKILL to a whole process group, as a batch system does it."""
-        problem, counter = self.problem(), Watch()
-        whole, _ = run(method, problem, tmp_path / "whole", counter)
-        cost, folder = problem.meter.snapshot().step_equivalents, tmp_path / "killed"
-        where = {"kill_at_pass": max(1, counter.passes // 2)} if counter.passes else {"kill_at_report": 3, "delay": 0.5}
-        assert run_in_child(method, folder, problem={"budget": self.budget}, **where) is None, "it was not killed"
-        self._check_resumed(method, folder, whole, cost)
+        passes = whole.watch.passes
+        where = {"kill_at_pass": max(1, passes // 2)} if passes else {"kill_at_report": 3}
+        assert run_in_child(method, tmp_path, problem={"budget": self.budget}, **where) is None, "it was not killed"
+        self._check_resumed(method, tmp_path, whole)
 
-    def test_cannot_reach_the_test_split(self, method: ObjectiveWeightSearch, tmp_path: Path) -> None:
-        loaded = registry.load(registry.TASKS, "quadratic")(device=torch.device("cpu"))
-        problem = dataclasses.replace(self.problem(), task=loaded.task)
-        _, journal = run(method, problem, tmp_path)
-        tensors = list(reachable_tensors([problem, method, journal]))
-        assert any(shares_storage(loaded.task.valid.labels, tensor) for tensor in tensors), "the walk sees the problem"
-        assert not any(shares_storage(loaded.test.labels, tensor) for tensor in tensors)
+    def test_cannot_reach_the_test_split(self, method: ObjectiveWeightSearch, whole: Whole) -> None:
+        tensors = list(reachable_tensors([whole.problem, method, whole.journal]))
+        assert any(shares_storage(whole.loaded.task.valid.labels, tensor) for tensor in tensors), "it sees the problem"
+        assert not any(shares_storage(whole.loaded.test.labels, tensor) for tensor in tensors)
 
-    def _check_resumed(self, method: ObjectiveWeightSearch, folder: Path, whole: SearchResult, cost: float) -> None:
-        before = [(record.weights, record.value) for record in Journal(folder, self.problem().meter).trials]
+    def _check_resumed(self, method: ObjectiveWeightSearch, folder: Path, whole: Whole) -> None:
+        before = _scores(Journal(folder, self.problem().meter))
         problem = self.problem()
-        result, journal = run(type(method)(**dataclasses.asdict(method)), problem, folder)  # type: ignore[call-overload]
-        _assert_same(whole, result)
-        assert [(record.weights, record.value) for record in journal.trials][: len(before)] == before
-        lost = problem.meter.snapshot().step_equivalents - cost
+        result, journal = run(fresh(method), problem, folder)
+        _assert_same(whole.result, result)
+        assert _scores(journal)[: len(before)] == before
+        lost = problem.meter.snapshot().step_equivalents - whole.cost
         most = max(problem.trial_cost, *(record.cost["step_equivalents"] for record in journal.trials))
         assert -1e-6 <= lost <= most + 1e-6, "the bill is that of an unbroken run and at most one trial that was lost"
+
+
+def _scores(journal: Journal) -> list[tuple[list[float], float | None]]:
+    return [(record.weights, record.value) for record in journal.trials]
 
 
 def _assert_same(a: SearchResult, b: SearchResult) -> None:

@@ -12,7 +12,7 @@ _LEAVES = (types.ModuleType, type, str, bytes, int, float, bool, complex, type(N
 
 
 def reachable_tensors(start: Any, limit: int = 500_000) -> Iterator[torch.Tensor]:
-    """Every tensor that attributes, containers, closures and bound methods lead to; modules and classes are not entered.
+    """Every tensor that attributes, containers, closures and bound methods lead to, but not modules and classes.
 
     A view leads to all of the storage it shares, so compare storages (`shares_storage`).
     """

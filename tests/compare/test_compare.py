@@ -16,6 +16,12 @@ from hpo_bench.errors import UserError
 TASK_FIGURES = ("cost-accuracy", "anytime", "weights", "trajectories", "time", "landscape")
 
 
+@pytest.fixture
+def no_figures(monkeypatch):
+    """For tests that look at tables alone."""
+    monkeypatch.setattr("hpo_bench.compare.figures.draw.draw_all", lambda figures, folder: [])
+
+
 @pytest.fixture(scope="module")
 def five(tmp_path_factory):
     """Five methods, three repetitions, one task; with a failed and a running run among them."""
@@ -68,9 +74,10 @@ def test_the_verdict_begins_with_whether_weights_matter(five):
 @pytest.mark.parametrize("width", [80, 200])
 def test_the_terminal_table_is_whole(five, width):
     found, _ = five
-    console = Console(width=width, record=True, file=open("/dev/null", "w"))
-    console.print(found)
-    text = console.export_text()
+    console = Console(width=width)
+    with console.capture() as capture:
+        console.print(found)
+    text = capture.get()
     assert "…" not in text
     assert text.count("tapweight ") >= (3 if width == 80 else 1)
     assert max(len(line.rstrip()) for line in text.splitlines()) <= width
@@ -93,6 +100,7 @@ def test_two_methods_one_task_one_repetition(tmp_path):
     assert any(note.startswith("one repetition gives no interval: equal on bace, tpe on bace") for note in found.notes)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_without_the_reference_there_is_no_difference_column(tmp_path):
     write_runs(tmp_path / "runs", methods=("grid", "tpe"), repetitions=2)
     found = compare(tmp_path / "runs", tmp_path / "out")
@@ -111,6 +119,7 @@ def test_several_tasks_get_a_table_over_all(tmp_path):
     assert not (tmp_path / "out" / "ranks.png").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_other_settings_are_not_mixed(tmp_path):
     for mode in ("full", "probe"):
         config = {"method_options": {}, "task_options": {}, "protocol": {"steps": 300, "mode": mode}, "budget": {}}
@@ -120,6 +129,7 @@ def test_other_settings_are_not_mixed(tmp_path):
     assert [verdict.task for verdict in found.verdicts] == ["bace [mode=full]", "bace [mode=probe]"]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_options_of_a_method_make_it_two_methods(tmp_path):
     for solver in ("cg", "identity"):
         config = {"method_options": {"solver": solver}, "protocol": {"steps": 300}, "budget": {}, "task_options": {}}
@@ -140,7 +150,7 @@ def test_nothing_to_compare(tmp_path):
     with pytest.raises(UserError, match="no folder"):
         compare(tmp_path / "none", tmp_path / "out")
     write_run(tmp_path / "runs", status="failed", result=None)
-    with pytest.raises(UserError, match="No finished run in .*: found 1 failed"):
+    with pytest.raises(UserError, match="found 1 failed"):
         compare(tmp_path / "runs", tmp_path / "out")
 
 

@@ -22,11 +22,14 @@ def test_variance_components_of_a_two_by_two_table():
     assert (found.weightings, found.blocks, found.weights.n) == (2, 1, 4)
 
 
-def test_interval_of_the_share_inverts_the_f_test():
-    found = variance_share([BLOCK], np.random.default_rng(0))
-    high = (9 / stats.f.ppf(0.025, 1, 1) - 1) / 2
-    assert found.weights.high == pytest.approx(high / (high + 2.5))
-    assert found.weights.low == 0.0  # F(0.975; 1, 1) = 648 is above 9
+def test_interval_of_the_share_without_seed_effect_is_that_of_the_f_test():
+    """Column means are equal: the share is g / (g + 1), g = var(weights) / var(rest), which has an F interval."""
+    block = np.array([[1.0, 2.0, 0.0], [4.0, 2.0, 3.0], [7.0, 8.0, 9.0]])
+    found = variance_share([block], np.random.default_rng(0))
+    ratio = 39 / (6 / 4)
+    low, high = ((ratio / stats.f.ppf(q, 2, 4) - 1) / 3 for q in (0.975, 0.025))
+    assert found.weights.low == pytest.approx(low / (low + 1), abs=0.02)
+    assert found.weights.high == pytest.approx(high / (high + 1), abs=0.02)
 
 
 def test_permutation_p_of_a_two_by_two_table():

@@ -164,4 +164,6 @@ def test_a_split_longer_than_a_block_of_prediction_is_scored_whole(make_problem)
     task, model = problem.task, adapted(problem).model
     inputs, labels = task.valid.inputs.repeat(20, 1), task.valid.labels.repeat(20, 1)
     long = Labelled("long", inputs, labels)
-    assert score(task, model, long, problem.meter) == pytest.approx(score(task, model, task.valid, problem.meter), rel=1e-5)
+    assert score(task, model, long, problem.meter) == pytest.approx(
+        score(task, model, task.valid, problem.meter), rel=1e-5
+    )

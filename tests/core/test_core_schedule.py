@@ -14,7 +14,9 @@ def schedules(draw):
     size = draw(st.integers(1, 6))
     starts = [0, *sorted(draw(st.sets(st.integers(1, 500), max_size=5)))]
     raw = st.lists(st.floats(1e-3, 1), min_size=size, max_size=size)
-    return WeightSchedule(tuple((start, tuple((np.array(w) / sum(w)).tolist())) for start in starts for w in [draw(raw)]))
+    return WeightSchedule(
+        tuple((start, tuple((np.array(w) / sum(w)).tolist())) for start in starts for w in [draw(raw)])
+    )
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,13 @@ def test_what_is_recorded_is_read_back(tmp_path, meter):
     journal.record_trial(1, [1.0, 0.0], None, Cost(step_equivalents=3), state="diverged", schedule=[[0, [1.0, 0.0]]])
     journal.record_weights(5, [0.4, 0.6], losses=[1.0, 2.0])
     first, second = Journal(tmp_path, CostMeter(10, torch.device("cpu"))).trials
-    assert (first.number, first.state, first.weights, first.value, first.note) == (0, "done", [0.5, 0.5], 0.75, {"u": [0.1, 0.2]})
+    assert (first.number, first.state, first.weights, first.value, first.note) == (
+        0,
+        "done",
+        [0.5, 0.5],
+        0.75,
+        {"u": [0.1, 0.2]},
+    )
     assert (second.state, second.value, second.schedule) == ("diverged", None, [[0, [1.0, 0.0]]])
     assert [t.spent["step_equivalents"] for t in (first, second)] == [3, 6]
     assert journal.trajectory == [{"step": 5, "weights": [0.4, 0.6], "losses": [1.0, 2.0]}]

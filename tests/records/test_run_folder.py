@@ -80,7 +80,10 @@ def test_the_lock_is_free_after_an_error(tmp_path):
         ({"method": "tapweight"}, ["method is 'equal' there, 'tapweight' now"]),
         ({"seed": 3}, ["seed is 0 there, 3 now"]),
         ({"config": {"protocol": {"steps": 11}, "sizes": (1, 2)}}, ["config.protocol.steps is 10 there, 11 now"]),
-        ({"config": {"protocol": {}, "sizes": (1, 3), "more": 1}}, ["steps is 10 there, None", "sizes", "more is None"]),
+        (
+            {"config": {"protocol": {}, "sizes": (1, 3), "more": 1}},
+            ["steps is 10 there, None", "sizes", "more is None"],
+        ),
     ],
 )
 def test_another_configuration_is_refused_naming_the_keys(tmp_path, change, named):
@@ -136,7 +139,7 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 def test_a_disk_that_refuses_later_is_told_in_a_sentence(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
-        with pytest.raises(UserError, match="cannot write"), open_run(tmp_path, IDENTITY) as run:
+        with pytest.raises(UserError, match="cannot write"), open_run(tmp_path, IDENTITY) as run:  # noqa: PT012
             before = content(tmp_path)
             resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))
             run.update(long="x" * 5000)

@@ -1,0 +1,124 @@
+"""TPE: the mapping to the simplex, the study on disk, and its agreement with trials.jsonl."""
+
+import json
+
+import numpy as np
+import optuna
+import pytest
+
+from hpo_bench.core.budget import Budget
+from hpo_bench.records.journal import Journal
+from hpo_bench.search.tpe import STORAGE, STUDY, Tpe, to_simplex
+from hpo_bench.testing.method_contract import Interruption, Watch, run
+from hpo_bench.testing.problems import quick_problem
+
+COMPLETE, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL
+
+
+def study_of(folder):
+    from optuna.storages.journal import JournalFileBackend
+
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / "workspace" / STORAGE)))
+    return optuna.load_study(study_name=STUDY, storage=storage)
+
+
+def scores(journal):
+    return [(record.weights, record.value, record.state) for record in journal.trials]
+
+
+def test_uniform_coordinates_give_uniform_weights():
+    draws = np.array([to_simplex(u) for u in np.random.default_rng(0).uniform(size=(4000, 4))])
+    assert draws.sum(1) == pytest.approx(np.ones(4000))
+    assert draws.var(0) == pytest.approx(np.full(4, 3 / 80), rel=0.1)  # Dirichlet(1, 1, 1, 1)
+    assert (draws > 0.5).mean(0) == pytest.approx(np.full(4, 1 / 8), abs=0.02)
+
+
+def test_the_study_opens_in_optuna(tmp_path):
+    result, journal = run(Tpe(startup_trials=3), quick_problem("8"), tmp_path)
+    study = study_of(tmp_path)
+    assert [trial.state for trial in study.trials] == [COMPLETE] * 8
+    assert [trial.value for trial in study.trials] == [record.value for record in journal.trials]
+    assert study.best_value == result.value
+    for trial, record in zip(study.trials, journal.trials, strict=True):
+        assert to_simplex([trial.params[f"u{i}"] for i in range(3)]) == pytest.approx(record.weights)
+    assert journal.trials[0].weights == pytest.approx([1 / 3] * 3), "the first trial is the centre"
+
+
+@pytest.mark.parametrize("damage", ["none", "deleted", "torn line", "not a journal", "contradicts"])
+def test_goes_on_as_if_unbroken_whatever_became_of_the_study(tmp_path, damage):
+    method = Tpe(startup_trials=3)
+    _, whole = run(method, quick_problem("8"), tmp_path / "whole")
+    folder = tmp_path / "broken"
+    with pytest.raises(Interruption):
+        run(method, quick_problem("8"), folder, Watch(at_pass=130))  # in the sixth trial
+    storage = folder / "workspace" / STORAGE
+    if damage == "deleted":
+        storage.unlink()
+    elif damage == "torn line":
+        storage.write_bytes(storage.read_bytes() + b'{"op_code": 4, "wor')
+    elif damage == "not a journal":
+        storage.write_text("hello\n")
+    elif damage == "contradicts":
+        lines = (folder / "trials.jsonl").read_text().splitlines(keepends=True)
+        changed = json.loads(lines[-1]) | {"value": 0.5}
+        (folder / "trials.jsonl").write_text("".join([*lines[:-1], json.dumps(changed) + "\n"]))
+        run(method, quick_problem("8"), folder)
+        assert 0.5 in [trial.value for trial in study_of(folder).trials], "trials.jsonl is the truth"
+        return
+    _, journal = run(Tpe(startup_trials=3), quick_problem("8"), folder)
+    assert scores(journal) == scores(whole)
+    if damage in ("none", "torn line"):
+        states = [trial.state for trial in study_of(folder).trials]
+        assert states.count(FAIL) == 1, "the trial that was running"
+        failed = states.index(FAIL)
+        trials = study_of(folder).trials
+        assert trials[failed].params == trials[failed + 1].params, "repeated with the same parameters"
+
+
+def test_a_larger_budget_goes_on_where_a_smaller_one_ended(tmp_path):
+    method = Tpe(startup_trials=3)
+    _, whole = run(method, quick_problem("8"), tmp_path / "whole")
+    run(method, quick_problem("5"), tmp_path / "grown")
+    _, grown = run(method, quick_problem("8"), tmp_path / "grown")
+    assert scores(grown) == scores(whole)
+
+
+def test_finds_better_weights_than_the_centre(tmp_path):
+    result, journal = run(Tpe(startup_trials=5), quick_problem("24", steps=40), tmp_path)
+    assert result.value < 0.6 * journal.trials[0].value
+    assert result.weights[2] < 0.2, "the third objective is harmful"
+
+
+class TestPruning:
+    def test_is_billed_and_keeps_to_the_budget(self, tmp_path):
+        problem = quick_problem("14")
+        _, journal = run(Tpe(prune=True), problem, tmp_path)
+        states = [record.state for record in journal.trials]
+        assert "pruned" in states
+        assert problem.meter.snapshot().step_equivalents <= problem.allowance
+        done = next(record for record in journal.trials if record.state == "done")
+        assert done.cost["step_equivalents"] == pytest.approx(problem.trial_cost + 2 * problem.adaptation_cost)
+        assert [step for step, _ in done.note["on_the_way"]] == [8, 16]
+
+    def test_goes_on_as_if_unbroken(self, tmp_path):
+        method = Tpe(prune=True)
+        _, whole = run(method, quick_problem("14"), tmp_path / "whole")
+        with pytest.raises(Interruption):
+            run(method, quick_problem("14"), tmp_path / "broken", Watch(at_pass=250))
+        (tmp_path / "broken" / "workspace" / STORAGE).unlink()
+        _, journal = run(Tpe(prune=True), quick_problem("14"), tmp_path / "broken")
+        assert scores(journal) == scores(whole)
+
+    def test_refuses_workers_and_points_that_do_not_fit(self):
+        assert not Tpe(prune=True, workers=2).supports(quick_problem("14")).ok
+        assert not Tpe(prune=True, prune_points=24).supports(quick_problem("14")).ok
+        assert not Tpe(prune=True, prune_points=3).supports(quick_problem("1")).ok
+
+
+def test_stops_when_time_is_up(tmp_path):
+    problem = quick_problem("6")
+    problem.budget = Budget(seconds=0.4)
+    _, journal = run(Tpe(), problem, tmp_path)
+    assert 1 <= len(journal.trials) < 200
+    assert journal.trials[-1].spent["seconds_pretraining"] < 5
+    assert len(Journal(tmp_path, quick_problem("6").meter).trials) == len(journal.trials)

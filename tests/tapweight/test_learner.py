@@ -1,0 +1,216 @@
+"""The alternation: what moves when, resuming, and the signal-to-noise report."""
+
+from __future__ import annotations
+
+import copy
+
+import numpy as np
+import pytest
+import torch
+from tapweight_problems import Networks
+
+from tapweight import (
+    Finetuning,
+    HypergradientFailure,
+    Learner,
+    ObjectiveWeights,
+    Pretraining,
+    cross_fit,
+    hypergradient,
+    released_hypergradient,
+    signal_to_noise,
+    solvers,
+)
+
+
+def build(kind: str = "adam", dtype: torch.dtype = torch.float32, dropout: float = 0.2, **options) -> tuple[Learner, Networks]:
+    problem = Networks(0, dropout=dropout, norm=True, dtype=dtype)
+    make = {"sgd": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9), "adam": lambda p: torch.optim.Adam(p, lr=0.01),
+            "adamw": lambda p: torch.optim.AdamW(p, lr=0.01)}[kind]
+    learner = Learner(problem.pretraining, problem.finetuning, ObjectiveWeights(3, lr=0.1),
+                      make(problem.pretraining.module.parameters()), make(problem.finetuning.module.parameters()), **options)
+    return learner, problem
+
+
+def one(problem: Networks) -> tuple:
+    return tuple(problem.batches[f"{k}_batches"][0] for k in ("pretrain", "train", "valid"))
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam", "adamw"])
+def test_trains_and_updates_when_due(kind):
+    learner, problem = build(kind, every=3, warmup=4)
+    steps = [learner.step(*one(problem)) for _ in range(13)]
+    assert [i + 1 for i, s in enumerate(steps) if s.update is not None] == [7, 10, 13]
+    assert learner.weights.updates == 3
+    assert float(steps[-1].losses.sum()) < float(steps[0].losses.sum())
+
+
+def test_a_step_is_plain_training_plus_the_proximal_gradient():
+    learner, problem = build("sgd", every=100, dropout=0.0, dtype=torch.float64)
+    pretrained, finetuned = copy.deepcopy(problem.pretraining.module), copy.deepcopy(problem.finetuning.module)
+    optimizers = [torch.optim.SGD(m.parameters(), lr=0.05, momentum=0.9) for m in (pretrained, finetuned)]
+    batches = one(problem)
+    for _ in range(3):
+        learner.step(*batches)
+        for optimizer in optimizers:
+            optimizer.zero_grad()
+        problem.losses(pretrained, batches[0]).mean().backward()
+        optimizers[0].step()
+        theta = dict(pretrained.encoder.named_parameters())
+        pull = sum((p - theta[n].detach()).square().sum() for n, p in finetuned.encoder.named_parameters())
+        (problem.loss(finetuned, batches[1]) + problem.gamma * pull).backward()
+        optimizers[1].step()
+    for a, b in ((problem.pretraining.module, pretrained), (problem.finetuning.module, finetuned)):
+        for p, q in zip(a.parameters(), b.parameters(), strict=True):
+            assert torch.allclose(p, q, rtol=1e-10)
+
+
+def test_accumulated_gradients_equal_one_large_batch():
+    """With two halves of a batch and no batch statistics."""
+    results = []
+    for accumulate in (1, 2):
+        problem = Networks(0)
+        learner = Learner(problem.pretraining, problem.finetuning, ObjectiveWeights(3),
+                          torch.optim.SGD(problem.pretraining.module.parameters(), lr=0.1),
+                          torch.optim.SGD(problem.finetuning.module.parameters(), lr=0.1), every=100, accumulate=accumulate)
+        pretrain, train, valid = one(problem)
+        if accumulate == 1:
+            learner.step(pretrain, train, valid)
+        else:
+            for half in (slice(0, None, 2), slice(1, None, 2)):
+                learner.step(tuple(t[half] for t in pretrain), tuple(t[half] for t in train), valid)
+        results.append([p.detach().clone() for m in (problem.pretraining, problem.finetuning) for p in m.module.parameters()])
+    for a, b in zip(*results, strict=True):
+        assert torch.allclose(a, b, rtol=1e-10)
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adam"])
+def test_resumes_exactly(kind):
+    through, problem = build(kind, every=2)
+    for _ in range(8):
+        through.step(*one(problem))
+    first, problem = build(kind, every=2)
+    for _ in range(4):
+        first.step(*one(problem))
+    state, rng = copy.deepcopy(first.state_dict()), torch.get_rng_state()
+    second, other = build(kind, every=2)
+    second.load_state_dict(state)
+    torch.manual_seed(0)
+    # Generators belong to the caller: replay the first half's by starting over.
+    torch.set_rng_state(rng)
+    for _ in range(4):
+        second.step(*one(other))
+    assert torch.equal(second.weights.values, through.weights.values)
+
+
+def test_forward_reuses_the_training_losses():
+    """One pretraining pass fewer, and the very numbers that two passes give."""
+    learner, problem = build(every=1, last_step="forward")
+    pretrain, train, valid = one(problem)
+    before = copy.deepcopy((problem.pretraining.module.state_dict(), problem.finetuning.module.state_dict()))
+    torch.manual_seed(5)
+    update = learner.step(pretrain, train, valid).update
+    assert update.passes["pretrain_forward"] == 1
+    problem.pretraining.module.load_state_dict(before[0])
+    problem.finetuning.module.load_state_dict(before[1])
+    torch.manual_seed(5)
+    seed = int(torch.randint(2**48, ()))
+    again = hypergradient(problem.pretraining, problem.finetuning, torch.ones(3) / 3, pretrain_batches=[pretrain],
+                          train_batches=[train], valid_batches=[valid], last_step="forward", seed=seed)
+    assert again.passes["pretrain_forward"] == 2
+    assert torch.allclose(update.weights, again.weights, rtol=1e-4)
+
+
+def test_bf16_training_leaves_hypergradients_in_single_precision():
+    seen = []
+    learner, problem = build(every=2, autocast=torch.bfloat16, on_update=seen.append, last_step="forward", dropout=0.0)
+    for _ in range(4):
+        step = learner.step(*one(problem))
+    assert len(seen) == 2
+    assert seen[-1].passes["pretrain_forward"] == 2  # nothing computed in bf16 is reused
+    assert torch.isfinite(step.losses).all()
+
+
+def test_failures_are_counted_and_in_the_end_raised():
+    learner, problem = build(every=1, pretrain_solver=solvers.ConjugateGradient(5, damping=-50.0), patience=2)
+    for _ in range(2):
+        assert learner.step(*one(problem)).update is None
+    assert learner.failures == 2
+    assert "not positive definite" in learner.last_failure
+    assert torch.equal(learner.weights.values, ObjectiveWeights(3).values)
+    with pytest.raises(HypergradientFailure):
+        learner.step(*one(problem))
+
+
+def test_two_levels_train_one_encoder():
+    problem = Networks(0)
+    problem.finetuning.module.encoder = problem.pretraining.module.encoder
+    learner = Learner(problem.pretraining, problem.finetuning, ObjectiveWeights(3, lr=0.1),
+                      torch.optim.SGD(problem.pretraining.module.parameters(), lr=0.1),
+                      torch.optim.SGD(problem.finetuning.module.head.parameters(), lr=0.1), levels=2, every=1)
+    twin = Networks(0)
+    twin.finetuning.module.encoder = twin.pretraining.module.encoder
+    pretrain, train, _ = one(twin)
+    (twin.losses(twin.pretraining.module, pretrain).mean() + twin.loss(twin.finetuning.module, train)).backward()
+    learner.step(*one(problem))
+    for p, q in zip(problem.pretraining.module.parameters(), twin.pretraining.module.parameters(), strict=True):
+        assert torch.allclose(p, q - 0.1 * q.grad, rtol=1e-10)
+    assert learner.weights.updates == 1
+    apart = Networks(0)
+    with pytest.raises(ValueError, match="one encoder"):
+        Learner(apart.pretraining, apart.finetuning, ObjectiveWeights(3), learner.pretrain_optimizer,
+                learner.finetune_optimizer, levels=2)
+
+
+def test_released_variant_is_identity_alignment_when_its_faults_are_off(relative_error):
+    """Same random numbers, full precision, no dropout: both are −⟨∇ℓ_i, 2γ E ∇ℓ_valid⟩."""
+    problem = Networks(0)
+    one_each = {f"{k}_batch": problem.batches[f"{k}_batches"][0] for k in ("pretrain", "train", "valid")}
+    released = released_hypergradient(problem.pretraining, problem.finetuning, problem.lam, autocast=None,
+                                      common_random_numbers=True, **one_each)
+    lists = {f"{k}es": [v] for k, v in one_each.items()}
+    ours = hypergradient(problem.pretraining, problem.finetuning, problem.lam, last_step="jvp", **lists)
+    assert relative_error("darts", "network", "identity, jvp", released.weights, ours.weights) < 1e-4
+
+
+def test_released_variant_drowns_in_its_own_noise():
+    """Dropout masks that differ between the two passes of a difference: |mean|/std falls by far more than half."""
+    problem = Networks(0, dropout=0.3, dtype=torch.float32)
+    one_each = {f"{k}_batch": problem.batches[f"{k}_batches"][0] for k in ("pretrain", "train", "valid")}
+    ratios = {}
+    for common in (False, True):
+        def draw(s: int, common: bool = common) -> torch.Tensor:
+            torch.manual_seed(s)
+            return released_hypergradient(problem.pretraining, problem.finetuning, problem.lam, autocast=None,
+                                          common_random_numbers=common, **one_each).weights
+        ratios[common] = signal_to_noise(draw, 60, problem.lam).ratio
+    assert float(ratios[False].max()) < float(ratios[True].max()) / 4
+
+
+def test_signal_to_noise_of_known_samples():
+    lam = torch.tensor([0.5, 0.5], dtype=torch.float64)
+    rng = np.random.default_rng(0)
+    samples = torch.from_numpy(rng.standard_normal((4000, 2)) + np.array([1.0, 0.0]) + 100.0)  # a shared 100 is no signal
+    report = signal_to_noise(lambda s: samples[s], 4000, lam)
+    # λ ⊙ (g − ⟨λ, g⟩) = (g₁ − g₂)/4: mean 1/4, std √2/4.
+    np.testing.assert_allclose(report.ratio, [2**-0.5] * 2, atol=4 * float(report.error[0]))
+    np.testing.assert_allclose(report.draws_needed, [8.0] * 2, rtol=0.3)
+    assert "mask" in report.table(["mask", "contrast"])
+    with pytest.raises(ValueError, match="at least 2"):
+        signal_to_noise(lambda s: samples[s], 1, lam)
+
+
+def test_cross_fit_uses_each_batch_once_as_valid():
+    splits = list(cross_fit(list("abcde"), 2))
+    assert sorted(sum((valid for _, valid in splits), [])) == list("abcde")
+    assert all(not set(train) & set(valid) and len(train) + len(valid) == 5 for train, valid in splits)
+    with pytest.raises(ValueError, match="between 2 and"):
+        list(cross_fit([1], 2))
+
+
+def test_an_optimizer_over_both_levels_is_refused():
+    problem = Networks(0)
+    both = torch.optim.SGD([*problem.pretraining.module.parameters(), *problem.finetuning.module.parameters()], lr=0.1)
+    with pytest.raises(ValueError, match="both optimisers"):
+        Learner(Pretraining(problem.pretraining.module, problem.losses),
+                Finetuning(problem.finetuning.module, problem.loss, gamma=1.0), ObjectiveWeights(3), both, both)
