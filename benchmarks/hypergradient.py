@@ -18,7 +18,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -91,8 +91,13 @@ def message_passing(device: torch.device, rows: list[int]) -> Workload:
         n = molecules * 24
         base = torch.arange(n).repeat_interleave(2) // 24 * 24
         source, target = torch.arange(n).repeat_interleave(2), base + torch.randint(24, (2 * n,))
-        out = {"atoms": torch.randint(40, (n,)), "source": torch.cat([source, target]),
-               "target": torch.cat([target, source]), "molecule": torch.arange(n) // 24, "label": torch.randn(molecules, 1)}
+        out = {
+            "atoms": torch.randint(40, (n,)),
+            "source": torch.cat([source, target]),
+            "target": torch.cat([target, source]),
+            "molecule": torch.arange(n) // 24,
+            "label": torch.randn(molecules, 1),
+        }
         return {key: value.to(device) for key, value in out.items()}
 
     class Pretrained(nn.Module):
@@ -104,7 +109,7 @@ def message_passing(device: torch.device, rows: list[int]) -> Workload:
     def pool(h: Tensor, b: dict[str, Tensor]) -> Tensor:
         return torch.zeros(len(b["label"]), width, device=h.device).index_add(0, b["molecule"], h) / 24
 
-    def losses(module: nn.Module, b: dict[str, Tensor]) -> Tensor:
+    def losses(module: Any, b: dict[str, Tensor]) -> Tensor:
         mask = torch.rand(b["atoms"].shape, device=device) < 0.15
         h = module.encoder(b["atoms"].masked_fill(mask, 39), b["source"], b["target"])
         g = pool(h, b)
@@ -113,15 +118,24 @@ def message_passing(device: torch.device, rows: list[int]) -> Workload:
         contrast = F.cross_entropy(z @ y.T / 0.1, torch.arange(len(z), device=device))
         return torch.stack([F.cross_entropy(module.atom(h), b["atoms"]), module.mean(g).square().mean(), contrast])
 
-    def embed(encoder: nn.Module, b: dict[str, Tensor]) -> Tensor:
+    def embed(encoder: Any, b: dict[str, Tensor]) -> Tensor:
         return pool(encoder(b["atoms"], b["source"], b["target"]), b)
 
     pretrained = Pretrained().to(device)
     return Workload(
-        "stand-in", "message passing 3 × 64", Pretraining(pretrained, losses),
-        Finetuning(FineTuned(pretrained.encoder, width).to(device),
-                   lambda m, b: (m.head(embed(m.encoder, b)) - b["label"]).square().mean(), gamma=0.1),
-        graph(rows[0]), graph(rows[1]), graph(rows[2]), 3, Probe(lambda m, b: embed(m.encoder, b), lambda b: b["label"]),
+        "stand-in",
+        "message passing 3 × 64",
+        Pretraining(pretrained, losses),
+        Finetuning(
+            FineTuned(pretrained.encoder, width).to(device),
+            lambda m, b: (cast(Any, m).head(embed(m.encoder, b)) - b["label"]).square().mean(),
+            gamma=0.1,
+        ),
+        graph(rows[0]),
+        graph(rows[1]),
+        graph(rows[2]),
+        3,
+        Probe(lambda m, b: embed(m.encoder, b), lambda b: b["label"]),
     )
 
 
@@ -135,17 +149,20 @@ def gin(device: torch.device, rows: list[int]) -> Workload:
     task: Any = load_set("bace", device=device).task
     model = task.build_model()
 
-    def loss(module: nn.Module, batch: tuple[Any, Tensor]) -> Tensor:
+    def loss(module: Any, batch: tuple[Any, Tensor]) -> Tensor:
         split, index = batch
         return task.task_loss(module.head(task.embed(module.encoder, split.inputs, index)), split.labels[index])
 
     generator = torch.Generator(device=device).manual_seed(0)
     return Workload(
-        "gin", f"hpo_bench GIN on BACE, {len(task.objectives)} objectives",
+        "gin",
+        f"hpo_bench GIN on BACE, {len(task.objectives)} objectives",
         Pretraining(model, task.objective_losses),
         Finetuning(FineTuned(model.encoder, task.embedding_width, task.outputs).to(device), loss, gamma=0.1),
-        task.draw_batch(rows[0], generator), (task.train, torch.arange(rows[1], device=device)),
-        (task.valid, torch.arange(rows[2], device=device)), len(task.objectives),
+        task.draw_batch(rows[0], generator),
+        (task.train, torch.randperm(len(task.train), device=device)[: rows[1]]),
+        (task.valid, torch.randperm(len(task.valid), device=device)[: rows[2]]),
+        len(task.objectives),
         Probe(lambda m, b: task.embed(m.encoder, b[0].inputs, b[1]), lambda b: b[0].labels[b[1]], head="logistic"),
     )
 
@@ -165,7 +182,7 @@ def bert(device: torch.device, rows: list[int]) -> Workload:
             self.encoder = BertModel(config, add_pooling_layer=False)
             self.transform, self.order = nn.Linear(384, 384), nn.Linear(384, 2)
 
-    def losses(module: nn.Module, b: dict[str, Tensor]) -> Tensor:
+    def losses(module: Any, b: dict[str, Tensor]) -> Tensor:
         ids = b["ids"]
         mask = torch.rand(ids.shape, device=device) < 0.15
         h = module.encoder(ids.masked_fill(mask, 103)).last_hidden_state
@@ -176,21 +193,38 @@ def bert(device: torch.device, rows: list[int]) -> Workload:
         return torch.stack([mlm, F.cross_entropy(z @ y.T / 0.05, torch.arange(len(z), device=device)), sop])
 
     def batch(rows: int) -> dict[str, Tensor]:
-        out = {"ids": torch.randint(1000, 30000, (rows, 64)), "order": torch.randint(2, (rows,)),
-               "label": torch.rand(rows, 1)}
+        out = {
+            "ids": torch.randint(1000, 30000, (rows, 64)),
+            "order": torch.randint(2, (rows,)),
+            "label": torch.rand(rows, 1),
+        }
         return {key: value.to(device) for key, value in out.items()}
 
     pretrained = Pretrained().to(device)
     return Workload(
-        "bert", "BERT 6 × 384, 64 tokens, MLM + SimCSE + SOP", Pretraining(pretrained, losses),
-        Finetuning(FineTuned(pretrained.encoder, 384).to(device), lambda m, b: F.binary_cross_entropy_with_logits(
-            m.head(m.encoder(b["ids"]).last_hidden_state[:, 0]), b["label"]), gamma=0.1),
-        batch(rows[0]), batch(rows[1]), batch(rows[2]), 3,
-        Probe(lambda m, b: m.encoder(b["ids"]).last_hidden_state[:, 0], lambda b: b["label"]),
+        "bert",
+        "BERT 6 × 384, 64 tokens, MLM + SimCSE + SOP",
+        Pretraining(pretrained, losses),
+        Finetuning(
+            FineTuned(pretrained.encoder, 384).to(device),
+            lambda m, b: F.binary_cross_entropy_with_logits(
+                cast(Any, m).head(cast(Any, m).encoder(b["ids"]).last_hidden_state[:, 0]), b["label"]
+            ),
+            gamma=0.1,
+        ),
+        batch(rows[0]),
+        batch(rows[1]),
+        batch(rows[2]),
+        3,
+        Probe(lambda m, b: cast(Any, m).encoder(b["ids"]).last_hidden_state[:, 0], lambda b: b["label"]),
     )
 
 
-WORKLOADS: dict[str, Callable[[torch.device, list[int]], Workload]] = {"stand-in": message_passing, "gin": gin, "bert": bert}
+WORKLOADS: dict[str, Callable[[torch.device, list[int]], Workload]] = {
+    "stand-in": message_passing,
+    "gin": gin,
+    "bert": bert,
+}
 
 
 # ---- variants --------------------------------------------------------------------------------------------------------
@@ -210,16 +244,22 @@ def variants(w: Workload) -> dict[str, tuple[int, Callable[[], Any]]]:
         def call() -> None:
             for _ in range(steps):
                 a.step(w.pretrain_batch, w.train_batch, w.valid_batch)
+
         return call
 
     def pretrain_step() -> None:
         theta_optimizer.zero_grad(set_to_none=True)
-        (w.pretraining.losses(w.pretraining.module, w.pretrain_batch) * weights.values.to(
-            next(w.pretraining.module.parameters()))).sum().backward()
+        (
+            w.pretraining.losses(w.pretraining.module, w.pretrain_batch)
+            * weights.values.to(next(w.pretraining.module.parameters()))
+        ).sum().backward()
         theta_optimizer.step()
 
-    batches: dict[str, Any] = {"pretrain_batches": [w.pretrain_batch], "train_batches": [w.train_batch],
-                               "valid_batches": [w.valid_batch]}
+    batches: dict[str, Any] = {
+        "pretrain_batches": [w.pretrain_batch],
+        "train_batches": [w.train_batch],
+        "valid_batches": [w.valid_batch],
+    }
 
     def update(function: Callable[..., Any], level: Any, **options: Any) -> Callable[[], Any]:
         return lambda: weights.update(function(w.pretraining, level, weights.values, **batches, **options).weights)
@@ -227,15 +267,25 @@ def variants(w: Workload) -> dict[str, tuple[int, Callable[[], Any]]]:
     no_update = run(learner(10**9), 1)
 
     def darts() -> None:
-        weights.update(released_hypergradient(
-            w.pretraining, w.finetuning, weights.values, pretrain_batch=w.pretrain_batch, train_batch=w.train_batch,
-            valid_batch=w.valid_batch, autocast=None, common_random_numbers=True).weights)
+        weights.update(
+            released_hypergradient(
+                w.pretraining,
+                w.finetuning,
+                weights.values,
+                pretrain_batch=w.pretrain_batch,
+                train_batch=w.train_batch,
+                valid_batch=w.valid_batch,
+                autocast=None,
+                common_random_numbers=True,
+            ).weights
+        )
 
     def with_darts(every: int) -> Callable[[], None]:
         def call() -> None:
             for _ in range(every):
                 no_update()
             darts()
+
         return call
 
     out: dict[str, tuple[int, Callable[[], Any]]] = {
@@ -244,17 +294,31 @@ def variants(w: Workload) -> dict[str, tuple[int, Callable[[], Any]]]:
         "forward, every step": (1, run(learner(1, last_step="forward"), 1)),
         "central, every step": (1, run(learner(1), 1)),
         "jvp, every step": (1, run(learner(1, last_step="jvp"), 1)),
-        "adam_diagonal + central, every step": (1, run(learner(
-            1, finetune_solver=solvers.AdamDiagonal(phi_optimizer),
-            pretrain_solver=solvers.AdamDiagonal(theta_optimizer)), 1)),
+        "adam_diagonal + central, every step": (
+            1,
+            run(
+                learner(
+                    1,
+                    finetune_solver=solvers.AdamDiagonal(phi_optimizer),
+                    pretrain_solver=solvers.AdamDiagonal(theta_optimizer),
+                ),
+                1,
+            ),
+        ),
         "darts, every step": (1, with_darts(1)),
         "forward, every 5 steps": (5, run(learner(5, last_step="forward"), 5)),
         "central, every 5 steps": (5, run(learner(5), 5)),
         "darts, every 5 steps": (5, with_darts(5)),
         "one update: central": (1, update(hypergradient, w.finetuning)),
-        "one update: 5 CG iterations at both levels": (1, update(
-            hypergradient, w.finetuning, finetune_solver=solvers.ConjugateGradient(5, damping=100.0),
-            pretrain_solver=solvers.ConjugateGradient(5, damping=100.0))),
+        "one update: 5 CG iterations at both levels": (
+            1,
+            update(
+                hypergradient,
+                w.finetuning,
+                finetune_solver=solvers.ConjugateGradient(5, damping=100.0),
+                pretrain_solver=solvers.ConjugateGradient(5, damping=100.0),
+            ),
+        ),
     }
     try:
         out["jvp, every step"][1]()
@@ -292,15 +356,19 @@ def peak_bytes(call: Callable[[], Any], device: torch.device) -> int:
     return peak
 
 
-def measure(w: Workload, rounds: int, device: torch.device, clock: Callable[[], float]) -> list[tuple[str, float, float, float, float]]:
+def measure(
+    w: Workload, rounds: int, device: torch.device, clock: Callable[[], float], quick: bool
+) -> list[tuple[str, float, float, float, float]]:
     """Rows (variant, median ratio, lower and upper quartile, memory ratio)."""
     calls = variants(w)
+    if quick:
+        calls = {name: call for name, call in calls.items() if "CG" not in name}
     for _, call in calls.values():
         call()  # warm-up
     names, ratios = list(calls), {name: [] for name in calls}  # type: ignore[var-annotated]
     for r in range(rounds):
         took = {}
-        for name in names[r % len(names):] + names[:r % len(names)]:
+        for name in names[r % len(names) :] + names[: r % len(names)]:
             iterations, call = calls[name]
             took[name] = seconds(call, device, clock) / iterations
         for name in names:
@@ -316,19 +384,32 @@ def measure(w: Workload, rounds: int, device: torch.device, clock: Callable[[], 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workload", choices=list(WORKLOADS), action="append", help="default: all")
-    parser.add_argument("--batches", type=int, nargs=3, default=[128, 32, 32], metavar=("PRETRAIN", "TRAIN", "VALID"),
-                        help="rows of a batch at each level (published: molecules 1536 64 64, language 32 32 32)")
+    parser.add_argument(
+        "--batches",
+        type=int,
+        nargs=3,
+        default=[128, 32, 32],
+        metavar=("PRETRAIN", "TRAIN", "VALID"),
+        help="rows of a batch at each level (published: molecules 1536 64 64, language 32 32 32)",
+    )
+    parser.add_argument("--quick", action="store_true", help="leave out the second-order row, 40 steps long")
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall",
-                        help="cpu: processor time of this process, for a machine that others use too (with --threads 1)")
+    parser.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="cpu: processor time of this process, for a shared machine (with --threads 1)",
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     device = torch.device(args.device)
     where = torch.cuda.get_device_name() if device.type == "cuda" else platform.processor() or platform.machine()
-    print(f"torch {torch.__version__}, Python {platform.python_version()}, {where}, {args.threads} threads, "
-          f"{args.rounds} rounds, {args.clock} time, seed 0")
+    print(
+        f"torch {torch.__version__}, Python {platform.python_version()}, {where}, {args.threads} threads, "
+        f"{args.rounds} rounds, {args.clock} time, seed 0"
+    )
     for name in args.workload or WORKLOADS:
         torch.manual_seed(0)
         try:
@@ -336,16 +417,21 @@ def main() -> None:
         except ImportError as error:
             print(f"\n{name}: skipped, {error}")
             continue
-        rows = measure(workload, args.rounds, device,
-                       time.perf_counter if args.clock == "wall" else time.process_time)
-        print(f"\n### {workload.name}: {workload.describe}, batches "
-              f"{' / '.join(map(str, args.batches))}\n\n| iteration | time / pretraining step | quartiles | peak memory |")
+        rows = measure(
+            workload, args.rounds, device, time.perf_counter if args.clock == "wall" else time.process_time, args.quick
+        )
+        print(f"\n### {workload.name}: {workload.describe}, batches {' / '.join(map(str, args.batches))}\n")
+        print("| iteration | time / pretraining step | quartiles | peak memory |")
         print("| --- | --- | --- | --- |")
         for row in rows:
             print(f"| {row[0]} | {row[1]:.2f} | {row[2]:.2f} to {row[3]:.2f} | {row[4]:.2f} |")
         for every, goal in GOALS.items():
-            reached = min(r[1] for r in rows if r[0].endswith("every step" if every == "1" else f"every {every} steps")
-                          and not r[0].startswith("darts"))
+            reached = min(
+                r[1]
+                for r in rows
+                if r[0].endswith("every step" if every == "1" else f"every {every} steps")
+                and not r[0].startswith("darts")
+            )
             verdict = "reached" if reached <= goal else "missed"
             print(f"\ngoal, an update every {every} steps: {goal}; best {reached:.2f}, {verdict}", end="")
         print()

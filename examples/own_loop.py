@@ -1,4 +1,4 @@
-"""Objective weights in a training loop of one's own: any module, three losses, one task. `python examples/own_loop.py`"""
+"""Objective weights for any module with three losses and one task: `python examples/own_loop.py`."""
 
 import copy
 
@@ -39,8 +39,13 @@ pretrained, finetuned = Net(encoder, 10), Net(copy.deepcopy(encoder), 1)
 train, valid = labelled(64), labelled(256)
 weights = tapweight.ObjectiveWeights(["reconstruct", "product", "noise"], lr=0.05)
 learner = tapweight.Learner(
-    tapweight.Pretraining(pretrained, self_supervised), tapweight.Finetuning(finetuned, task_loss, gamma=0.1), weights,
-    torch.optim.Adam(pretrained.parameters(), lr=1e-3), torch.optim.Adam(finetuned.parameters(), lr=1e-3), every=5, warmup=50,
+    tapweight.Pretraining(pretrained, self_supervised),
+    tapweight.Finetuning(finetuned, task_loss, gamma=0.1),
+    weights,
+    torch.optim.Adam(pretrained.parameters(), lr=1e-3),
+    torch.optim.Adam(finetuned.parameters(), lr=1e-3),
+    every=5,
+    warmup=50,
 )
 for step in range(1, 1001):
     learner.step(torch.randn(128, 8), train, valid)

@@ -21,6 +21,23 @@ from tapweight.released import released_hypergradient
 from tapweight.unroll import unrolled_hypergradient
 from tapweight.weights import ObjectiveWeights, logits_gradient
 
-__all__ = ["Finetuning", "Hypergradient", "HypergradientFailure", "Learner", "ObjectiveWeights", "Pretraining",
-           "Probe", "SignalToNoise", "SolverFailure", "Step", "cross_fit", "hypergradient", "logits_gradient",
-           "probe_hypergradient", "released_hypergradient", "signal_to_noise", "solvers", "unrolled_hypergradient"]
+__all__ = [
+    "Finetuning",
+    "Hypergradient",
+    "HypergradientFailure",
+    "Learner",
+    "ObjectiveWeights",
+    "Pretraining",
+    "Probe",
+    "SignalToNoise",
+    "SolverFailure",
+    "Step",
+    "cross_fit",
+    "hypergradient",
+    "logits_gradient",
+    "probe_hypergradient",
+    "released_hypergradient",
+    "signal_to_noise",
+    "solvers",
+    "unrolled_hypergradient",
+]

@@ -69,8 +69,11 @@ class Hessian:
         """Hx, shape (size,)."""
         while True:
             try:
-                product = {"forward-over-reverse": self._forward_over_reverse,
-                           "reverse-over-reverse": self._reverse_over_reverse, "central": self._central}[self.way](x)
+                product = {
+                    "forward-over-reverse": self._forward_over_reverse,
+                    "reverse-over-reverse": self._reverse_over_reverse,
+                    "central": self._central,
+                }[self.way](x)
                 break
             except (NotImplementedError, RuntimeError) as error:
                 if self.way == "central" or not lacks_derivative(error):
@@ -131,7 +134,7 @@ def _refuse_dead_ends(root: Tensor) -> None:
     """Raise if the graph holds a derivative that autograd cannot differentiate again.
 
     Such a node (a `once_differentiable` function, an operation without second derivative) has no inputs, so
-    `autograd.grad` towards given inputs never runs it: instead of its error there would be a product with a part missing.
+    `autograd.grad` towards given inputs never runs it: there would be no error, but a product with a part missing.
     """
     seen, stack = set(), [root.grad_fn]
     while stack:

@@ -40,8 +40,16 @@ def difference_step(at: Values, direction: Tensor, order: int) -> float:
     return unit ** (1 / (order + 1)) * max(scale, 1e-3) / 10**0.5 / length
 
 
-def directional_derivatives(evaluate: Evaluator, layout: Layout, at: Values, direction: Tensor, *, how: LastStep,
-                            normalise: bool = False, known: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
+def directional_derivatives(
+    evaluate: Evaluator,
+    layout: Layout,
+    at: Values,
+    direction: Tensor,
+    *,
+    how: LastStep,
+    normalise: bool = False,
+    known: Tensor | None = None,
+) -> tuple[Tensor, Tensor | None]:
     """⟨∇ℓ_i(θ), r⟩ for i = 1..K, averaged over the evaluator's batches.
 
     Args:
@@ -84,24 +92,31 @@ def _jvp(evaluate: Evaluator, at: Values, tangents: Values) -> tuple[Tensor, Ten
         except (NotImplementedError, RuntimeError) as error:
             if not lacks_derivative(error):
                 raise
-            raise NotImplementedError(f'an operation of the losses has no forward-mode derivative; use last_step='
-                                      f'"central", which needs none ({str(error).splitlines()[0]})') from error
+            raise NotImplementedError(
+                f"an operation of the losses has no forward-mode derivative; use last_step="
+                f'"central", which needs none ({str(error).splitlines()[0]})'
+            ) from error
         derivatives.append((torch.zeros_like(primal) if tangent is None else tangent) * share)
         losses.append(primal * share)
         evaluate.passes.add(evaluate.level, forward=3)
     return torch.stack(derivatives).sum(0), torch.stack(losses).sum(0)
 
 
-def _gradients(evaluate: Evaluator, layout: Layout, at: Values, direction: Tensor,
-               normalise: bool) -> tuple[Tensor, Tensor]:
+def _gradients(
+    evaluate: Evaluator, layout: Layout, at: Values, direction: Tensor, normalise: bool
+) -> tuple[Tensor, Tensor]:
     leaves = {name: v.detach().requires_grad_() for name, v in at.items()}
     rows: Tensor | None = None
     losses: Tensor | None = None
     for j, share in enumerate(evaluate.shares):
         values = evaluate(leaves, j)
         # A constant objective has no graph; its gradient is zero.
-        each = [torch.autograd.grad(value, list(leaves.values()), retain_graph=True, allow_unused=True)
-                if value.requires_grad else [None] * len(leaves) for value in values.unbind()]
+        each = [
+            torch.autograd.grad(value, list(leaves.values()), retain_graph=True, allow_unused=True)
+            if value.requires_grad
+            else [None] * len(leaves)
+            for value in values.unbind()
+        ]
         batch_rows = torch.stack([layout.flatten(g) for g in each]) * share
         rows = batch_rows if rows is None else rows + batch_rows
         losses = values.detach() * share if losses is None else losses + values.detach() * share

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -9,7 +11,12 @@ if TYPE_CHECKING:
 
 
 class HypergradientFailure(RuntimeError):
-    """No hypergradient can be given at this point. A training loop may catch it and skip one weight update."""
+    """No hypergradient can be given at this point. A training loop may catch it and skip one weight update.
+
+    `passes` counts the passes that were made in vain, as `Hypergradient.passes` does: they cost what they cost.
+    """
+
+    passes: Mapping[str, int] = MappingProxyType({})
 
 
 class SolverFailure(HypergradientFailure):
@@ -24,8 +31,16 @@ class SolverFailure(HypergradientFailure):
 
 
 def lacks_derivative(error: Exception) -> bool:
-    """Is this torch's message about an operation without forward mode or second derivative, and not a user's mistake?"""
+    """Is this torch's word on an operation without forward mode or second derivative, not a user's mistake?"""
     text = str(error).lower()
-    marks = ("forward ad", "forward-mode", "forward mode", "jacobian-vector product", "jvp", "derivative for", "zerotensors",
-             "marked with @once_differentiable")
+    marks = (
+        "forward ad",
+        "forward-mode",
+        "forward mode",
+        "jacobian-vector product",
+        "jvp",
+        "derivative for",
+        "zerotensors",
+        "marked with @once_differentiable",
+    )
     return isinstance(error, NotImplementedError) or any(mark in text for mark in marks)

@@ -46,11 +46,15 @@ class Layout:
         first = next(iter(tensors.values()))
         for name, tensor in tensors.items():
             if tensor.dtype != first.dtype or tensor.device != first.device:
-                raise ValueError(f"parameter {name!r} is {tensor.dtype} on {tensor.device}, others are {first.dtype} "
-                                 f"on {first.device}: keep a level's trainable parameters in one dtype on one device")
+                raise ValueError(
+                    f"parameter {name!r} is {tensor.dtype} on {tensor.device}, others are {first.dtype} "
+                    f"on {first.device}: keep a level's trainable parameters in one dtype on one device"
+                )
         if first.dtype not in (torch.float32, torch.float64):
-            raise ValueError(f"parameters are {first.dtype}: keep float32 master weights and train under autocast; "
-                             "a finite difference in half precision is below the spacing of the number format")
+            raise ValueError(
+                f"parameters are {first.dtype}: keep float32 master weights and train under autocast; "
+                "a finite difference in half precision is below the spacing of the number format"
+            )
         self.names = tuple(tensors)
         self.shapes = [tensor.shape for tensor in tensors.values()]
         self.sizes = [tensor.numel() for tensor in tensors.values()]
@@ -100,8 +104,17 @@ class Evaluator:
         sizes: weight of each batch in the mean; None counts them alike.
     """
 
-    def __init__(self, module: nn.Module, function: Callable[[nn.Module, Any], Tensor], batches: Sequence[Any], *,
-                 level: str, passes: Passes, seed: int, sizes: Sequence[float] | None = None) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        function: Callable[[nn.Module, Any], Tensor],
+        batches: Sequence[Any],
+        *,
+        level: str,
+        passes: Passes,
+        seed: int,
+        sizes: Sequence[float] | None = None,
+    ) -> None:
         if len(batches) == 0:
             raise ValueError(f"{level}: no batches given")
         self.level, self.passes, self.batches, self.seed = level, passes, batches, seed

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from tapweight.curvature import Hessian, Term, value_and_gradient
 from tapweight.directional import LastStep, directional_derivatives
+from tapweight.errors import HypergradientFailure
 from tapweight.evaluation import (
     Evaluator,
     Layout,
@@ -57,11 +58,22 @@ class Hypergradient:
     passes: dict[str, int] = field(default_factory=dict)
 
 
-def hypergradient(pretraining: Pretraining, finetuning: Finetuning, weights: Tensor, *, pretrain_batches: Sequence[Any],
-                  train_batches: Sequence[Any], valid_batches: Sequence[Any], finetune_solver: Solver | None = None,
-                  pretrain_solver: Solver | None = None, last_step: LastStep = "central",
-                  levels: Literal[3, 2] = 3, normalise: bool = False, seed: int | None = None,
-                  known_losses: Tensor | None = None) -> Hypergradient:
+def hypergradient(
+    pretraining: Pretraining,
+    finetuning: Finetuning,
+    weights: Tensor,
+    *,
+    pretrain_batches: Sequence[Any],
+    train_batches: Sequence[Any],
+    valid_batches: Sequence[Any],
+    finetune_solver: Solver | None = None,
+    pretrain_solver: Solver | None = None,
+    last_step: LastStep = "central",
+    levels: Literal[3, 2] = 3,
+    normalise: bool = False,
+    seed: int | None = None,
+    known_losses: Tensor | None = None,
+) -> Hypergradient:
     """dF/dλ at the current θ and φ. Parameters, buffers, modes and generators are bit-identical afterwards.
 
     Every pass over a batch, in whatever level, sees the same random numbers as the other passes over it. Training
@@ -92,30 +104,64 @@ def hypergradient(pretraining: Pretraining, finetuning: Finetuning, weights: Ten
     if levels == 2 and finetune_solver is not None:
         raise ValueError("levels=2 has a single solve, by pretrain_solver: leave finetune_solver out")
     passes = Passes()
-    with untouched(pretraining.module, finetuning.module):
-        first = draw_seed() if seed is None else seed
-        train, valid = (
-            Evaluator(finetuning.module, finetuning.loss, batches, level=level, passes=passes, seed=first + offset,
-                      sizes=[float(finetuning.batch_size(b)) for b in batches] if finetuning.batch_size else None)
-            # Offsets keep the levels' streams of random numbers apart.
-            for level, batches, offset in (("train", train_batches, 1 << 20), ("valid", valid_batches, 1 << 21))
-        )
-        if levels == 3:
-            u, valid_loss, report = _through_finetuning(pretraining, finetuning, train, valid,
-                                                        finetune_solver or Identity())
-            result = from_encoder_gradient(pretraining, weights, u, valid_loss, pretrain_batches, passes, first,
-                                           pretrain_solver, last_step, normalise, known_losses)
-            result.reports = {"finetune": report, **result.reports}
-            return result
-        losses = _losses(pretraining, weights, pretrain_batches, passes, first)
-        r, valid_loss, report = _joint(pretraining, finetuning, weights, losses, train, valid,
-                                       pretrain_solver or Identity())
-        return _along(pretraining, losses, r, valid_loss, {"joint": report}, last_step, normalise, known_losses)
+    try:
+        with untouched(pretraining.module, finetuning.module):
+            first = draw_seed() if seed is None else seed
+            train, valid = (
+                Evaluator(
+                    finetuning.module,
+                    finetuning.loss,
+                    batches,
+                    level=level,
+                    passes=passes,
+                    seed=first + offset,
+                    sizes=[float(finetuning.batch_size(b)) for b in batches] if finetuning.batch_size else None,
+                )
+                # Offsets keep the levels' streams of random numbers apart.
+                for level, batches, offset in (("train", train_batches, 1 << 20), ("valid", valid_batches, 1 << 21))
+            )
+            if levels == 3:
+                u, valid_loss, report = _through_finetuning(
+                    pretraining, finetuning, train, valid, finetune_solver or Identity()
+                )
+                result = from_encoder_gradient(
+                    pretraining,
+                    weights,
+                    u,
+                    valid_loss,
+                    pretrain_batches,
+                    passes,
+                    first,
+                    pretrain_solver,
+                    last_step,
+                    normalise,
+                    known_losses,
+                )
+                result.reports = {"finetune": report, **result.reports}
+                return result
+            losses = _losses(pretraining, weights, pretrain_batches, passes, first)
+            r, valid_loss, report = _joint(
+                pretraining, finetuning, weights, losses, train, valid, pretrain_solver or Identity()
+            )
+            return _along(pretraining, losses, r, valid_loss, {"joint": report}, last_step, normalise, known_losses)
+    except HypergradientFailure as failure:
+        failure.passes = dict(passes)
+        raise
 
 
-def from_encoder_gradient(pretraining: Pretraining, weights: Tensor, u: Tensor, valid_loss: float,
-                          pretrain_batches: Sequence[Any], passes: Passes, seed: int, solver: Solver | None,
-                          last_step: LastStep, normalise: bool, known: Tensor | None = None) -> Hypergradient:
+def from_encoder_gradient(
+    pretraining: Pretraining,
+    weights: Tensor,
+    u: Tensor,
+    valid_loss: float,
+    pretrain_batches: Sequence[Any],
+    passes: Passes,
+    seed: int,
+    solver: Solver | None,
+    last_step: LastStep,
+    normalise: bool,
+    known: Tensor | None = None,
+) -> Hypergradient:
     """Steps 4 and 5 from u = dF/dθ (p,), however it was found. Call inside `untouched`."""
     losses = _losses(pretraining, weights, pretrain_batches, passes, seed)
     theta = trainable(pretraining.module)
@@ -125,17 +171,27 @@ def from_encoder_gradient(pretraining: Pretraining, weights: Tensor, u: Tensor, 
     return _along(pretraining, losses, r.x, valid_loss, {"pretrain": r.report}, last_step, normalise, known)
 
 
-def _along(pretraining: Pretraining, losses: Evaluator, r: Tensor, valid_loss: float, reports: dict[str, Report],
-           last_step: LastStep, normalise: bool, known: Tensor | None) -> Hypergradient:
+def _along(
+    pretraining: Pretraining,
+    losses: Evaluator,
+    r: Tensor,
+    valid_loss: float,
+    reports: dict[str, Report],
+    last_step: LastStep,
+    normalise: bool,
+    known: Tensor | None,
+) -> Hypergradient:
     theta = trainable(pretraining.module)
-    derivatives, values = directional_derivatives(losses, Layout(theta), theta, r, how=last_step, normalise=normalise,
-                                                  known=known)
+    derivatives, values = directional_derivatives(
+        losses, Layout(theta), theta, r, how=last_step, normalise=normalise, known=known
+    )
     require_finite("the hypergradient", derivatives)
     return Hypergradient(-derivatives, valid_loss, values, reports, dict(losses.passes))
 
 
-def _through_finetuning(pretraining: Pretraining, finetuning: Finetuning, train: Evaluator, valid: Evaluator,
-                        solver: Solver) -> tuple[Tensor, float, Report]:
+def _through_finetuning(
+    pretraining: Pretraining, finetuning: Finetuning, train: Evaluator, valid: Evaluator, solver: Solver
+) -> tuple[Tensor, float, Report]:
     """Steps 1 to 3: u = dF/dθ through the fine-tuned model's response to θ_e."""
     phi, theta = trainable(finetuning.module), trainable(pretraining.module)
     over_phi, over_theta = Layout(phi), Layout(theta)
@@ -158,8 +214,15 @@ def _through_finetuning(pretraining: Pretraining, finetuning: Finetuning, train:
     return u, valid_loss, q.report
 
 
-def _joint(pretraining: Pretraining, finetuning: Finetuning, weights: Tensor, losses: Evaluator, train: Evaluator,
-           valid: Evaluator, solver: Solver) -> tuple[Tensor, float, Report]:
+def _joint(
+    pretraining: Pretraining,
+    finetuning: Finetuning,
+    weights: Tensor,
+    losses: Evaluator,
+    train: Evaluator,
+    valid: Evaluator,
+    solver: Solver,
+) -> tuple[Tensor, float, Report]:
     """The bilevel ablation: r_θ of H_ω⁻¹ ∇_ω ℓ_valid."""
     theta = trainable(pretraining.module)
     pairs = finetuning.pairs(pretraining)
@@ -181,16 +244,19 @@ def _joint(pretraining: Pretraining, finetuning: Finetuning, weights: Tensor, lo
     require_finite("the validation loss or its gradient", v)
     terms = _terms(losses, weights, view=as_theta) + _terms(train, view=as_phi)
     r = _solve(solver, LinearProblem(Hessian(terms, layout, omega, losses.passes), layout.zeros(), omega), v)
-    return r.x[:Layout(theta).size], valid_loss, r.report
+    return r.x[: Layout(theta).size], valid_loss, r.report
 
 
-def _terms(evaluate: Evaluator, weights: Tensor | None = None,
-           view: Callable[[Values], Values] = lambda values: values) -> list[Term]:
+def _terms(
+    evaluate: Evaluator, weights: Tensor | None = None, view: Callable[[Values], Values] = lambda values: values
+) -> list[Term]:
     """One term per batch: the loss, or ⟨λ, losses⟩ where weights are given."""
+
     def loss(index: int) -> Callable[[Values], Tensor]:
         def function(values: Values) -> Tensor:
             out = evaluate(view(values), index)
             return out if weights is None else (out * weights.to(out)).sum()
+
         return function
 
     return [Term(share, loss(j), evaluate.level) for j, share in enumerate(evaluate.shares)]
@@ -207,12 +273,15 @@ def _solve(solver: Solver, problem: LinearProblem, rhs: Tensor) -> Solution:
 
 def _losses(pretraining: Pretraining, weights: Tensor, batches: Sequence[Any], passes: Passes, seed: int) -> Evaluator:
     """`pretraining.losses`, with the shape of its result checked against that of λ."""
+
     def checked(module: nn.Module, batch: Any) -> Tensor:
         out = pretraining.losses(module, batch)
         if not isinstance(out, Tensor) or out.shape != weights.shape:
             got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-            raise ValueError(f"pretraining.losses gave {got}, expected a tensor of shape {tuple(weights.shape)}: one "
-                             "mean loss per objective")
+            raise ValueError(
+                f"pretraining.losses gave {got}, expected a tensor of shape {tuple(weights.shape)}: one "
+                "mean loss per objective"
+            )
         return out
 
     return Evaluator(pretraining.module, checked, batches, level="pretrain", passes=passes, seed=seed)

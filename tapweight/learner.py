@@ -48,13 +48,26 @@ class Learner:
         patience: failed hypergradients in a row that are skipped (weights stay) before the failure is raised.
     """
 
-    def __init__(self, pretraining: Pretraining, finetuning: Finetuning, weights: ObjectiveWeights,
-                 pretrain_optimizer: torch.optim.Optimizer, finetune_optimizer: torch.optim.Optimizer, *,
-                 every: int = 5, warmup: int = 0, finetune_solver: Solver | None = None,
-                 pretrain_solver: Solver | None = None, last_step: LastStep = "central", levels: Literal[3, 2] = 3,
-                 accumulate: int = 1, autocast: torch.dtype | None = None,
-                 before_step: Callable[[str, nn.Module], None] | None = None,
-                 on_update: Callable[[Hypergradient], None] | None = None, patience: int = 10) -> None:
+    def __init__(
+        self,
+        pretraining: Pretraining,
+        finetuning: Finetuning,
+        weights: ObjectiveWeights,
+        pretrain_optimizer: torch.optim.Optimizer,
+        finetune_optimizer: torch.optim.Optimizer,
+        *,
+        every: int = 5,
+        warmup: int = 0,
+        finetune_solver: Solver | None = None,
+        pretrain_solver: Solver | None = None,
+        last_step: LastStep = "central",
+        levels: Literal[3, 2] = 3,
+        accumulate: int = 1,
+        autocast: torch.dtype | None = None,
+        before_step: Callable[[str, nn.Module], None] | None = None,
+        on_update: Callable[[Hypergradient], None] | None = None,
+        patience: int = 10,
+    ) -> None:
         if every < 1 or accumulate < 1:
             raise ValueError("every and accumulate must be at least 1")
         pairs = finetuning.pairs(pretraining)  # raises now, not at the first weight update
@@ -104,8 +117,13 @@ class Learner:
             self._optimise(self.finetune_optimizer, "finetune", self.finetuning.module)
         return Step(losses.detach(), train_loss.detach(), update)
 
-    def weight_step(self, pretrain_batches: Sequence[Any], train_batches: Sequence[Any], valid_batches: Sequence[Any],
-                    **options: Any) -> Hypergradient | None:
+    def weight_step(
+        self,
+        pretrain_batches: Sequence[Any],
+        train_batches: Sequence[Any],
+        valid_batches: Sequence[Any],
+        **options: Any,
+    ) -> Hypergradient | None:
         """One update of the weights; None where the hypergradient failed and the weights were left alone.
 
         `options` go to `hypergradient`: `seed`, `known_losses`.
@@ -115,9 +133,16 @@ class Learner:
         """
         try:
             result = hypergradient(
-                self.pretraining, self.finetuning, self.weights.values, pretrain_batches=pretrain_batches,
-                train_batches=train_batches, valid_batches=valid_batches, finetune_solver=self.finetune_solver,
-                pretrain_solver=self.pretrain_solver, last_step=self.last_step, levels=self.levels,
+                self.pretraining,
+                self.finetuning,
+                self.weights.values,
+                pretrain_batches=pretrain_batches,
+                train_batches=train_batches,
+                valid_batches=valid_batches,
+                finetune_solver=self.finetune_solver,
+                pretrain_solver=self.pretrain_solver,
+                last_step=self.last_step,
+                levels=self.levels,
                 **options,
             )
         except HypergradientFailure as failure:
@@ -135,8 +160,11 @@ class Learner:
     def state_dict(self) -> dict[str, Any]:
         """Models, optimisers, weights and counters. Gradients accumulated halfway and generators are not in it."""
         return {
-            "steps": self.steps, "failures": self.failures, "failed_in_a_row": self._failed_in_a_row,
-            "weights": self.weights.state_dict(), "pretrain_module": self.pretraining.module.state_dict(),
+            "steps": self.steps,
+            "failures": self.failures,
+            "failed_in_a_row": self._failed_in_a_row,
+            "weights": self.weights.state_dict(),
+            "pretrain_module": self.pretraining.module.state_dict(),
             "finetune_module": self.finetuning.module.state_dict(),
             "pretrain_optimizer": self.pretrain_optimizer.state_dict(),
             "finetune_optimizer": self.finetune_optimizer.state_dict(),

@@ -63,8 +63,10 @@ class Finetuning:
 
     def __post_init__(self) -> None:
         if not self.gamma > 0:
-            raise ValueError(f"gamma is {self.gamma}, must be positive: without the proximal term the fine-tuned model "
-                             "does not depend on pretraining. For gamma to infinity see tapweight.probe")
+            raise ValueError(
+                f"gamma is {self.gamma}, must be positive: without the proximal term the fine-tuned model "
+                "does not depend on pretraining. For gamma to infinity see tapweight.probe"
+            )
 
     def pairs(self, pretraining: Pretraining) -> list[Pair]:
         """The tensors joined by the proximal term: those of φ that require a gradient, with their partners in θ.
@@ -84,19 +86,25 @@ class Finetuning:
         pairs: dict[tuple[str, str], Pair] = {}
         for phi_name, theta_name in shared.items():
             if phi_name not in phi or theta_name not in theta:
-                absent = f"{phi_name!r} in finetuning.module" if phi_name not in phi else f"{theta_name!r} in " \
-                    "pretraining.module"
+                absent = (
+                    f"{phi_name!r} in finetuning.module"
+                    if phi_name not in phi
+                    else f"{theta_name!r} in pretraining.module"
+                )
                 raise ValueError(f"shared names a parameter that does not exist: {absent}")
             a, b = phi[phi_name], theta[theta_name]
             if a.shape != b.shape:
-                raise ValueError(f"shared joins {phi_name!r} of shape {tuple(a.shape)} with {theta_name!r} of shape "
-                                 f"{tuple(b.shape)}")
+                raise ValueError(
+                    f"shared joins {phi_name!r} of shape {tuple(a.shape)} with {theta_name!r} of shape {tuple(b.shape)}"
+                )
             if a.requires_grad:
                 key = canonical_phi[id(a)], canonical_theta[id(b)]
                 pairs[key] = Pair(*key, a, b)
         if not pairs:
-            raise ValueError('no shared trainable parameter: call the encoder "encoder" in both modules, or pass '
-                             "shared={name in finetuning.module: name in pretraining.module}")
+            raise ValueError(
+                'no shared trainable parameter: call the encoder "encoder" in both modules, or pass '
+                "shared={name in finetuning.module: name in pretraining.module}"
+            )
         return list(pairs.values())
 
     def proximal(self, pretraining: Pretraining) -> Tensor:

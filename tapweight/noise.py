@@ -33,8 +33,11 @@ class SignalToNoise:
     def table(self, names: Sequence[str]) -> str:
         """One line per objective."""
         rows = zip(names, self.mean, self.std, self.ratio, self.error, self.draws_needed, strict=True)
-        return "\n".join(f"{n:>16} {float(m):+.2e} ± {float(s):.1e}  |mean|/std {float(r):.2f} ± {float(e):.2f}, "
-                         f"{float(d):.0f} draws to 2σ" for n, m, s, r, e, d in rows)
+        return "\n".join(
+            f"{n:>16} {float(m):+.2e} ± {float(s):.1e}  |mean|/std {float(r):.2f} ± {float(e):.2f}, "
+            f"{float(d):.0f} draws to 2σ"
+            for n, m, s, r, e, d in rows
+        )
 
 
 def signal_to_noise(draw: Callable[[int], Tensor], draws: int, weights: Tensor) -> SignalToNoise:

@@ -60,8 +60,11 @@ class Probe:
         """Mean over the labels present: squared error, or binary cross-entropy."""
         outputs, present = features @ head[0].T + head[1], ~labels.isnan()
         target = labels.nan_to_num()
-        each = (outputs - target).square() if self.head == "ridge" else \
-            F.binary_cross_entropy_with_logits(outputs, target, reduction="none")
+        each = (
+            (outputs - target).square()
+            if self.head == "ridge"
+            else F.binary_cross_entropy_with_logits(outputs, target, reduction="none")
+        )
         return (each * present).sum() / present.sum()
 
 
@@ -84,10 +87,13 @@ def logistic_head(features: Tensor, labels: Tensor, strength: float, *, iteratio
     −(∂²ℓ/∂h²)⁻¹ ∂²ℓ/∂h∂features at the optimum.
 
     Raises:
-        HypergradientFailure: Newton's method did not converge.
+        HypergradientFailure: a label of one class only, or Newton's method did not converge.
     """
     ones, share, penalty = _design(features, labels, strength)
     target = labels.nan_to_num()
+    rate = (share * target).sum(0)
+    if not bool(((rate > 0) & (rate < 1)).all()):  # the bias, which has no penalty, would run off to infinity
+        raise HypergradientFailure("a label has a single class in these train batches: use more of them")
 
     def gradient(head: Tensor) -> Tensor:  # (L, D + 1)
         return (share * ((ones @ head.T).sigmoid() - target)).T @ ones + penalty * head
@@ -110,7 +116,7 @@ def logistic_head(features: Tensor, labels: Tensor, strength: float, *, iteratio
             while length > 1e-4 and not bool(objective(head - length * step) <= value + 1e-6 * value.abs()):
                 length /= 2
             head = head - length * step
-            if float(step.norm()) <= tolerance ** 0.5 * (1 + float(head.norm())) and length == 1.0:
+            if float(step.norm()) <= tolerance**0.5 * (1 + float(head.norm())) and length == 1.0:
                 break
         else:
             raise HypergradientFailure(f"the logistic head did not converge in {iterations} steps: raise strength")
@@ -134,10 +140,19 @@ def _curvature(ones: Tensor, weights: Tensor, penalty: Tensor) -> Tensor:
     return torch.einsum("nl,nd,ne->lde", weights, ones, ones) + penalty.diag()
 
 
-def probe_hypergradient(pretraining: Pretraining, probe: Probe, weights: Tensor, *, pretrain_batches: Sequence[Any],
-                        train_batches: Sequence[Any], valid_batches: Sequence[Any],
-                        pretrain_solver: Solver | None = None, last_step: LastStep = "central",
-                        normalise: bool = False, seed: int | None = None) -> Hypergradient:
+def probe_hypergradient(
+    pretraining: Pretraining,
+    probe: Probe,
+    weights: Tensor,
+    *,
+    pretrain_batches: Sequence[Any],
+    train_batches: Sequence[Any],
+    valid_batches: Sequence[Any],
+    pretrain_solver: Solver | None = None,
+    last_step: LastStep = "central",
+    normalise: bool = False,
+    seed: int | None = None,
+) -> Hypergradient:
     """dF/dλ in the probe limit; arguments, result and guarantees as in `hypergradient`.
 
     The head is solved on all train batches together, and the encoder's graph over train and valid batches is held in
@@ -160,5 +175,15 @@ def probe_hypergradient(pretraining: Pretraining, probe: Probe, weights: Tensor,
         loss = probe.loss(probe.solve(train_features, train_labels), valid_features, valid_labels)
         u = layout.flatten(torch.autograd.grad(loss, list(leaves.values()), allow_unused=True))
         require_finite("the validation loss of the probe or its gradient", u)
-        return from_encoder_gradient(pretraining, weights, u, float(loss.detach()), pretrain_batches, passes, first,
-                                     pretrain_solver, last_step, normalise)
+        return from_encoder_gradient(
+            pretraining,
+            weights,
+            u,
+            float(loss.detach()),
+            pretrain_batches,
+            passes,
+            first,
+            pretrain_solver,
+            last_step,
+            normalise,
+        )

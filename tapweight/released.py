@@ -25,9 +25,18 @@ from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning, Pretraining
 
 
-def released_hypergradient(pretraining: Pretraining, finetuning: Finetuning, weights: Tensor, *, pretrain_batch: Any,
-                           train_batch: Any, valid_batch: Any, autocast: torch.dtype | None = torch.float16,
-                           common_random_numbers: bool = False, radius: float = 0.01) -> Hypergradient:
+def released_hypergradient(
+    pretraining: Pretraining,
+    finetuning: Finetuning,
+    weights: Tensor,
+    *,
+    pretrain_batch: Any,
+    train_batch: Any,
+    valid_batch: Any,
+    autocast: torch.dtype | None = torch.float16,
+    common_random_numbers: bool = False,
+    radius: float = 0.01,
+) -> Hypergradient:
     """dF/dλ (K,) as the released code has it. Parameters come back bit-identical; buffers and generators do not.
 
     Args:
@@ -67,8 +76,13 @@ def _present(gradients: tuple[Tensor | None, ...], parameters: dict[str, nn.Para
     return [torch.zeros_like(p) if g is None else g for g, p in pairs]
 
 
-def _difference(parameters: list[nn.Parameter], vector: list[Tensor], radius: float,
-                function: Callable[[], list[Tensor]], alike: tuple[nn.Module, ...]) -> list[Tensor]:
+def _difference(
+    parameters: list[nn.Parameter],
+    vector: list[Tensor],
+    radius: float,
+    function: Callable[[], list[Tensor]],
+    alike: tuple[nn.Module, ...],
+) -> list[Tensor]:
     """(f(p + εv) − f(p − εv)) / 2ε with ε = radius / ‖v‖; p restored from copies, since p + εv − εv rounds."""
     step = radius / max(float(torch.stack([t.norm() for t in vector]).norm()), 1e-30)
     saved = [p.detach().clone() for p in parameters]

@@ -26,10 +26,20 @@ from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning, Pretraining
 
 
-def unrolled_hypergradient(pretraining: Pretraining, finetuning: Finetuning, weights: Tensor, *,
-                           pretrain_batches: Sequence[Any], train_batches: Sequence[Any], valid_batches: Sequence[Any],
-                           pretrain_steps: int, finetune_steps: int, pretrain_lr: float, finetune_lr: float,
-                           seed: int | None = None) -> Hypergradient:
+def unrolled_hypergradient(
+    pretraining: Pretraining,
+    finetuning: Finetuning,
+    weights: Tensor,
+    *,
+    pretrain_batches: Sequence[Any],
+    train_batches: Sequence[Any],
+    valid_batches: Sequence[Any],
+    pretrain_steps: int,
+    finetune_steps: int,
+    pretrain_lr: float,
+    finetune_lr: float,
+    seed: int | None = None,
+) -> Hypergradient:
     """dF/dλ through S_I steps of gradient descent on level I and then S_II steps on level II, from the current θ and φ.
 
     Step s uses batch s modulo their number. Reverse mode throughout, so each operation needs a second derivative.
@@ -42,12 +52,15 @@ def unrolled_hypergradient(pretraining: Pretraining, finetuning: Finetuning, wei
     passes = Passes()
     with untouched(pretraining.module, finetuning.module):
         first = draw_seed() if seed is None else seed
-        losses = Evaluator(pretraining.module, pretraining.losses, pretrain_batches, level="pretrain", passes=passes,
-                           seed=first)
-        train = Evaluator(finetuning.module, finetuning.loss, train_batches, level="train", passes=passes,
-                          seed=first + (1 << 20))
-        valid = Evaluator(finetuning.module, finetuning.loss, valid_batches, level="valid", passes=passes,
-                          seed=first + (1 << 21))
+        losses = Evaluator(
+            pretraining.module, pretraining.losses, pretrain_batches, level="pretrain", passes=passes, seed=first
+        )
+        train = Evaluator(
+            finetuning.module, finetuning.loss, train_batches, level="train", passes=passes, seed=first + (1 << 20)
+        )
+        valid = Evaluator(
+            finetuning.module, finetuning.loss, valid_batches, level="valid", passes=passes, seed=first + (1 << 21)
+        )
         theta = {n: p.detach().requires_grad_() for n, p in trainable(pretraining.module).items()}
         phi = {n: p.detach().requires_grad_() for n, p in trainable(finetuning.module).items()}
         Layout(theta), Layout(phi)  # the dtype and device checks

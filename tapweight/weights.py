@@ -30,9 +30,18 @@ class ObjectiveWeights:
         average_from: number of the first update whose outcome enters `average`.
     """
 
-    def __init__(self, names: Sequence[str] | int, *, parametrisation: Literal["softmax", "mirror"] = "softmax",
-                 lr: float = 0.05, optimizer: Literal["adam", "sgd"] = "adam", floor: float = 0.0,
-                 prior: Sequence[float] | None = None, prior_strength: float = 0.0, average_from: int = 1) -> None:
+    def __init__(
+        self,
+        names: Sequence[str] | int,
+        *,
+        parametrisation: Literal["softmax", "mirror"] = "softmax",
+        lr: float = 0.05,
+        optimizer: Literal["adam", "sgd"] = "adam",
+        floor: float = 0.0,
+        prior: Sequence[float] | None = None,
+        prior_strength: float = 0.0,
+        average_from: int = 1,
+    ) -> None:
         self.names = tuple(f"objective_{i}" for i in range(names)) if isinstance(names, int) else tuple(names)
         k = len(self.names)
         if k < 1:
@@ -40,8 +49,10 @@ class ObjectiveWeights:
         if not 0 <= floor < 1 / k:
             raise ValueError(f"floor is {floor}, must lie in [0, 1/K) = [0, {1 / k:.3g})")
         if parametrisation not in ("softmax", "mirror") or optimizer not in ("adam", "sgd"):
-            raise ValueError(f"unknown parametrisation {parametrisation!r} or optimizer {optimizer!r}: softmax or "
-                             "mirror, adam or sgd")
+            raise ValueError(
+                f"unknown parametrisation {parametrisation!r} or optimizer {optimizer!r}: softmax or "
+                "mirror, adam or sgd"
+            )
         if not (lr > 0 and math.isfinite(lr)):
             raise ValueError(f"lr is {lr}, must be positive")
         if (prior is None) != (prior_strength == 0.0):
@@ -103,8 +114,14 @@ class ObjectiveWeights:
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on exactly where this stood."""
-        return {"names": self.names, "logits": self.logits.detach().clone(), "optimizer": self._optimizer.state_dict(),
-                "updates": self.updates, "sum": self._sum.clone(), "count": self._count}
+        return {
+            "names": self.names,
+            "logits": self.logits.detach().clone(),
+            "optimizer": self._optimizer.state_dict(),
+            "updates": self.updates,
+            "sum": self._sum.clone(),
+            "count": self._count,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a `state_dict`. Raises ValueError if it belongs to other objectives."""

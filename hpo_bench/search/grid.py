@@ -95,7 +95,8 @@ def finest_resolution(size: int, trials: int) -> int:
 
 def lattice(size: int, resolution: int) -> np.ndarray:
     """Integer points (N, size) with entries ≥ 0 that sum to `resolution`, in lexicographic order."""
-    bars = np.array(list(combinations(range(resolution + size - 1), size - 1)), dtype=int).reshape(-1, size - 1)
+    places = list(combinations(range(resolution + size - 1), size - 1))
+    bars = np.array(places, dtype=int).reshape(len(places), size - 1)
     edges = np.hstack([np.full((len(bars), 1), -1), bars, np.full((len(bars), 1), resolution + size - 1)])
     return np.diff(edges, axis=1) - 1
 

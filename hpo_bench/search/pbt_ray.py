@@ -46,7 +46,6 @@ _WORST = 1e30  # score of a diverged member: the scheduler leaves NaN where it i
 _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Ctrl-C ends the run at once, as everywhere else; it can be resumed
-    "TUNE_MAX_PENDING_TRIALS_PG": "1",  # no process that would wait for a core
     "RAY_AIR_NEW_OUTPUT": "0",
 }
 
@@ -122,13 +121,15 @@ class SeededPbt(PopulationBasedTraining):
     outcome would depend on timing (seen with Ray 2.60 on a busy machine).
     """
 
-    def __init__(self, seed: int, **options: Any) -> None:
+    def __init__(self, seed: int, members: int, **options: Any) -> None:
         super().__init__(**options)
-        self._seed = seed
+        self._seed, self._members = seed, members
 
     def _checkpoint_or_exploit(
         self, trial: Any, tune_controller: Any, upper_quantile: Any, lower_quantile: Any
     ) -> None:
+        if len(self._trial_state) != self._members:
+            raise RuntimeError(f"Ray Tune compares {len(self._trial_state)} of {self._members} members")
         parent, config = trial, trial.config
         if trial in lower_quantile:
             interval = self._trial_state[trial].last_train_time
@@ -173,9 +174,15 @@ class Ledger(tune.Callback):
     def __init__(self, problem: Problem, journal: Journal, members: int, overhead: Overhead) -> None:
         self._problem, self._journal, self._members, self._overhead = problem, journal, members, overhead
         self._lines = {(line["trial"], line["interval"]): line for line in journal.trajectory}
+        self.error: BaseException | None = None
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
-        unit, member = result["unit"], member_of(trial)
+        try:
+            self._enter(member_of(trial), result["unit"])
+        except BaseException as error:  # raised again when Ray Tune has ended its actors, which it would leave behind
+            self.error = error
+
+    def _enter(self, member: int, unit: dict[str, Any]) -> None:
         interval = len(unit["pieces"]) - 1
         if (member, interval) in self._lines:
             return
@@ -207,18 +214,23 @@ class Ledger(tune.Callback):
 class End(tune.Stopper):
     """A member ends with its last interval, and everything when the budget's seconds are spent."""
 
-    def __init__(self, problem: Problem, overhead: Overhead, intervals: int) -> None:
-        self._problem, self._overhead, self._intervals = problem, overhead, intervals
+    def __init__(self, problem: Problem, ledger: Ledger, overhead: Overhead, intervals: int) -> None:
+        self._problem, self._ledger, self._overhead, self._intervals = problem, ledger, overhead, intervals
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return result["scored"] >= self._intervals
 
     def stop_all(self) -> bool:
+        if self._ledger.error is not None:
+            return True
         limit = self._problem.budget.seconds
         if limit is None:
             return False
         self._overhead.settle()
         return self._problem.meter.snapshot().seconds >= limit
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}  # Ray saves it with the experiment; a meter with a display behind it cannot be pickled
 
 
 def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
@@ -236,6 +248,7 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
     metric = {"metric": "score", "mode": "max" if problem.metric.higher_is_better else "min"}
     scheduler = SeededPbt(
         problem.seed,
+        method.members(problem),
         time_attr="scored",
         perturbation_interval=1,
         custom_explore_fn=lambda config: explore(config, method.resample, method.spread),
@@ -253,7 +266,9 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
         "workspace": str(workspace),
     }
     try:
-        with _environment(_ENVIRONMENT), ray_session(workspace, method.workers, method.ray_address):
+        # Members that Tune has not made yet are not waited for, so it has to make all of them before it starts.
+        environment = {**_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(method.members(problem) + 1)}
+        with _environment(environment), ray_session(workspace, method.workers, method.ray_address):
             resources = {"cpu": 1, "gpu": share_of_gpu(problem.spec, method.workers)}
             tuner = tune.Tuner(
                 tune.with_resources(Member, resources),
@@ -266,13 +281,15 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
                 run_config=tune.RunConfig(
                     name=f"tune-{os.getpid()}",
                     storage_path=str(workspace),
-                    stop=End(problem, overhead, method.intervals),
+                    stop=End(problem, ledger, overhead, method.intervals),
                     callbacks=[ledger],
                     failure_config=tune.FailureConfig(fail_fast=True),
                     verbose=0,
                 ),
             )
             results = tuner.fit()
+            if ledger.error is not None:
+                raise ledger.error
             if results.errors:
                 raise _readable(results.errors[0])
         for checkpoint in (workspace / "units").glob("*.safetensors"):

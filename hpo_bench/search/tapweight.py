@@ -6,6 +6,7 @@ Source: Zhang, Somayajula, Xie, "TapWeight: Reweighting Pretraining Objectives f
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -16,6 +17,7 @@ import tapweight
 from hpo_bench.core.adaptation import AdaptedModel, FineTuner
 from hpo_bench.core.checkpoint import load_state, save_state
 from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem, Trial
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError, unknown_name
@@ -32,6 +34,8 @@ class TapWeight(ObjectiveWeightSearch):
 
     Attributes:
         solver: of both inverse-Hessian products (`hpo-bench list` names them).
+        damping: δ added to the Hessians' diagonal by the solvers that invert them. A solver that meets an indefinite
+            Hessian fails: that update of the weights is left out, and the next one has four times the damping.
         last_step: how the K directional derivatives are taken: central, forward, jvp or gradients.
         levels: 3, or 2 for the bilevel ablation.
         every: pretraining steps for one step of the weights.
@@ -47,6 +51,7 @@ class TapWeight(ObjectiveWeightSearch):
     summary: ClassVar[str] = "learned in one run by implicit differentiation (Zhang et al. 2024, arXiv 2410.10006)"
 
     solver: str = "identity"
+    damping: float = 0.1
     last_step: Literal["central", "forward", "jvp", "gradients"] = "central"
     levels: Literal[2, 3] = 3
     every: int = 5
@@ -68,6 +73,10 @@ class TapWeight(ObjectiveWeightSearch):
             return Support.no("there is a single objective, so there is nothing to weight")
         if problem.protocol.steps <= self.warmup:
             return Support.no(f"{problem.protocol.steps} steps end before the {self.warmup} of the warm-up do")
+        solver, size = self._solver_and_size(problem)
+        largest = getattr(solver, "largest", size)
+        if size > largest:
+            return Support.no(f"the {self.solver} solver is for {largest} parameters at most, and there are {size}")
         cost = self.expected_cost(problem)
         if problem.allowance < cost:
             return Support.no(
@@ -77,17 +86,29 @@ class TapWeight(ObjectiveWeightSearch):
         return super().supports(problem)
 
     def expected_cost(self, problem: Problem) -> float:
-        """Step-equivalents of the run with the identity solver; others bill what they use on top."""
+        """Step-equivalents of the run, at most."""
         protocol, valid = problem.protocol, len(problem.task.valid)
         updates = (protocol.steps - self.warmup) // self.every
-        a_step = 3 + 3 * protocol.adapt_batch_size / protocol.batch_size
-        an_update = 3 * valid / protocol.batch_size + 2 * self.batches
+        share = protocol.adapt_batch_size / protocol.batch_size
+        solver, size = self._solver_and_size(problem)
+        a_solve = solver.cost(size)
+        a_step = 3 + 3 * share
+        an_update = 3 * valid / protocol.batch_size + 2 * self.batches + a_solve * (self.batches + share)
         return protocol.steps * a_step + updates * an_update + problem.adaptation_cost
+
+    def _solver_and_size(self, problem: Problem) -> tuple[tapweight.solvers.Solver, int]:
+        """The solver, to be asked what it costs, and the number of parameters of θ."""
+        parameters = list(problem.task.build_model().parameters())
+        solver = tapweight.solvers.by_name(self.solver, optimizer=torch.optim.Adam(parameters), damping=self.damping)
+        return solver, sum(parameter.numel() for parameter in parameters)
 
     def search(self, problem: Problem, journal: Journal) -> SearchResult:
         state = _State(self, problem, journal)
         while not state.trial.finished:
             state.advance(min(problem.protocol.steps, state.trial.step + CHECKPOINT_EVERY))
+        if state.weights.updates == 0:
+            reason = journal.trajectory[-1].get("failure", "there was none") if journal.trajectory else "there was none"
+            raise Diverged(f"no update of the weights succeeded; the last reason: {reason}")
         weights = state.weights.average if self.average else state.weights.values
         value, checkpoint = state.finish(journal, weights.tolist())
         return SearchResult(WeightSchedule.constant(weights.numpy()), value, checkpoint)
@@ -106,12 +127,11 @@ class _State:
         self.trial: Trial = problem.start_trial()
         self.pretrainer = self.trial.pretrainer
         self.tuner = FineTuner(
-            problem.task, problem.protocol, self.pretrainer.model.encoder, problem.seed, problem.meter
+            problem.task, problem.protocol, self.pretrainer.model.get_submodule("encoder"), problem.seed, problem.meter
         )
         self.pretraining = tapweight.Pretraining(self.pretrainer.model, problem.task.objective_losses)
         self.finetuning = tapweight.Finetuning(self.tuner.model, self._loss, gamma=method.gamma, batch_size=_rows)
-        self.finetune_solver = _solver(method.solver, self.tuner.optimizer)
-        self.pretrain_solver = _solver(method.solver, self.pretrainer.optimizer)
+        self.damping, self.failures = method.damping, 0
         if self.path.exists():
             self._load()
 
@@ -137,6 +157,7 @@ class _State:
                 with meter.phase("hypergradient"):
                     self._update_weights(batch, losses)
         self.pretrainer.check(losses)
+        self.journal.save_bill()  # first: what a state holds must have been paid for
         save_state(self.path, self._state())
 
     def _update_weights(self, batch: Any, losses: Tensor) -> None:
@@ -145,19 +166,24 @@ class _State:
         batches = [batch, *(self.pretrainer.draw_batch(step + i) for i in range(method.batches - 1))]
         rows = torch.arange(len(task.valid), device=task.device)
         train_rows = self.tuner.draw_batch(self.tuner.step_number - 1)
-        found = tapweight.hypergradient(
-            self.pretraining,
-            self.finetuning,
-            self.weights.values.to(task.device),
-            pretrain_batches=batches,
-            train_batches=[(task.train, train_rows)],
-            valid_batches=[(task.valid, part) for part in rows.split(512)],
-            finetune_solver=self.finetune_solver if method.levels == 3 else None,
-            pretrain_solver=self.pretrain_solver,
-            last_step=method.last_step,
-            levels=method.levels,
-            normalise=method.normalise,
-        )
+        try:
+            found = tapweight.hypergradient(
+                self.pretraining,
+                self.finetuning,
+                self.weights.values.to(task.device),
+                pretrain_batches=batches,
+                train_batches=[(task.train, train_rows)],
+                valid_batches=[(task.valid, part) for part in rows.split(512)],
+                finetune_solver=self._solver(self.tuner.optimizer) if method.levels == 3 else None,
+                pretrain_solver=self._solver(self.pretrainer.optimizer),
+                last_step=method.last_step,
+                levels=method.levels,
+                normalise=method.normalise,
+            )
+        except tapweight.HypergradientFailure as failure:
+            self._bill(failure.passes, len(train_rows), self.problem.meter)
+            self._leave_out(step, failure)
+            return
         self._bill(found.passes, len(train_rows), self.problem.meter)
         weights = self.weights.update(found.weights)
         self.journal.record_weights(
@@ -168,7 +194,15 @@ class _State:
         if step % CHECKPOINT_EVERY == 0:
             self.journal.report(Progress(message, share, weights.tolist()))
 
-    def _bill(self, passes: dict[str, int], train_rows: int, meter: CostMeter) -> None:
+    def _solver(self, optimizer: torch.optim.Optimizer) -> tapweight.solvers.Solver:
+        return tapweight.solvers.by_name(self.method.solver, optimizer=optimizer, damping=self.damping)
+
+    def _leave_out(self, step: int, failure: tapweight.HypergradientFailure) -> None:
+        """Record a failed update; the weights stay, and the next update is damped more (Levenberg and Marquardt)."""
+        self.journal.record_weights(step, self.weights.values.tolist(), failure=str(failure), damping=self.damping)
+        self.damping, self.failures = 4 * self.damping, self.failures + 1
+
+    def _bill(self, passes: Mapping[str, int], train_rows: int, meter: CostMeter) -> None:
         """Passes are counted in batches by the library, in samples by the meter."""
         protocol, valid = self.problem.protocol, len(self.problem.task.valid)
         parts = -(-valid // 512)
@@ -186,7 +220,8 @@ class _State:
         if not journal.trials:
             adapted = self.trial.validate()
             save_state(checkpoint, {"model": dict(adapted.model.state_dict())})
-            journal.record_trial(0, weights, adapted.value, self.problem.meter.snapshot())
+            note = {"updates": self.weights.updates, "failed_updates": self.failures}
+            journal.record_trial(0, weights, adapted.value, self.problem.meter.snapshot(), note=note)
         value = journal.trials[0].value
         assert value is not None
         return value, checkpoint
@@ -196,6 +231,8 @@ class _State:
             "pretrainer": self.pretrainer.state_dict(),
             "tuner": self.tuner.state_dict(),
             "weights": self.weights.state_dict(),
+            "damping": self.damping,
+            "failures": self.failures,
         }
 
     def _load(self) -> None:
@@ -203,13 +240,9 @@ class _State:
         self.pretrainer.load_state_dict(state["pretrainer"])
         self.tuner.load_state_dict(state["tuner"])
         self.weights.load_state_dict(state["weights"])
+        self.damping, self.failures = state["damping"], state["failures"]
         self.journal.truncate_trajectory(lambda line: line["step"] <= self.trial.step)
 
 
 def _rows(batch: tuple[Labelled, Tensor]) -> int:
     return len(batch[1])
-
-
-def _solver(name: str, optimizer: torch.optim.Optimizer) -> tapweight.solvers.Solver:
-    """A solver by name; one that reads its level's optimiser is given it."""
-    return tapweight.solvers.by_name(name, optimizer=optimizer)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpo_bench.core.rng import generator
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.base import Labelled, LoadedTask, Metric, Task
 
@@ -62,7 +61,7 @@ class QuadraticTask(Task):
         return _NOISE * torch.randn(shape, generator=generator, device=self.device) / size**0.5
 
     def objective_losses(self, model: nn.Module, batch: Tensor) -> Tensor:
-        theta = model.encoder.theta  # type: ignore[union-attr]
+        theta: Tensor = model.encoder.theta  # type: ignore[union-attr,assignment]
         return ((theta - self.centres - batch) ** 2).sum(1) / 2
 
     def embed(self, encoder: nn.Module, inputs: Any, index: Tensor) -> Tensor:
@@ -86,7 +85,7 @@ def load(device: torch.device, data_seed: int = 0, **options: Any) -> LoadedTask
     """The problem whose numbers come from `data_seed`."""
     if options:
         raise UserError(f"the quadratic task has no option {', '.join(options)}", "leave it out")
-    draw = generator(torch.device("cpu"), data_seed, "quadratic")
+    draw = torch.Generator().manual_seed(data_seed)
     centres = _SCALE * torch.randn(3, _WIDTH, generator=draw)
     truth = torch.tensor(OPTIMUM) @ centres
     x = torch.randn(_ROWS, _WIDTH, generator=draw)

@@ -19,8 +19,21 @@ _SOLVERS: dict[str, type[Solver]] = {
     s.name: s for s in (Identity, AdamDiagonal, Neumann, ConjugateGradient, Nystrom, Exact)
 }
 
-__all__ = ["AdamDiagonal", "ConjugateGradient", "Exact", "Identity", "LinearProblem", "Neumann", "Nystrom", "Report",
-           "Solution", "Solver", "by_name", "classes", "names"]
+__all__ = [
+    "AdamDiagonal",
+    "ConjugateGradient",
+    "Exact",
+    "Identity",
+    "LinearProblem",
+    "Neumann",
+    "Nystrom",
+    "Report",
+    "Solution",
+    "Solver",
+    "by_name",
+    "classes",
+    "names",
+]
 
 
 def names() -> tuple[str, ...]:
@@ -33,11 +46,13 @@ def classes() -> dict[str, type[Solver]]:
     return dict(_SOLVERS)
 
 
-def by_name(name: str, *, optimizer: torch.optim.Optimizer | None = None, **options: Any) -> Solver:
+def by_name(
+    name: str, *, optimizer: torch.optim.Optimizer | None = None, damping: float | None = None, **options: Any
+) -> Solver:
     """A solver from its name and its constructor's options.
 
-    `optimizer` is the level's own; it goes to the solvers that read it (AdamDiagonal) and is ignored by the others, so
-    that a caller need not know which they are.
+    `optimizer` is the level's own and `damping` is in units of curvature: they go to the solvers that use them and are
+    ignored by the others, so that a caller need not know which they are.
 
     Raises:
         ValueError: unknown name.
@@ -45,6 +60,9 @@ def by_name(name: str, *, optimizer: torch.optim.Optimizer | None = None, **opti
     """
     if name not in _SOLVERS:
         raise ValueError(f"unknown solver {name!r}; known: {', '.join(_SOLVERS)}")
-    if "optimizer" in inspect.signature(_SOLVERS[name]).parameters:
+    accepted = inspect.signature(_SOLVERS[name]).parameters
+    if "optimizer" in accepted:
         options["optimizer"] = optimizer
+    if "damping" in accepted and damping is not None:
+        options["damping"] = damping
     return _SOLVERS[name](**options)

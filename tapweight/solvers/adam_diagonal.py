@@ -27,8 +27,10 @@ class AdamDiagonal(Solver):
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         if not any("betas" in group for group in optimizer.param_groups):
-            raise ValueError(f"{type(optimizer).__name__} keeps no second moment: AdamDiagonal needs torch.optim.Adam "
-                             "or AdamW; for SGD use Identity")
+            raise ValueError(
+                f"{type(optimizer).__name__} keeps no second moment: AdamDiagonal needs torch.optim.Adam "
+                "or AdamW; for SGD use Identity"
+            )
         self.optimizer = optimizer
 
     def solve(self, problem: LinearProblem, rhs: Tensor) -> Solution:
@@ -38,8 +40,9 @@ class AdamDiagonal(Solver):
         for name, parameter in problem.parameters.items():
             group, state = groups.get(id(parameter)), self.optimizer.state.get(parameter, {})
             if group is None:
-                raise ValueError(f"the optimiser of AdamDiagonal does not hold parameter {name!r}: pass the optimiser "
-                                 "of this level")
+                raise ValueError(
+                    f"the optimiser of AdamDiagonal does not hold parameter {name!r}: pass the optimiser of this level"
+                )
             if not state:  # never had a gradient: an unused parameter, or no step yet
                 parts.append(torch.zeros_like(parameter).reshape(-1))
                 continue

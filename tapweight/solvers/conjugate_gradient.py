@@ -24,7 +24,7 @@ class ConjugateGradient(Solver):
         damping: δ added to the diagonal, in units of curvature.
     """
 
-    name: ClassVar[str] = "conjugate_gradient"
+    name: ClassVar[str] = "cg"
 
     def __init__(self, iterations: int = 20, *, tolerance: float = 1e-6, damping: float = 0.0) -> None:
         if iterations < 1:
@@ -48,9 +48,12 @@ class ConjugateGradient(Solver):
             curvature = float(direction @ image) / float(direction @ direction)
             if not curvature > 0:
                 report.products, report.warning = report.iterations, f"negative curvature {curvature:.2e}"
-                raise SolverFailure(f"the Hessian is not positive definite: curvature {curvature:.2e} in direction "
-                                    f"{report.iterations} of conjugate gradients. Raise damping above "
-                                    f"{self.damping - curvature:.2e}, or train this level further", report)
+                raise SolverFailure(
+                    f"the Hessian is not positive definite: curvature {curvature:.2e} in direction "
+                    f"{report.iterations} of conjugate gradients. Raise damping above "
+                    f"{self.damping - curvature:.2e}, or train this level further",
+                    report,
+                )
             length = square / (direction @ image)
             x = x + length * direction
             residual = residual - length * image

@@ -24,7 +24,9 @@ class Exact(Solver):
 
     name: ClassVar[str] = "exact"
 
-    def __init__(self, *, damping: float = 0.0, largest: int = 5000) -> None:
+    largest: int = 5000  # the matrix then takes 200 MB in float64
+
+    def __init__(self, *, damping: float = 0.0, largest: int = largest) -> None:
         self.damping, self.largest = damping, largest
 
     def cost(self, size: int) -> float:
@@ -32,8 +34,10 @@ class Exact(Solver):
 
     def solve(self, problem: LinearProblem, rhs: Tensor) -> Solution:
         if problem.size > self.largest:
-            raise ValueError(f"the exact solver would write out {problem.size} × {problem.size} numbers, above its "
-                             f"limit of {self.largest}: use ConjugateGradient or Nystrom, or raise `largest`")
+            raise ValueError(
+                f"the exact solver would write out {problem.size} × {problem.size} numbers, above its "
+                f"limit of {self.largest}: use ConjugateGradient or Nystrom, or raise `largest`"
+            )
         report = Report(self.name, converged=True, iterations=problem.size, products=problem.size)
         basis = torch.eye(problem.size, dtype=rhs.dtype, device=rhs.device)
         matrix = torch.stack([problem.product(column, self.damping) for column in basis])
@@ -42,8 +46,11 @@ class Exact(Solver):
         if int(failed):
             lowest = float(torch.linalg.eigvalsh(matrix)[0])
             report.converged, report.warning = False, f"lowest eigenvalue {lowest:.2e}"
-            raise SolverFailure(f"the Hessian is not positive definite: lowest eigenvalue {lowest:.2e}. Raise damping "
-                                f"above {self.damping - lowest:.2e}, or train this level to its minimum", report)
+            raise SolverFailure(
+                f"the Hessian is not positive definite: lowest eigenvalue {lowest:.2e}. Raise damping "
+                f"above {self.damping - lowest:.2e}, or train this level to its minimum",
+                report,
+            )
         x = torch.cholesky_solve(rhs[:, None], factor)[:, 0]
         norm = float(rhs.norm())
         report.residual = float((rhs - matrix @ x).norm()) / norm if norm > 0 else 0.0

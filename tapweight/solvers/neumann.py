@@ -30,8 +30,15 @@ class Neumann(Solver):
 
     name: ClassVar[str] = "neumann"
 
-    def __init__(self, terms: int = 10, *, damping: float = 0.0, step: float | None = None, tolerance: float = 1e-6,
-                 power_iterations: int = 10) -> None:
+    def __init__(
+        self,
+        terms: int = 10,
+        *,
+        damping: float = 0.0,
+        step: float | None = None,
+        tolerance: float = 1e-6,
+        power_iterations: int = 10,
+    ) -> None:
         if terms < 1:
             raise ValueError("terms must be at least 1")
         self.terms, self.damping, self.step = terms, damping, step
@@ -60,10 +67,15 @@ class Neumann(Solver):
             report.residual = current / norm
             # For a positive definite matrix and a stable step the residual cannot grow.
             if curvature < 0 or not current <= previous * (1 + 1e-5):
-                report.warning = (f"curvature {curvature:.2e} along the residual, which went from "
-                                  f"{previous / norm:.2e} to {current / norm:.2e}")
-                raise SolverFailure(f"the Neumann series diverges after {report.iterations} terms: {report.warning}. "
-                                    f"Raise damping above {max(-curvature, self.damping):.2e}", report)
+                report.warning = (
+                    f"curvature {curvature:.2e} along the residual, which went from "
+                    f"{previous / norm:.2e} to {current / norm:.2e}"
+                )
+                raise SolverFailure(
+                    f"the Neumann series diverges after {report.iterations} terms: {report.warning}. "
+                    f"Raise damping above {max(-curvature, self.damping):.2e}",
+                    report,
+                )
             if report.residual < self.tolerance:
                 report.converged = True
                 break
@@ -84,6 +96,9 @@ class Neumann(Solver):
             value, vector = float(vector @ image), image
         if not value > 0:
             report.warning = f"dominant eigenvalue {value:.2e}"
-            raise SolverFailure(f"the Hessian's dominant eigenvalue is {value:.2e}: it is not positive definite. Raise "
-                                f"damping above {-value:.2e}", report)
+            raise SolverFailure(
+                f"the Hessian's dominant eigenvalue is {value:.2e}: it is not positive definite. Raise "
+                f"damping above {-value:.2e}",
+                report,
+            )
         return value

@@ -50,8 +50,8 @@ class Nystrom(Solver):
         kept = values.abs() > 10 * torch.finfo(rhs.dtype).eps * values.abs().max()
         values, vectors = values[kept], vectors[:, kept]
         signs = values.sign()
-        # C = F S Fᵀ with S the signs. The loss alone may curve downwards where the shift makes up for it; then Y core⁺ Yᵀ
-        # divides by eigenvalues of no meaning, and the projection Q core Qᵀ, which is bounded, takes its place.
+        # C = F S Fᵀ with S the signs. The loss alone may curve downwards where the shift makes up for it; then
+        # Y core⁺ Yᵀ divides by eigenvalues of no meaning, and the bounded projection Q core Qᵀ takes its place.
         positive = bool((values > 0).all())
         factor = images @ (vectors / values.sqrt()) if positive else sketch @ (vectors * values.abs().sqrt())
         inverse = 1 / (problem.shift + self.damping)
@@ -61,8 +61,11 @@ class Nystrom(Solver):
         if int((torch.linalg.eigvalsh(inner) < 0).sum()) != int((signs < 0).sum()):
             lowest = float(values.min())
             report.warning = f"curvature {lowest:.2e} in the sketch"
-            raise SolverFailure(f"the Hessian is not positive definite: curvature {lowest:.2e} in the sketch. Raise "
-                                f"damping above {-lowest:.2e}, or the rank", report)
+            raise SolverFailure(
+                f"the Hessian is not positive definite: curvature {lowest:.2e} in the sketch. Raise "
+                f"damping above {-lowest:.2e}, or the rank",
+                report,
+            )
         x = inverse * rhs - weighted @ torch.linalg.solve(inner, weighted.T @ rhs)
         report.residual = float((rhs - problem.product(x, self.damping)).norm()) / norm
         report.products = rank + 1

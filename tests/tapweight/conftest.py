@@ -1,14 +1,18 @@
-"""Keeps the errors that the tests measure, so that docs/hypergradients.md can show them (python -m tests.tapweight.table)."""
+"""Keeps the errors that the tests measure, for docs/hypergradients.md (`python -m tests.tapweight.table`)."""
 
 from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+
+sys.path.insert(0, str(Path(__file__).parent))  # for tapweight_problems: pytest imports by path here
 
 _MEASURED: list[dict[str, object]] = []
 
@@ -21,7 +25,7 @@ def _one_thread_and_seed():
 
 @pytest.fixture
 def relative_error() -> Callable[..., float]:
-    """`relative_error(solver, problem, check, got, expected)`: ‖got − expected‖ / ‖expected‖, remembered for the table."""
+    """`relative_error(solver, problem, check, got, expected)`: ‖got − expected‖ / ‖expected‖, kept for the table."""
 
     def measure(solver: str, problem: str, check: str, got, expected) -> float:
         got, expected = np.asarray(got, dtype=float), np.asarray(expected, dtype=float)

@@ -60,7 +60,7 @@ class Quadratic:
         self.b, self.c = rng.standard_normal(self.q), rng.standard_normal(self.q)
         self.E = np.diag(np.r_[np.ones(self.encoder), np.zeros(self.phi_head)])
         self.embed = np.zeros((self.q, self.p))  # θ_e placed in φ's coordinates
-        self.embed[:self.encoder, :self.encoder] = np.eye(self.encoder)
+        self.embed[: self.encoder, : self.encoder] = np.eye(self.encoder)
         self.alpha = rng.standard_normal(self.k)
 
     def weights(self, alpha: np.ndarray | None = None) -> np.ndarray:
@@ -94,8 +94,10 @@ class Quadratic:
     def levels(self) -> tuple[Pretraining, Finetuning]:
         """Modules at the converged θ*(λ), φ*(θ*) of `weights()`."""
         A, a = torch.from_numpy(np.stack(self.A)), torch.from_numpy(np.stack(self.a))
-        mats = {"train": (torch.from_numpy(self.B), torch.from_numpy(self.b)),
-                "valid": (torch.from_numpy(self.C), torch.from_numpy(self.c))}
+        mats = {
+            "train": (torch.from_numpy(self.B), torch.from_numpy(self.b)),
+            "valid": (torch.from_numpy(self.C), torch.from_numpy(self.c)),
+        }
 
         def losses(module: nn.Module, batch: object) -> Tensor:
             d = module.flat() - a
@@ -116,14 +118,17 @@ class Quadratic:
     def lam(self) -> Tensor:
         return torch.from_numpy(self.weights())
 
-    batches = {"pretrain_batches": [None], "train_batches": ["train"], "valid_batches": ["valid"]}
+    @property
+    def batches(self) -> dict[str, list]:
+        return {"pretrain_batches": [None], "train_batches": ["train"], "valid_batches": ["valid"]}
 
 
 class Mlp(nn.Module):
     """Two layers in float64: an encoder and a head."""
 
-    def __init__(self, outputs: int, dropout: float = 0.0, norm: bool = False, width: int = 4,
-                 dtype: torch.dtype = torch.float64) -> None:
+    def __init__(
+        self, outputs: int, dropout: float = 0.0, norm: bool = False, width: int = 4, dtype: torch.dtype = torch.float64
+    ) -> None:
         super().__init__()
         layers = [nn.Linear(3, width), nn.Tanh()]
         if norm:
@@ -162,8 +167,11 @@ class Networks:
             y = torch.stack([x[:, 0].sin(), x[:, 1] * x[:, 2], torch.randn(rows, generator=g, dtype=self.dtype)], 1)
             return x, y
 
-        self.batches = {"pretrain_batches": [batch(24), batch(24)], "train_batches": [batch(16)],
-                        "valid_batches": [batch(16), batch(16)]}
+        self.batches = {
+            "pretrain_batches": [batch(24), batch(24)],
+            "train_batches": [batch(16)],
+            "valid_batches": [batch(16), batch(16)],
+        }
         self.pretraining = Pretraining(Mlp(3, self.dropout, self.norm, dtype=self.dtype), self.losses)
         self.finetuning = Finetuning(Mlp(1, self.dropout, self.norm, dtype=self.dtype), self.loss, gamma=self.gamma)
 
@@ -184,12 +192,14 @@ class Networks:
         def objective() -> Tensor:
             each = [self.losses(self.pretraining.module, b) for b in self.batches["pretrain_batches"]]
             return (lam * torch.stack(each).mean(0)).sum()
+
         to_minimum(self.pretraining.module, objective)
 
     def solve_finetuning(self) -> None:
         def objective() -> Tensor:
             each = [self.loss(self.finetuning.module, b) for b in self.batches["train_batches"]]
             return torch.stack(each).mean() + self.finetuning.proximal(self.pretraining)
+
         to_minimum(self.finetuning.module, objective)
 
     @torch.no_grad()
@@ -214,7 +224,7 @@ class Networks:
 
 
 def to_minimum(module: nn.Module, objective) -> None:
-    """BFGS and then Newton until the gradient vanishes to rounding, by scipy and dense autograd: nothing of tapweight."""
+    """BFGS and then Newton until the gradient vanishes to rounding; nothing of tapweight in it."""
     parameters = list(module.parameters())
 
     def write(vector: np.ndarray) -> None:

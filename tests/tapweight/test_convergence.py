@@ -13,7 +13,7 @@ from tapweight.solvers import ConjugateGradient, Exact, Neumann, Nystrom
 
 SOLVERS = {
     "exact": lambda: Exact(),
-    "conjugate_gradient": lambda: ConjugateGradient(300, tolerance=1e-12),
+    "cg": lambda: ConjugateGradient(300, tolerance=1e-12),
     "neumann": lambda: Neumann(3000, tolerance=1e-8),
     "nystrom": lambda: Nystrom(100, damping=1e-8),
 }
@@ -36,8 +36,15 @@ def implicit(solved):
     """dF/dλ by each solver."""
     out = {}
     for name, make in SOLVERS.items():
-        h = hypergradient(solved.pretraining, solved.finetuning, solved.lam, finetune_solver=make(),
-                          pretrain_solver=make(), last_step="jvp", **solved.batches)
+        h = hypergradient(
+            solved.pretraining,
+            solved.finetuning,
+            solved.lam,
+            finetune_solver=make(),
+            pretrain_solver=make(),
+            last_step="jvp",
+            **solved.batches,
+        )
         assert all(r.residual < 1e-5 for r in h.reports.values())
         assert h.valid_loss == pytest.approx(solved.valid_loss())
         out[name] = h.weights.numpy()
@@ -61,10 +68,17 @@ def test_against_a_long_unroll(solved, implicit, relative_error):
     errors = []
     for steps in (20, 100, 800):
         out = unrolled_hypergradient(
-            solved.pretraining, solved.finetuning, solved.lam, pretrain_steps=steps, finetune_steps=steps,
-            pretrain_lr=1.0, finetune_lr=0.3, **{**solved.batches, "pretrain_batches": [whole]},
+            solved.pretraining,
+            solved.finetuning,
+            solved.lam,
+            pretrain_steps=steps,
+            finetune_steps=steps,
+            pretrain_lr=1.0,
+            finetune_lr=0.3,
+            **{**solved.batches, "pretrain_batches": [whole]},
         )
-        errors.append(relative_error(f"unroll, {steps} steps", "network", "against exact", out.weights,
-                                     implicit["exact"]))
+        errors.append(
+            relative_error(f"unroll, {steps} steps", "network", "against exact", out.weights, implicit["exact"])
+        )
     assert errors[0] > errors[1] > errors[2], errors
     assert errors[-1] < 1e-4

@@ -1,4 +1,4 @@
-"""Operations without forward mode or second derivatives: products fall back and say so; the stated cost is the real one."""
+"""Operations without forward mode or second derivatives: products fall back and say so; the cost is as stated."""
 
 from __future__ import annotations
 
@@ -87,11 +87,16 @@ class _Float(nn.Module):
         return x.double()
 
 
-NETS = {"plain": (lambda: nn.Sequential(nn.Flatten(), _Float(), nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)),
-                  "forward-over-reverse"),
-        "attention": (Attention, "forward-over-reverse"), "embedding_bag": (Bag, "central"),
-        "no jvp": (lambda: OnceNet(Twice), "reverse-over-reverse"),
-        "once_differentiable": (lambda: OnceNet(Once), "central")}
+NETS = {
+    "plain": (
+        lambda: nn.Sequential(nn.Flatten(), _Float(), nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, 2)),
+        "forward-over-reverse",
+    ),
+    "attention": (Attention, "forward-over-reverse"),
+    "embedding_bag": (Bag, "central"),
+    "no jvp": (lambda: OnceNet(Twice), "reverse-over-reverse"),
+    "once_differentiable": (lambda: OnceNet(Once), "central"),
+}
 
 
 @pytest.mark.parametrize("net", NETS)
@@ -124,9 +129,10 @@ def test_fallback_is_reported_and_jvp_names_the_remedy():
     module, other = Bag(), Bag()
     x = torch.randint(0, 7, (5, 4))
     pretraining = Pretraining(module, lambda m, b: m(b).square().mean(0))
-    finetuning = Finetuning(other, lambda m, b: m(b).square().mean(), gamma=0.1,
-                            shared={"encoder.weight": "encoder.weight"})
-    kwargs = dict(pretrain_batches=[x], train_batches=[x], valid_batches=[x])
+    finetuning = Finetuning(
+        other, lambda m, b: m(b).square().mean(), gamma=0.1, shared={"encoder.weight": "encoder.weight"}
+    )
+    kwargs = {"pretrain_batches": [x], "train_batches": [x], "valid_batches": [x]}
     lam = torch.tensor([0.5, 0.5])
     cg = ConjugateGradient(3, damping=5.0)
     out = hypergradient(pretraining, finetuning, lam, finetune_solver=cg, pretrain_solver=cg, **kwargs)
@@ -142,8 +148,15 @@ def test_a_users_own_error_is_not_swallowed():
     finetuning = Finetuning(Bag(), lambda m, b: m(b).square().mean(), gamma=0.1)
     x = torch.randint(0, 7, (5, 4))
     with pytest.raises(RuntimeError, match="my own code"):
-        hypergradient(Pretraining(Bag(), losses), finetuning, torch.ones(2) / 2, pretrain_batches=[x], train_batches=[x],
-                      valid_batches=[x], pretrain_solver=ConjugateGradient(3))
+        hypergradient(
+            Pretraining(Bag(), losses),
+            finetuning,
+            torch.ones(2) / 2,
+            pretrain_batches=[x],
+            train_batches=[x],
+            valid_batches=[x],
+            pretrain_solver=ConjugateGradient(3),
+        )
 
 
 @pytest.mark.parametrize("way", HVP_PASSES)

@@ -23,12 +23,23 @@ from tapweight import (
 )
 
 
-def build(kind: str = "adam", dtype: torch.dtype = torch.float32, dropout: float = 0.2, **options) -> tuple[Learner, Networks]:
+def build(
+    kind: str = "adam", dtype: torch.dtype = torch.float32, dropout: float = 0.2, **options
+) -> tuple[Learner, Networks]:
     problem = Networks(0, dropout=dropout, norm=True, dtype=dtype)
-    make = {"sgd": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9), "adam": lambda p: torch.optim.Adam(p, lr=0.01),
-            "adamw": lambda p: torch.optim.AdamW(p, lr=0.01)}[kind]
-    learner = Learner(problem.pretraining, problem.finetuning, ObjectiveWeights(3, lr=0.1),
-                      make(problem.pretraining.module.parameters()), make(problem.finetuning.module.parameters()), **options)
+    make = {
+        "sgd": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
+        "adam": lambda p: torch.optim.Adam(p, lr=0.01),
+        "adamw": lambda p: torch.optim.AdamW(p, lr=0.01),
+    }[kind]
+    learner = Learner(
+        problem.pretraining,
+        problem.finetuning,
+        ObjectiveWeights(3, lr=0.1),
+        make(problem.pretraining.module.parameters()),
+        make(problem.finetuning.module.parameters()),
+        **options,
+    )
     return learner, problem
 
 
@@ -70,16 +81,24 @@ def test_accumulated_gradients_equal_one_large_batch():
     results = []
     for accumulate in (1, 2):
         problem = Networks(0)
-        learner = Learner(problem.pretraining, problem.finetuning, ObjectiveWeights(3),
-                          torch.optim.SGD(problem.pretraining.module.parameters(), lr=0.1),
-                          torch.optim.SGD(problem.finetuning.module.parameters(), lr=0.1), every=100, accumulate=accumulate)
+        learner = Learner(
+            problem.pretraining,
+            problem.finetuning,
+            ObjectiveWeights(3),
+            torch.optim.SGD(problem.pretraining.module.parameters(), lr=0.1),
+            torch.optim.SGD(problem.finetuning.module.parameters(), lr=0.1),
+            every=100,
+            accumulate=accumulate,
+        )
         pretrain, train, valid = one(problem)
         if accumulate == 1:
             learner.step(pretrain, train, valid)
         else:
             for half in (slice(0, None, 2), slice(1, None, 2)):
                 learner.step(tuple(t[half] for t in pretrain), tuple(t[half] for t in train), valid)
-        results.append([p.detach().clone() for m in (problem.pretraining, problem.finetuning) for p in m.module.parameters()])
+        results.append(
+            [p.detach().clone() for m in (problem.pretraining, problem.finetuning) for p in m.module.parameters()]
+        )
     for a, b in zip(*results, strict=True):
         assert torch.allclose(a, b, rtol=1e-10)
 
@@ -115,8 +134,16 @@ def test_forward_reuses_the_training_losses():
     problem.finetuning.module.load_state_dict(before[1])
     torch.manual_seed(5)
     seed = int(torch.randint(2**48, ()))
-    again = hypergradient(problem.pretraining, problem.finetuning, torch.ones(3) / 3, pretrain_batches=[pretrain],
-                          train_batches=[train], valid_batches=[valid], last_step="forward", seed=seed)
+    again = hypergradient(
+        problem.pretraining,
+        problem.finetuning,
+        torch.ones(3) / 3,
+        pretrain_batches=[pretrain],
+        train_batches=[train],
+        valid_batches=[valid],
+        last_step="forward",
+        seed=seed,
+    )
     assert again.passes["pretrain_forward"] == 2
     assert torch.allclose(update.weights, again.weights, rtol=1e-4)
 
@@ -145,9 +172,15 @@ def test_failures_are_counted_and_in_the_end_raised():
 def test_two_levels_train_one_encoder():
     problem = Networks(0)
     problem.finetuning.module.encoder = problem.pretraining.module.encoder
-    learner = Learner(problem.pretraining, problem.finetuning, ObjectiveWeights(3, lr=0.1),
-                      torch.optim.SGD(problem.pretraining.module.parameters(), lr=0.1),
-                      torch.optim.SGD(problem.finetuning.module.head.parameters(), lr=0.1), levels=2, every=1)
+    learner = Learner(
+        problem.pretraining,
+        problem.finetuning,
+        ObjectiveWeights(3, lr=0.1),
+        torch.optim.SGD(problem.pretraining.module.parameters(), lr=0.1),
+        torch.optim.SGD(problem.finetuning.module.head.parameters(), lr=0.1),
+        levels=2,
+        every=1,
+    )
     twin = Networks(0)
     twin.finetuning.module.encoder = twin.pretraining.module.encoder
     pretrain, train, _ = one(twin)
@@ -158,16 +191,23 @@ def test_two_levels_train_one_encoder():
     assert learner.weights.updates == 1
     apart = Networks(0)
     with pytest.raises(ValueError, match="one encoder"):
-        Learner(apart.pretraining, apart.finetuning, ObjectiveWeights(3), learner.pretrain_optimizer,
-                learner.finetune_optimizer, levels=2)
+        Learner(
+            apart.pretraining,
+            apart.finetuning,
+            ObjectiveWeights(3),
+            learner.pretrain_optimizer,
+            learner.finetune_optimizer,
+            levels=2,
+        )
 
 
 def test_released_variant_is_identity_alignment_when_its_faults_are_off(relative_error):
     """Same random numbers, full precision, no dropout: both are −⟨∇ℓ_i, 2γ E ∇ℓ_valid⟩."""
     problem = Networks(0)
     one_each = {f"{k}_batch": problem.batches[f"{k}_batches"][0] for k in ("pretrain", "train", "valid")}
-    released = released_hypergradient(problem.pretraining, problem.finetuning, problem.lam, autocast=None,
-                                      common_random_numbers=True, **one_each)
+    released = released_hypergradient(
+        problem.pretraining, problem.finetuning, problem.lam, autocast=None, common_random_numbers=True, **one_each
+    )
     lists = {f"{k}es": [v] for k, v in one_each.items()}
     ours = hypergradient(problem.pretraining, problem.finetuning, problem.lam, last_step="jvp", **lists)
     assert relative_error("darts", "network", "identity, jvp", released.weights, ours.weights) < 1e-4
@@ -179,10 +219,18 @@ def test_released_variant_drowns_in_its_own_noise():
     one_each = {f"{k}_batch": problem.batches[f"{k}_batches"][0] for k in ("pretrain", "train", "valid")}
     ratios = {}
     for common in (False, True):
+
         def draw(s: int, common: bool = common) -> torch.Tensor:
             torch.manual_seed(s)
-            return released_hypergradient(problem.pretraining, problem.finetuning, problem.lam, autocast=None,
-                                          common_random_numbers=common, **one_each).weights
+            return released_hypergradient(
+                problem.pretraining,
+                problem.finetuning,
+                problem.lam,
+                autocast=None,
+                common_random_numbers=common,
+                **one_each,
+            ).weights
+
         ratios[common] = signal_to_noise(draw, 60, problem.lam).ratio
     assert float(ratios[False].max()) < float(ratios[True].max()) / 4
 
@@ -190,7 +238,9 @@ def test_released_variant_drowns_in_its_own_noise():
 def test_signal_to_noise_of_known_samples():
     lam = torch.tensor([0.5, 0.5], dtype=torch.float64)
     rng = np.random.default_rng(0)
-    samples = torch.from_numpy(rng.standard_normal((4000, 2)) + np.array([1.0, 0.0]) + 100.0)  # a shared 100 is no signal
+    samples = torch.from_numpy(
+        rng.standard_normal((4000, 2)) + np.array([1.0, 0.0]) + 100.0
+    )  # a shared 100 is no signal
     report = signal_to_noise(lambda s: samples[s], 4000, lam)
     # λ ⊙ (g − ⟨λ, g⟩) = (g₁ − g₂)/4: mean 1/4, std √2/4.
     np.testing.assert_allclose(report.ratio, [2**-0.5] * 2, atol=4 * float(report.error[0]))
@@ -202,7 +252,7 @@ def test_signal_to_noise_of_known_samples():
 
 def test_cross_fit_uses_each_batch_once_as_valid():
     splits = list(cross_fit(list("abcde"), 2))
-    assert sorted(sum((valid for _, valid in splits), [])) == list("abcde")
+    assert sorted(batch for _, valid in splits for batch in valid) == list("abcde")
     assert all(not set(train) & set(valid) and len(train) + len(valid) == 5 for train, valid in splits)
     with pytest.raises(ValueError, match="between 2 and"):
         list(cross_fit([1], 2))
@@ -212,5 +262,10 @@ def test_an_optimizer_over_both_levels_is_refused():
     problem = Networks(0)
     both = torch.optim.SGD([*problem.pretraining.module.parameters(), *problem.finetuning.module.parameters()], lr=0.1)
     with pytest.raises(ValueError, match="both optimisers"):
-        Learner(Pretraining(problem.pretraining.module, problem.losses),
-                Finetuning(problem.finetuning.module, problem.loss, gamma=1.0), ObjectiveWeights(3), both, both)
+        Learner(
+            Pretraining(problem.pretraining.module, problem.losses),
+            Finetuning(problem.finetuning.module, problem.loss, gamma=1.0),
+            ObjectiveWeights(3),
+            both,
+            both,
+        )

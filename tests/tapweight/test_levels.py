@@ -27,8 +27,9 @@ def test_proximal_term_and_its_gradient():
         assert torch.allclose(a, p.grad, rtol=1e-12)
     finetuning.module.zero_grad()
     finetuning.add_proximal_grad_(pretraining)  # where there is no gradient yet
-    assert torch.allclose(finetuning.module.encoder[0].weight.grad,
-                          1.4 * (finetuning.module.encoder[0].weight - theta["0.weight"]))
+    assert torch.allclose(
+        finetuning.module.encoder[0].weight.grad, 1.4 * (finetuning.module.encoder[0].weight - theta["0.weight"])
+    )
 
 
 def test_errors_name_the_remedy():
@@ -52,10 +53,16 @@ def test_errors_name_the_remedy():
     with pytest.raises(ValueError, match="gradients"):
         hypergradient(pretraining, problem.finetuning, problem.lam, normalise=True, **problem.batches)
     with pytest.raises(ValueError, match="single solve"):
-        hypergradient(pretraining, problem.finetuning, problem.lam, levels=2, finetune_solver=solvers.Identity(),
-                      **problem.batches)
+        hypergradient(
+            pretraining,
+            problem.finetuning,
+            problem.lam,
+            levels=2,
+            finetune_solver=solvers.Identity(),
+            **problem.batches,
+        )
+    bad = [tuple(t * float("inf") for t in problem.batches["valid_batches"][0])]
     with pytest.raises(HypergradientFailure, match="not finite"):
-        bad = [tuple(t * float("inf") for t in problem.batches["valid_batches"][0])]
         hypergradient(pretraining, problem.finetuning, problem.lam, **{**problem.batches, "valid_batches": bad})
 
 
@@ -70,8 +77,9 @@ def test_a_shared_name_may_differ_between_modules():
     renamed.__class__ = type("Renamed", (nn.Module,), {"forward": forward})
     shared = {f"body.{n}": f"encoder.{n}" for n, _ in renamed.body.named_parameters()}
     other = Finetuning(renamed, b.loss, gamma=b.gamma, shared=shared)
-    results = [hypergradient(p.pretraining, f, p.lam, seed=0, **p.batches).weights
-               for p, f in ((a, a.finetuning), (b, other))]
+    results = [
+        hypergradient(p.pretraining, f, p.lam, seed=0, **p.batches).weights for p, f in ((a, a.finetuning), (b, other))
+    ]
     assert torch.equal(*results)
 
 
@@ -82,15 +90,24 @@ def test_unequal_batches_are_weighted_by_their_size():
     x, y = x[:21], y[:21]
     finetuning = Finetuning(problem.finetuning.module, problem.loss, gamma=0.3, batch_size=lambda b: len(b[0]))
     cg = solvers.ConjugateGradient(100, damping=5.0, tolerance=1e-12)
-    results = [hypergradient(problem.pretraining, finetuning, problem.lam, last_step="jvp", finetune_solver=cg,
-                             **{**problem.batches, "valid_batches": parts, "train_batches": parts})
-               for parts in ([(x, y)], [(x[:16], y[:16]), (x[16:], y[16:])])]
+    results = [
+        hypergradient(
+            problem.pretraining,
+            finetuning,
+            problem.lam,
+            last_step="jvp",
+            finetune_solver=cg,
+            **{**problem.batches, "valid_batches": parts, "train_batches": parts},
+        )
+        for parts in ([(x, y)], [(x[:16], y[:16]), (x[16:], y[16:])])
+    ]
     assert results[0].valid_loss == pytest.approx(results[1].valid_loss, rel=1e-12)
     assert torch.allclose(results[0].weights, results[1].weights, rtol=1e-9)
 
 
-@pytest.mark.parametrize(("last_step", "forward", "backward"), [("central", 4, 0), ("forward", 4, 0), ("jvp", 6, 0),
-                                                                ("gradients", 2, 6)])
+@pytest.mark.parametrize(
+    ("last_step", "forward", "backward"), [("central", 4, 0), ("forward", 4, 0), ("jvp", 6, 0), ("gradients", 2, 6)]
+)
 def test_passes_are_those_made(last_step, forward, backward):
     """Counted by the losses themselves, with 2 pretraining and 2 validation batches."""
     problem = Networks(0)
@@ -104,20 +121,33 @@ def test_passes_are_those_made(last_step, forward, backward):
         calls["loss"] += 1
         return problem.loss(module, batch)
 
-    out = hypergradient(Pretraining(problem.pretraining.module, losses),
-                        Finetuning(problem.finetuning.module, loss, gamma=0.3), problem.lam, last_step=last_step,
-                        **problem.batches)
-    assert out.passes == {"pretrain_forward": forward, "pretrain_backward": backward, "train_forward": 0,
-                          "train_backward": 0, "valid_forward": 2, "valid_backward": 2}
+    out = hypergradient(
+        Pretraining(problem.pretraining.module, losses),
+        Finetuning(problem.finetuning.module, loss, gamma=0.3),
+        problem.lam,
+        last_step=last_step,
+        **problem.batches,
+    )
+    assert out.passes == {
+        "pretrain_forward": forward,
+        "pretrain_backward": backward,
+        "train_forward": 0,
+        "train_backward": 0,
+        "valid_forward": 2,
+        "valid_backward": 2,
+    }
     assert calls == {"losses": 2 if last_step == "jvp" else forward, "loss": 2}
 
 
 def test_normalised_derivatives_are_cosines():
     problem = Networks(0)
-    out = hypergradient(problem.pretraining, problem.finetuning, problem.lam, last_step="gradients", normalise=True,
-                        **problem.batches)
+    out = hypergradient(
+        problem.pretraining, problem.finetuning, problem.lam, last_step="gradients", normalise=True, **problem.batches
+    )
     loud = Pretraining(problem.pretraining.module, lambda m, b: problem.losses(m, b) * torch.tensor([1.0, 100.0, 1.0]))
-    other = hypergradient(loud, problem.finetuning, problem.lam, last_step="gradients", normalise=True, **problem.batches)
+    other = hypergradient(
+        loud, problem.finetuning, problem.lam, last_step="gradients", normalise=True, **problem.batches
+    )
     assert float(out.weights.abs().max()) <= 1
     assert torch.allclose(out.weights, other.weights, rtol=1e-9)
 
@@ -125,8 +155,9 @@ def test_normalised_derivatives_are_cosines():
 def test_an_objective_without_parameters_has_derivative_zero():
     """The released code's constant fifth objective: every last step gives 0 and none fails."""
     problem = Networks(0)
-    constant = Pretraining(problem.pretraining.module,
-                           lambda m, b: torch.cat([problem.losses(m, b), torch.zeros(1).double()]))
+    constant = Pretraining(
+        problem.pretraining.module, lambda m, b: torch.cat([problem.losses(m, b), torch.zeros(1).double()])
+    )
     lam = torch.ones(4, dtype=torch.float64) / 4
     for last_step in ("central", "forward", "jvp", "gradients"):
         out = hypergradient(constant, problem.finetuning, lam, last_step=last_step, **problem.batches)

@@ -10,8 +10,11 @@ from hypothesis import strategies as st
 
 from tapweight import ObjectiveWeights, logits_gradient
 
-KINDS = [{"parametrisation": "softmax", "optimizer": "adam"}, {"parametrisation": "softmax", "optimizer": "sgd"},
-         {"parametrisation": "mirror"}]
+KINDS = [
+    {"parametrisation": "softmax", "optimizer": "adam"},
+    {"parametrisation": "softmax", "optimizer": "sgd"},
+    {"parametrisation": "mirror"},
+]
 
 
 def test_starts_equal_and_normalised():
@@ -20,8 +23,10 @@ def test_starts_equal_and_normalised():
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@given(gradients=st.lists(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3), min_size=1, max_size=8),
-       floor=st.floats(0, 0.3))
+@given(
+    gradients=st.lists(st.lists(st.floats(-1e3, 1e3), min_size=3, max_size=3), min_size=1, max_size=8),
+    floor=st.floats(0, 0.3),
+)
 def test_stays_on_the_simplex_above_the_floor(kind, gradients, floor):
     weights = ObjectiveWeights(3, lr=0.5, floor=floor, **kind)
     for gradient in gradients:
@@ -101,11 +106,17 @@ def test_resumes_exactly(kind):
     assert torch.equal(second.average, through.average)
 
 
-@pytest.mark.parametrize(("kwargs", "message"), [
-    ({"names": 0}, "at least one"), ({"names": 2, "floor": 0.5}, "floor"), ({"names": 2, "lr": -1.0}, "lr"),
-    ({"names": 2, "prior": [0.5, 0.5]}, "together"), ({"names": 2, "parametrisation": "log"}, "softmax or mirror"),
-    ({"names": 2, "prior": [1.0, 0.0], "prior_strength": 1.0}, "positive"),
-])
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"names": 0}, "at least one"),
+        ({"names": 2, "floor": 0.5}, "floor"),
+        ({"names": 2, "lr": -1.0}, "lr"),
+        ({"names": 2, "prior": [0.5, 0.5]}, "together"),
+        ({"names": 2, "parametrisation": "log"}, "softmax or mirror"),
+        ({"names": 2, "prior": [1.0, 0.0], "prior_strength": 1.0}, "positive"),
+    ],
+)
 def test_refuses_nonsense(kwargs, message):
     with pytest.raises(ValueError, match=message):
         ObjectiveWeights(**kwargs)

@@ -50,8 +50,10 @@ class Planted(Quadratic):
             d = module.flat() - (b if module.training else c) - noise * batch
             return d @ (B if module.training else C) @ d / 2
 
-        return (Pretraining(Vector(self.encoder, self.theta_head), losses),
-                Finetuning(Vector(self.encoder, self.phi_head), loss, gamma=self.gamma))
+        return (
+            Pretraining(Vector(self.encoder, self.theta_head), losses),
+            Finetuning(Vector(self.encoder, self.phi_head), loss, gamma=self.gamma),
+        )
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -66,12 +68,21 @@ def test_useless_and_harmful_objectives_are_dropped(seed):
     assert best[3] <= 0.02
 
     pretraining, finetuning = problem.noisy_levels(0.2)
-    weights = ObjectiveWeights(["first half", "second half", "useless", "harmful"], lr=0.4, parametrisation="mirror",
-                               average_from=70)
+    weights = ObjectiveWeights(
+        ["first half", "second half", "useless", "harmful"], lr=0.4, parametrisation="mirror", average_from=70
+    )
     cg = solvers.ConjugateGradient(30, tolerance=1e-3)
-    learner = Learner(pretraining, finetuning, weights, torch.optim.SGD(pretraining.module.parameters(), lr=0.1),
-                      torch.optim.SGD(finetuning.module.parameters(), lr=0.1), every=3, warmup=40,
-                      finetune_solver=cg, pretrain_solver=cg)
+    learner = Learner(
+        pretraining,
+        finetuning,
+        weights,
+        torch.optim.SGD(pretraining.module.parameters(), lr=0.1),
+        torch.optim.SGD(finetuning.module.parameters(), lr=0.1),
+        every=3,
+        warmup=40,
+        finetune_solver=cg,
+        pretrain_solver=cg,
+    )
     generator = torch.Generator().manual_seed(seed)
     draw = lambda n: torch.randn(n, generator=generator, dtype=torch.float64)  # noqa: E731
     for _ in range(400):

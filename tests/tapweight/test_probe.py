@@ -60,6 +60,12 @@ def test_logistic_head_is_the_minimum(strength):
     np.testing.assert_allclose(bias, head.bias.detach(), rtol=1e-7)
 
 
+def test_a_single_class_is_refused():
+    features, targets = data(labels=1, missing=False)
+    with pytest.raises(HypergradientFailure, match="single class"):
+        logistic_head(features, torch.ones_like(targets), 0.1)
+
+
 @pytest.mark.parametrize("head", ["ridge", "logistic"])
 def test_gradient_through_the_solve(head):
     features, targets = data()
@@ -83,14 +89,21 @@ def test_hypergradient_against_re_solving(head, relative_error):
     def F(lam: torch.Tensor) -> float:
         problem.solve_pretraining(lam)
         with torch.no_grad():
-            sets = [(torch.cat([probe.embed(problem.pretraining.module, b) for b in batches[k]]),
-                     torch.cat([probe.labels(b) for b in batches[k]])) for k in ("train_batches", "valid_batches")]
+            sets = [
+                (
+                    torch.cat([probe.embed(problem.pretraining.module, b) for b in batches[k]]),
+                    torch.cat([probe.labels(b) for b in batches[k]]),
+                )
+                for k in ("train_batches", "valid_batches")
+            ]
             return float(probe.loss(probe.solve(*sets[0]), *sets[1]))
 
     step = 1e-4
     truth = [(F(problem.lam + step * e) - F(problem.lam - step * e)) / (2 * step) for e in torch.eye(3).double()]
     value = F(problem.lam)
-    out = probe_hypergradient(problem.pretraining, probe, problem.lam, pretrain_solver=Exact(), last_step="jvp", **batches)
+    out = probe_hypergradient(
+        problem.pretraining, probe, problem.lam, pretrain_solver=Exact(), last_step="jvp", **batches
+    )
     assert out.valid_loss == pytest.approx(value, rel=1e-9)
     assert relative_error("exact", f"network, {head} probe", "central differences of F", out.weights, truth) < 1e-4
 
@@ -113,10 +126,18 @@ def test_probe_is_the_limit_of_large_gamma(relative_error):
         problem.loss = train_loss
         problem.finetuning.module.encoder.load_state_dict(problem.pretraining.module.encoder.state_dict())
         problem.solve_finetuning()
-        full = hypergradient(problem.pretraining, problem.finetuning, problem.lam, finetune_solver=Exact(),
-                             pretrain_solver=Exact(), last_step="jvp", **problem.batches)
-        limit = probe_hypergradient(problem.pretraining, probe, problem.lam, pretrain_solver=Exact(), last_step="jvp",
-                                    **problem.batches)
+        full = hypergradient(
+            problem.pretraining,
+            problem.finetuning,
+            problem.lam,
+            finetune_solver=Exact(),
+            pretrain_solver=Exact(),
+            last_step="jvp",
+            **problem.batches,
+        )
+        limit = probe_hypergradient(
+            problem.pretraining, probe, problem.lam, pretrain_solver=Exact(), last_step="jvp", **problem.batches
+        )
         errors.append(relative_error("exact", f"network, γ {gamma:g}", "against probe", full.weights, limit.weights))
     assert errors[1] < errors[0] / 20
     assert errors[1] < 1e-2
