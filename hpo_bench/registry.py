@@ -26,6 +26,6 @@ def load(group: str, name: str) -> Any:
         raise unknown_name(group.rpartition(".")[2].removesuffix("s"), name, sorted(found))
     try:
         return found[name].load()
-    except ImportError as error:
+    except (ImportError, AttributeError) as error:
         remedy = f"install what {found[name].value} needs, or uninstall the plug-in"
         raise UserError(f"{name} could not be imported: {error}", remedy) from error

@@ -91,8 +91,8 @@ def logistic_head(features: Tensor, labels: Tensor, strength: float, *, iteratio
     """
     ones, share, penalty = _design(features, labels, strength)
     target = labels.nan_to_num()
-    rate = (share * target).sum(0)
-    if not bool(((rate > 0) & (rate < 1)).all()):  # the bias, which has no penalty, would run off to infinity
+    ones_seen, zeros_seen = ((labels == 1).any(0), (labels == 0).any(0))
+    if not bool((ones_seen & zeros_seen).all()):  # the bias, which has no penalty, would run off to infinity
         raise HypergradientFailure("a label has a single class in these train batches: use more of them")
 
     def gradient(head: Tensor) -> Tensor:  # (L, D + 1)

@@ -35,6 +35,10 @@ class CostMeter:
     _phases: list[Phase] = field(default_factory=list)
     _since: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)  # the peak on this bill is this bill's own
+
     def passes(self, samples: float, *, forward: float = 0, backward: float = 0, kind: str = "pretraining") -> None:
         """Bill `forward` and `backward` passes over `samples` samples; `kind` names whose FLOPs a sample costs."""
         units = (forward + 2 * backward) * samples

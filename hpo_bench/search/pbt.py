@@ -122,7 +122,7 @@ class Pbt(ObjectiveWeightSearch):
             if not own:
                 own = [{"trial": member, "interval": -1, "pieces": [], "value": None, "cost": Cost().to_json()}]
             last = max(own, key=lambda line: line["interval"])
-            state = "diverged" if last["value"] is None else "done" if last["interval"] == farthest else "pruned"
+            state = "pruned" if last["interval"] < farthest else "diverged" if last["value"] is None else "done"
             schedule = merged(last["pieces"] or [[0, self.initial_weights(problem)[member]]])
             journal.record_trial(
                 member,

@@ -215,7 +215,7 @@ class _State:
             meter.passes(samples, forward=forward, backward=backward, kind=kind)
 
     def finish(self, journal: Journal, weights: list[float]) -> tuple[float, Any]:
-        """Adapt the encoder that the run ended with, as every trial does; returns its valid score and its checkpoint."""
+        """Adapt the encoder that the run ended with, as every trial does; its valid score and its checkpoint."""
         checkpoint = journal.workspace / "as_searched.safetensors"
         if not journal.trials:
             adapted = self.trial.validate()

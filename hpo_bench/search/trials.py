@@ -14,7 +14,6 @@ from hpo_bench.core.meter import Cost
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.schedule import WeightSchedule
-from hpo_bench.errors import UserError
 from hpo_bench.records.journal import Journal, Progress, TrialRecord, TrialState
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
 
@@ -169,7 +168,7 @@ def best_of(problem: Problem, records: Sequence[TrialRecord]) -> SearchResult:
     """The finished trial with the best valid score; the earlier one where two are equal.
 
     Raises:
-        UserError: no trial finished.
+        Diverged: no trial ended with a score.
     """
     best: TrialRecord | None = None
     for record in records:
@@ -178,6 +177,6 @@ def best_of(problem: Problem, records: Sequence[TrialRecord]) -> SearchResult:
         if best is None or best.value is None or problem.metric.better(record.value, best.value):
             best = record
     if best is None or best.value is None:
-        raise UserError("no trial ended with a score", "see trials.jsonl; a lower learning rate may keep losses finite")
+        raise Diverged("no trial ended with a score, see trials.jsonl")
     schedule = WeightSchedule.from_json(best.schedule) if best.schedule else WeightSchedule.constant(best.weights)
     return SearchResult(schedule, best.value)

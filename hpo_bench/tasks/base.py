@@ -27,7 +27,7 @@ class Metric:
 
 @dataclass(frozen=True)
 class Labelled:
-    """One split. `inputs` belongs to the task that made it; `labels` (N, L) float32 in the user's units, NaN = missing."""
+    """One split. `inputs` belongs to the task that made it; `labels` (N, L) float32, user's units, NaN = missing."""
 
     name: str
     inputs: Any
@@ -55,7 +55,7 @@ class Pretrainable(ABC):
 
     @abstractmethod
     def build_model(self) -> nn.Module:
-        """A fresh copy of the base on `device`, always the same: submodule `encoder`, the objectives' heads beside it."""
+        """A fresh copy of the base on `device`, always the same: submodule `encoder`, and the objectives' heads."""
 
     @abstractmethod
     def draw_batch(self, size: int, generator: torch.Generator) -> Any:

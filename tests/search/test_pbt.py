@@ -49,7 +49,7 @@ class TestSize:
 
 
 def test_explore_stays_on_the_simplex_and_depends_on_the_seed_alone():
-    from hpo_bench.search.pbt_ray import explore, seeded_random
+    from hpo_bench.search.pbt_population import explore, seeded_random
 
     state = random.getstate()
     config = {"weights": [0.5, 0.3, 0.2], "other": 1}
@@ -67,6 +67,22 @@ def test_explore_stays_on_the_simplex_and_depends_on_the_seed_alone():
 def test_neighbouring_pieces_with_equal_weights_become_one():
     schedule = merged([[0, [1.0, 0.0]], [6, [1.0, 0.0]], [12, [0.5, 0.5]]])
     assert schedule.pieces == ((0, (1.0, 0.0)), (12, (0.5, 0.5)))
+
+
+def test_members_that_time_cut_short_are_no_results(tmp_path):
+    problem = quick_problem("60s")
+    journal = Journal(tmp_path, problem.meter)
+    cost = problem.meter.snapshot().to_json()
+    for member, interval, value in ((0, 0, 0.3), (1, 0, 0.1), (0, 1, 0.2), (3, 0, 0.3), (3, 1, None)):
+        pieces = [[0, [1.0, 0.0, 0.0]], [6, [0.0, 1.0, 0.0]]][: interval + 1]
+        line = {"trial": member, "interval": interval, "value": value, "cost": cost, "pieces": pieces}
+        journal.record_weights(*pieces[-1], unit=f"{member}-{interval}", **line)
+    method = Pbt(population=4)
+    method._record_members(problem, journal)
+    assert [record.state for record in journal.trials] == ["done", "pruned", "pruned", "diverged"]
+    assert [record.note["intervals"] for record in journal.trials] == [2, 1, 0, 2]
+    assert journal.trials[0].schedule == [[0, [1.0, 0.0, 0.0]], [6, [0.0, 1.0, 0.0]]]
+    assert method.search(problem, journal).value == 0.2
 
 
 @pytest.fixture(scope="module")

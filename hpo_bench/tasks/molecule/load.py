@@ -119,7 +119,7 @@ def choose_base(base: str | None, preset: str | None) -> str | Path | None:
     if base is None and preset == "paper":
         raise UserError(
             "no base of the paper's size (5 layers, width 300) is shipped",
-            "make one: hpo-bench pretrain-base --layers 5 --width 300 --out base.safetensors, then give --base base.safetensors",
+            "make one with hpo-bench pretrain-base --layers 5 --width 300 --out FILE, then give --base FILE",
         )
     return SHIPPED_BASE if base is None else base
 
