@@ -60,12 +60,13 @@ def ray_session(workspace: Path, processes: int, address: str = "") -> Iterator[
     logging.getLogger("ray").setLevel(logging.ERROR)
     import ray
 
-    if ray.is_initialized():
-        yield
-        return
     note = workspace / "ray-session"
     if note.exists():
         shutil.rmtree(note.read_text(), ignore_errors=True)
+        note.unlink()
+    if ray.is_initialized():
+        yield
+        return
     scratch = tempfile.mkdtemp(prefix="hb-ray-")
     write_whole(note, scratch.encode())
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}

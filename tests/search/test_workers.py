@@ -8,7 +8,7 @@ from hpo_bench.core.meter import Cost
 from hpo_bench.records.journal import Journal
 from hpo_bench.search.random import Random
 from hpo_bench.search.tpe import Tpe
-from hpo_bench.search.workers import Overhead, bill_path, billed_to, build_problem, claim_lost_bills
+from hpo_bench.search.workers import Overhead, bill_path, billed_to, build_problem, claim_lost_bills, ray_session
 from hpo_bench.testing.method_contract import Interruption, Watch, run
 from hpo_bench.testing.problems import quick_problem
 
@@ -91,3 +91,13 @@ def test_overhead_is_the_wall_clock_beyond_busy_seconds(monkeypatch):
     assert problem.meter.total.seconds_orchestration == 6.0
     overhead.settle()
     assert problem.meter.total.seconds_orchestration == 11.0
+
+
+def test_what_a_killed_ray_left_behind_is_removed(tmp_path, monkeypatch):
+    left = tmp_path / "hb-ray-left"
+    left.mkdir()
+    (tmp_path / "ray-session").write_text(str(left))
+    monkeypatch.setattr("ray.is_initialized", lambda: True)
+    with ray_session(tmp_path, 1):
+        assert not left.exists()
+        assert not (tmp_path / "ray-session").exists()

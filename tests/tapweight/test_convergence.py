@@ -39,6 +39,8 @@ def implicit(solved):
     """dF/dλ by each solver."""
     out = {}
     for name, make in SOLVERS.items():
+        if name == "neumann" and solved.decay < 0.1:
+            continue  # thousands of terms at condition 151
         h = hypergradient(
             solved.pretraining,
             solved.finetuning,
@@ -56,16 +58,22 @@ def implicit(solved):
 
 @pytest.mark.parametrize("name", SOLVERS)
 def test_against_re_solving(implicit, truth, name, relative_error):
+    if name not in implicit:
+        pytest.skip("too ill-conditioned for a Neumann series")
     assert relative_error(name, "network", "central differences of F", implicit[name], truth) < 1e-4
 
 
 @pytest.mark.parametrize(("a", "b"), list(itertools.combinations(SOLVERS, 2)))
 def test_solvers_agree_in_pairs(implicit, a, b, relative_error):
+    if not {a, b} <= implicit.keys():
+        pytest.skip("too ill-conditioned for a Neumann series")
     assert relative_error(a, "network", f"against {b}", implicit[a], implicit[b]) < 1e-5
 
 
 def test_against_a_long_unroll(solved, implicit, relative_error):
     """Gradient descent that starts at the minimum stays there; its derivative tends to the implicit one."""
+    if solved.decay >= 0.1:
+        pytest.skip("the richer minimum is the harder test")
     parts = zip(*solved.batches["pretrain_batches"], strict=True)
     whole = tuple(torch.cat(part) for part in parts)  # an unrolled step sees one batch: one with all rows
     errors = []
