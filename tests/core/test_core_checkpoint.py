@@ -1,6 +1,7 @@
 import errno
 import os
 import resource
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -11,13 +12,15 @@ from hpo_bench.core.checkpoint import load_state, save_state, write_whole
 from hpo_bench.errors import UserError
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """No file may grow beyond 4 KiB in this test."""
+    """No file may grow beyond 4 KiB inside the block (a whole test would be too long: pytest may log into a file)."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture
@@ -123,10 +126,10 @@ def test_a_stranger_s_safetensors_file_is_refused(tmp_path):
         load_state(tmp_path / "stranger")
 
 
-def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, full_disk, same_state):
+def test_a_write_that_fails_leaves_the_old_file_whole(tmp_path, same_state):
     path = tmp_path / "state"
     save_state(path, STATE)
-    with pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
+    with full_disk(), pytest.raises(OSError, match=os.strerror(errno.EFBIG)):
         save_state(path, {"weights": torch.randn(10_000)})
     assert same_state(load_state(path), STATE)
     assert os.listdir(tmp_path) == ["state"]

@@ -6,6 +6,8 @@ from hpo_bench import registry
 from hpo_bench.errors import UserError
 from hpo_bench.testing.method_contract import MethodContract
 
+_OPTIONS = {"tapweight": {"warmup": 4}}  # the quick problem has 24 steps
+
 
 class TestRegisteredMethods(MethodContract):
     @pytest.fixture(params=registry.names(registry.METHODS))
@@ -17,4 +19,4 @@ class TestRegisteredMethods(MethodContract):
         if request.param == "pbt":
             request.getfixturevalue("ray_running")
             self.interruptions = (0.4,)  # each run takes seconds
-        return kind()
+        return kind(**_OPTIONS.get(request.param, {}))
