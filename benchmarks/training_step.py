@@ -1,6 +1,6 @@
 """One training step on BACE, measured beside PyTorch Geometric and beside the matmuls alone.
 
-    python benchmarks/training_step.py --smiles bace.csv --column mol
+    python benchmarks/training_step.py --threads 2
 
 Every alternative is timed in turn within each round (load, forward, backward, Adam), so a busy machine slows all of
 them alike; medians and ratios are printed. "floor" is the time of the encoder's matrix products at the rate that this
@@ -10,8 +10,6 @@ machine reaches for products of these shapes in fp32, measured in the same round
 from __future__ import annotations
 
 import argparse
-import csv
-import platform
 import statistics
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +19,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hpo_bench.core.device import describe_processor, prepare_process
+from hpo_bench.data import load_table, parse_smiles
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus, MoleculeModel
 from hpo_bench.tasks.molecule.gin import Encoder
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
@@ -168,17 +168,17 @@ def steps_for(corpus: MoleculeCorpus, layers: int, width: int, batch: int) -> di
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--smiles", required=True, help="CSV file with a SMILES column")
-    parser.add_argument("--column", default="smiles")
+    parser.add_argument("--task", default="bace", help="data set of the catalogue")
     parser.add_argument("--batch", type=int, default=128)
     parser.add_argument("--rounds", type=int, default=30)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--shape", action="append", help="layers x width, for example 3x64; may be repeated")
     given = parser.parse_args()
+    prepare_process()  # as the product does, for all alternatives alike
     torch.set_num_threads(given.threads)
-    with open(given.smiles) as file:
-        smiles = [row[given.column] for row in csv.DictReader(file)]
-    print(f"torch {torch.__version__}, {given.threads} threads, {platform.processor() or platform.machine()}")
+    table = load_table(given.task)
+    smiles = [table.smiles[row] for row in parse_smiles(table.smiles).kept]
+    print(f"torch {torch.__version__}, {given.threads} threads, {describe_processor()}")
     for shape in given.shape or ["3x64", "4x64", "4x96"]:
         layers, width = (int(part) for part in shape.split("x"))
         corpus = MoleculeCorpus(smiles, DEFAULT_OBJECTIVES, encoder={"layers": layers, "width": width})

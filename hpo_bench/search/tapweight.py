@@ -65,6 +65,8 @@ class TapWeight(ObjectiveWeightSearch):
     def __post_init__(self) -> None:
         if self.solver not in tapweight.solvers.names():
             raise unknown_name("solver", self.solver, tapweight.solvers.names())
+        if self.normalise and self.last_step != "gradients":
+            raise UserError("normalise needs the norm of every objective's gradient", "give -o last_step=gradients too")
         if self.every < 1 or self.batches < 1 or self.warmup < 0:
             raise UserError("every and batches must be at least 1, warmup at least 0", "see --option")
 
