@@ -16,7 +16,7 @@ from hpo_bench.core.meter import CostMeter
 from hpo_bench.errors import UserError
 
 TrialState = Literal["done", "pruned", "diverged"]
-BILL_INTERVAL = 2.0  # seconds between two copies of the bill on disk: at most this much of a killed run goes unbilled
+BILL_INTERVAL = 0.5  # seconds between two copies of the bill on disk: at most this much of a killed run goes unbilled
 
 
 @dataclass(frozen=True)

@@ -73,8 +73,11 @@ class TapWeight(ObjectiveWeightSearch):
     def supports(self, problem: Problem) -> Support:
         if problem.num_objectives < 2:
             return Support.no("there is a single objective, so there is nothing to weight")
-        if problem.protocol.steps <= self.warmup:
-            return Support.no(f"{problem.protocol.steps} steps end before the {self.warmup} of the warm-up do")
+        if problem.protocol.steps < self.warmup + self.every:
+            return Support.no(
+                f"{problem.protocol.steps} steps end before the first step of the weights, which comes after "
+                f"{self.warmup} of warm-up and {self.every} more; give -o warmup=0 or more steps"
+            )
         solver, size = self._solver_and_size(problem)
         largest = getattr(solver, "largest", size)
         if size > largest:

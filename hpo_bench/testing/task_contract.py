@@ -1,7 +1,7 @@
 """What every task must do. A plug-in author inherits the whole suite:
 
 class TestMyTask(TaskContract):
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def loaded(self):
         return my_task(device=torch.device("cpu"))
 """

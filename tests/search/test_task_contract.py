@@ -8,6 +8,6 @@ from hpo_bench.testing.task_contract import TaskContract
 
 
 class TestQuadratic(TaskContract):
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def loaded(self):
         return quadratic.load(torch.device("cpu"))
