@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -200,7 +201,7 @@ def _method_runs(label: str, runs: pd.DataFrame) -> MethodRuns:
     )
 
 
-def _key(row: dict[str, Any], columns: tuple[str, ...]) -> str:
+def _key(row: Mapping[Any, Any], columns: tuple[str, ...]) -> str:
     return json.dumps({column: row[column] for column in columns}, sort_keys=True, default=str)
 
 
