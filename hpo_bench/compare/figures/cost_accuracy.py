@@ -16,8 +16,14 @@ from hpo_bench.compare.summary import Row
 STEP_ASIDE = 0.055  # of a decade at least between two marks
 
 
-def cost_accuracy(task: TaskRuns, rows: list[Row]) -> Figure:
-    """Mean test score with its 95 % interval, single repetitions as small dots, Pareto front as a line."""
+def cost_accuracy(task: TaskRuns, rows: list[Row]) -> Figure | None:
+    """Mean test score with its 95 % interval, single repetitions as dashes, Pareto front as a line.
+
+    None where nothing was retrained, so that there is no test score.
+    """
+    rows = [row for row in rows if np.isfinite(row.test.value)]
+    if not rows:
+        return None
     figure = new_figure(7.2, 4.2)
     axes = figure.add_subplot()
     styles = method_style([row.method for row in rows])

@@ -95,7 +95,7 @@ def _load(
     )
     report = {
         **loaded.report,
-        "source": table.source,
+        "source": {**table.source, "path": Path(table.source["path"]).name},  # records hold no machine's folders
         "rows": rows,
         "skipped_smiles": len(parsed.skipped),
         "skipped": [[int(row), text] for row, text in parsed.skipped[:SKIPPED_LISTED]],
