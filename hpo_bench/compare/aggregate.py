@@ -52,11 +52,13 @@ def relative_gain(scores: np.ndarray, reference: np.ndarray, higher_is_better: b
 def overall(
     tasks: Sequence[TaskRuns], reference: str, rng: np.random.Generator
 ) -> tuple[list[Overall], Ranking | None]:
-    """Every method over all tasks, and the ranking; nothing if there are fewer than two tasks."""
+    """Every method over all tasks, and the ranking; nothing for fewer than two tasks, or methods in common."""
     if len(tasks) < 2:
         return [], None
     methods = method_order({label for task in tasks for label in task.methods})
     common = tuple(label for label in methods if sum(label in task.methods for task in tasks) > len(tasks) / 2)
+    if len(common) < 2:
+        return [], None  # tasks that were run with different methods: there is nothing to rank
     ranking = rank_methods(
         np.array([[_mean(task, label) for label in common] for task in tasks]),
         common,

@@ -109,6 +109,15 @@ def test_without_the_reference_there_is_no_difference_column(tmp_path):
     assert "minus" not in found.to_markdown()
 
 
+def test_tasks_without_a_method_in_common(tmp_path):
+    write_runs(tmp_path / "runs", methods=("equal",), tasks=("esol",))
+    write_runs(tmp_path / "runs", methods=("grid",), tasks=("bace",))
+    found = compare(tmp_path / "runs", tmp_path / "out")
+    assert [(row.task, row.method) for row in found.rows] == [("bace", "grid"), ("esol", "equal")]
+    assert found.ranking is None
+    assert (tmp_path / "out" / "esol" / "cost-accuracy.png").exists()
+
+
 def test_several_tasks_get_a_table_over_all(tmp_path):
     write_runs(tmp_path / "runs", methods=("equal", "tpe", "zeus"), tasks=("bace", "esol"), trials=2)
     found = compare(tmp_path / "runs", tmp_path / "out")
