@@ -38,7 +38,7 @@ def trajectories(task: TaskRuns) -> Figure | None:
         panel.axhline(1 / len(task.objectives), color="#333333", linewidth=0.8, linestyle="--")
         panel.set_title(f"{label} ({len(paths)} repetition{'s' if len(paths) > 1 else ''})", fontweight="normal")
         panel.set_xlabel("pretraining step")
-        panel.set_ylim(0, None)
+    panels[0, 0].set_ylim(bottom=0)  # last: the panels share the axis, and a limit set early would cut later ones
     for row in panels:
         row[0].set_ylabel("weight (sums to 1)")
     constant = [label for label in task.methods if label not in moving]
