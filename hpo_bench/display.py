@@ -7,10 +7,11 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
+from hpo_bench.config import RunConfig
 from hpo_bench.core.problem import Problem
 from hpo_bench.records import journal
 from hpo_bench.records.run_folder import RunFolder
-from hpo_bench.runner import Observer, RunConfig, show_weights
+from hpo_bench.runner import Observer, show_weights
 
 
 class _Live(ProgressColumn):

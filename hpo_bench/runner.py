@@ -4,67 +4,28 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from hpo_bench import registry
+from hpo_bench.config import RunConfig, make_method
 from hpo_bench.core.adaptation import AdaptedModel, score
-from hpo_bench.core.budget import Budget
 from hpo_bench.core.checkpoint import load_state
 from hpo_bench.core.cost import Cost
 from hpo_bench.core.device import prepare_process, resolve_device
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem, ProblemSpec
-from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed
 from hpo_bench.core.schedule import WeightSchedule
-from hpo_bench.errors import UserError, unknown_name
+from hpo_bench.errors import UserError
 from hpo_bench.records import environment
 from hpo_bench.records.journal import Journal, Progress
 from hpo_bench.records.run_folder import RunFolder, open_run
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult
 from hpo_bench.tasks.base import LoadedTask
-
-
-@dataclass(frozen=True)
-class RunConfig:
-    """All that determines a run's result, and where it goes."""
-
-    method: str
-    task: str
-    seed: int
-    out: Path
-    protocol: Protocol
-    budget: Budget
-    retrains: int
-    preset: str = "standard"
-    device: str = "auto"
-    method_options: dict[str, Any] = field(default_factory=dict)
-    task_options: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def folder(self) -> Path:
-        return self.out / self.task / self.method / f"seed-{self.seed}"
-
-    def repetition(self, seed: int) -> RunConfig:
-        """The same with another seed."""
-        return dataclasses.replace(self, seed=seed)
-
-    def to_json(self) -> dict[str, Any]:
-        """The `config` part of run.json."""
-        return {
-            "preset": self.preset,
-            "method_options": self.method_options,
-            "task_options": self.task_options,
-            "protocol": self.protocol.to_json(),
-            "budget": self.budget.to_json(),
-            "retrains": self.retrains,
-            "device": self.device,
-        }
 
 
 @dataclass
@@ -79,34 +40,6 @@ class Observer:
 
     def finished(self, config: RunConfig, run: RunFolder) -> None:
         """The run is on disk, whole."""
-
-
-def make_method(name: str, options: dict[str, Any]) -> ObjectiveWeightSearch:
-    """A method with its options, given as text or values.
-
-    Raises:
-        UserError: an unknown method or option, or a value that the option cannot take.
-    """
-    from pydantic import TypeAdapter, ValidationError
-
-    cls = registry.load(registry.METHODS, name)
-    known, hints = [f.name for f in dataclasses.fields(cls)], get_type_hints(cls)
-    for key in options:
-        if key not in known:
-            raise unknown_name(f"option of {name}", key, known)
-    try:
-        return TypeAdapter(cls).validate_python({key: _choice(hints[key], value) for key, value in options.items()})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"option {where} of {name}: {first['msg']}", f"you gave {first['input']!r}") from error
-
-
-def _choice(hint: Any, value: Any) -> Any:
-    """Text as the choice of a `Literal` that is written so: pydantic does not read "2" as 2 there."""
-    if get_origin(hint) is Literal and isinstance(value, str):
-        return {str(choice): choice for choice in get_args(hint)}.get(value, value)
-    return value
 
 
 def load_task(task: str, options: dict[str, Any], device: str) -> LoadedTask:

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from hpo_bench.config import RunConfig, make_method
 from hpo_bench.core.budget import Budget
 from hpo_bench.core.pretraining import Diverged, Pretrainer
 from hpo_bench.core.protocol import Protocol
@@ -17,7 +18,7 @@ from hpo_bench.core.rng import derive_seed
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
 from hpo_bench.records.run_folder import RunFolder
-from hpo_bench.runner import Observer, RunConfig, make_method, run
+from hpo_bench.runner import Observer, run
 from hpo_bench.tasks.base import LoadedTask
 
 QUICK = {"steps": 30, "batch_size": 16, "learning_rate": 0.01, "epochs": 2, "patience": 2, "adapt_batch_size": 32}

@@ -44,8 +44,10 @@ def _git(*arguments: str) -> str | None:
     root = Path(__file__).resolve().parents[2]
     if not (root / ".git").exists():
         return None
+    # Reading takes no lock: a run killed meanwhile would leave the checkout's index locked.
+    command = ["git", "--no-optional-locks", "-C", str(root), *arguments]
     try:
-        answer = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=10)
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return answer.stdout.strip() if answer.returncode == 0 else None

@@ -1,0 +1,30 @@
+"""`compare`: a table, figures and a verdict of all finished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpo_bench.cli.app import app
+from hpo_bench.cli.options import Json
+
+
+@app.command()
+def compare(
+    path: Annotated[Path, typer.Argument(help="Folder of the run records.")] = Path("runs"),
+    out: Annotated[Path, typer.Option(help="Folder for figures and tables.")] = Path("analysis"),
+    reference: Annotated[str, typer.Option(help="Method that the others are compared with.")] = "equal",
+    as_json: Json = False,
+) -> None:
+    """One table of all finished runs, with intervals and bills; figures and tables go into OUT."""
+    from hpo_bench.compare import compare as do_compare
+
+    comparison = do_compare(path, out, reference=reference)
+    if as_json:
+        print(comparison.to_json())
+    else:
+        from rich.console import Console
+
+        Console().print(comparison)

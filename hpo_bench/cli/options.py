@@ -1,0 +1,63 @@
+"""What several verbs share: option types, and how words become values."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
+DataDir = Annotated[Path | None, typer.Option(help="Folder with data files, looked in first (or HPO_BENCH_DATA).")]
+Out = Annotated[Path, typer.Option(help="Folder of the run records.")]
+
+
+def use_data_dir(folder: Path | None) -> None:
+    """Through the environment, so that worker processes see it and no record holds a machine's path."""
+    if folder is not None:
+        os.environ["HPO_BENCH_DATA"] = str(folder.resolve())
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """The options that were given."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def names(text: str | None) -> list[str] | None:
+    """Names joined by commas."""
+    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+
+
+def pairs(texts: list[str] | None) -> dict[str, Any]:
+    """`name=value` texts.
+
+    Raises:
+        UserError: a text without an equals sign.
+    """
+    from hpo_bench.errors import UserError
+
+    found: dict[str, Any] = {}
+    for text in texts or []:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UserError(f"cannot read {text!r}", "write name=value")
+        found[key.strip()] = value.strip()
+    return found
+
+
+def print_rows(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
+    """A table of rows with the same keys, or JSON."""
+    if as_json:
+        print(json.dumps(rows, indent=1, default=str))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    for column in rows[0] if rows else ():
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    Console().print(table)

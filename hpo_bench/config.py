@@ -1,0 +1,116 @@
+"""The configuration of a run: from what a person says, on a command line or in a study, to all that determines it."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+from hpo_bench import registry
+from hpo_bench.core.budget import Budget
+from hpo_bench.core.protocol import Protocol
+from hpo_bench.errors import UserError, unknown_name
+from hpo_bench.presets import preset as find_preset
+from hpo_bench.search.base import ObjectiveWeightSearch
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """All that determines a run's result, and where it goes."""
+
+    method: str
+    task: str
+    seed: int
+    out: Path
+    protocol: Protocol
+    budget: Budget
+    retrains: int
+    preset: str = "standard"
+    device: str = "auto"
+    method_options: dict[str, Any] = field(default_factory=dict)
+    task_options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def folder(self) -> Path:
+        return self.out / self.task / self.method / f"seed-{self.seed}"
+
+    def repetition(self, seed: int) -> RunConfig:
+        """The same with another seed."""
+        return dataclasses.replace(self, seed=seed)
+
+    def to_json(self) -> dict[str, Any]:
+        """The `config` part of run.json."""
+        return {
+            "preset": self.preset,
+            "method_options": self.method_options,
+            "task_options": self.task_options,
+            "protocol": self.protocol.to_json(),
+            "budget": self.budget.to_json(),
+            "retrains": self.retrains,
+            "device": self.device,
+        }
+
+
+def configure(
+    method: str,
+    task: str,
+    *,
+    out: Path,
+    seed: int = 0,
+    preset: str = "standard",
+    budget: str | None = None,
+    retrains: int | None = None,
+    protocol: dict[str, Any] | None = None,
+    method_options: dict[str, Any] | None = None,
+    task_options: dict[str, Any] | None = None,
+    device: str = "auto",
+) -> RunConfig:
+    """A run's configuration; what is not said comes from the preset. Values may be text, as on a command line.
+
+    Raises:
+        UserError: an unknown name, or a value that does not fit.
+    """
+    sizes = find_preset(preset)
+    made = make_method(method, method_options or {})
+    return RunConfig(
+        method=method,
+        task=task,
+        seed=seed,
+        out=out,
+        protocol=Protocol.parsed(sizes.protocol | (protocol or {})),
+        budget=Budget.parse(budget or sizes.budget),
+        retrains=sizes.retrains if retrains is None else retrains,
+        preset=preset,
+        device=device,
+        method_options={name: getattr(made, name) for name in method_options or {}},  # read, so that 0.10 is 0.1
+        task_options=({"preset": preset} if preset == "paper" else {}) | (task_options or {}),
+    )
+
+
+def make_method(name: str, options: dict[str, Any]) -> ObjectiveWeightSearch:
+    """A method with its options, given as text or values.
+
+    Raises:
+        UserError: an unknown method or option, or a value that the option cannot take.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    cls = registry.load(registry.METHODS, name)
+    known, hints = [f.name for f in dataclasses.fields(cls)], get_type_hints(cls)
+    for key in options:
+        if key not in known:
+            raise unknown_name(f"option of {name}", key, known)
+    try:
+        return TypeAdapter(cls).validate_python({key: _choice(hints[key], value) for key, value in options.items()})
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise UserError(f"option {where} of {name}: {first['msg']}", f"you gave {first['input']!r}") from error
+
+
+def _choice(hint: Any, value: Any) -> Any:
+    """Text as the choice of a `Literal` that is written so: pydantic does not read "2" as 2 there."""
+    if get_origin(hint) is Literal and isinstance(value, str):
+        return {str(choice): choice for choice in get_args(hint)}.get(value, value)
+    return value
