@@ -41,7 +41,9 @@ class TapWeight(ObjectiveWeightSearch):
         every: pretraining steps for one step of the weights.
         warmup: steps before the first one.
         gamma: γ of the proximal term.
-        weight_lr: learning rate of the weights' logits (Adam).
+        parametrisation: softmax: its logits are moved by Adam; mirror: mirror descent, the gradient over its running
+            root mean square.
+        weight_lr: step of the logits.
         batches: pretraining batches averaged in one hypergradient; 0: four, or one with a solver that multiplies by
             the Hessian, where each batch costs as much as dozens of steps.
         normalise: each objective's gradient at unit length (no longer the exact derivative).
@@ -59,6 +61,7 @@ class TapWeight(ObjectiveWeightSearch):
     every: int = 5
     warmup: int = 20
     gamma: float = 0.1
+    parametrisation: Literal["softmax", "mirror"] = "mirror"
     weight_lr: float = 0.05
     batches: int = 0
     normalise: bool = False
@@ -139,7 +142,11 @@ class _State:
         self.path = journal.workspace / "state.safetensors"
         updates = (problem.protocol.steps - method.warmup) // method.every
         self.weights = tapweight.ObjectiveWeights(
-            problem.objectives, lr=method.weight_lr, average_from=updates // 2 + 1
+            problem.objectives,
+            parametrisation=method.parametrisation,
+            scaled=method.parametrisation == "mirror",
+            lr=method.weight_lr,
+            average_from=updates // 2 + 1,
         )
         self.trial: Trial = problem.start_trial()
         self.pretrainer = self.trial.pretrainer
