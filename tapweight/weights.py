@@ -124,7 +124,7 @@ class ObjectiveWeights:
         gradient = gradient - (values * gradient).sum()
         self._square = 0.9 * self._square + 0.1 * float((values * gradient.square()).sum())
         mean = self._square / (1 - 0.9 ** (self.updates + 1))
-        return gradient / max(mean**0.5, 1e-300)
+        return gradient / mean**0.5 if mean > 0 else torch.zeros_like(gradient)
 
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on exactly where this stood."""

@@ -14,6 +14,7 @@ KINDS = [
     {"parametrisation": "softmax", "optimizer": "adam"},
     {"parametrisation": "softmax", "optimizer": "sgd"},
     {"parametrisation": "mirror"},
+    {"parametrisation": "mirror", "scaled": True},
 ]
 
 
@@ -53,6 +54,22 @@ def test_floor_enters_the_chain_rule():
     (expected,) = torch.autograd.grad(((0.4 + 0.2 * alpha.softmax(0)) * g).sum(), alpha)
     weights.update(g)
     assert torch.allclose(weights.logits.detach(), -expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("parametrisation", ["softmax", "mirror"])
+def test_scaled_steps_have_the_gradients_direction_and_not_its_scale(parametrisation):
+    plain, scaled, huge = (
+        ObjectiveWeights(3, lr=0.1, parametrisation=parametrisation, optimizer="sgd", scaled=on)
+        for on in (False, True, True)
+    )
+    g = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    for weights, factor in ((plain, 1), (scaled, 1), (huge, 1e12)):
+        weights.update(factor * g)
+    assert torch.allclose(scaled.logits, huge.logits, rtol=1e-12)
+    ratio = (scaled.logits / plain.logits).detach()
+    assert torch.allclose(ratio, ratio[0].expand(3), rtol=1e-9)
+    # The first step: its root mean square under the weights is the step length.
+    assert float((scaled.logits.detach() ** 2).mean().sqrt()) == pytest.approx(0.1)
 
 
 def test_mirror_is_exponentiated_gradient():
