@@ -26,7 +26,7 @@ class ObjectiveWeights:
         optimizer: of α, "adam" or "sgd" (softmax only).
         scaled: divide the gradient by its running root mean square, one number for all objectives (decay 0.9): steps
             no longer depend on the scale of the hypergradient, which differs between solvers by orders of magnitude,
-            and unlike with Adam they keep its direction.
+            and unlike with Adam they keep its direction. They do not shrink towards an optimum: use `average`.
         floor: least weight of an objective, 0 ≤ floor < 1/K: λ = floor + (1 − K·floor) · simplex point.
         prior: (K,) weights towards which `prior_strength` · KL(λ ‖ prior) pulls. Default: none.
         prior_strength: in units of the validation loss.

@@ -81,7 +81,17 @@ def test_mirror_is_exponentiated_gradient():
     assert torch.allclose(weights.update(g), expected / expected.sum(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_scaled_steps_circle_the_minimiser_and_their_average_finds_it():
+    """The steps stay lr long, so the last weights are within a step of it at best."""
+    target = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
+    weights = ObjectiveWeights(3, lr=0.05, parametrisation="mirror", scaled=True, average_from=250)
+    for _ in range(500):
+        weights.update(weights.values - target)
+    np.testing.assert_allclose(weights.values, target, atol=0.05)
+    np.testing.assert_allclose(weights.average, target, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.get("scaled")])
 def test_descends_to_the_minimiser(kind):
     """F = Σ (λ − t)² / 2 on the simplex."""
     target = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
