@@ -34,6 +34,7 @@ class TapWeight(ObjectiveWeightSearch):
         solver: of the inverse-Hessian products (`hpo-bench list` names them).
         damping: δ added to the Hessians' diagonal by the solvers that invert them. A solver that meets an indefinite
             Hessian fails: it is tried again with four times the damping, which then stays.
+        effort: iterations of conjugate gradients, terms of the Neumann series, rank of Nyström.
         last_step: how the K directional derivatives are taken: central, forward, jvp or gradients.
         levels: 3, or 2 for the bilevel ablation.
         level_two: tuned: a copy of the encoder is fine-tuned beside it; probe: a head is solved exactly at every
@@ -55,6 +56,7 @@ class TapWeight(ObjectiveWeightSearch):
 
     solver: str = "identity"
     damping: float = 0.1
+    effort: int = 5
     last_step: Literal["central", "forward", "jvp", "gradients"] = "central"
     levels: Literal[2, 3] = 3
     level_two: Literal["protocol", "tuned", "probe"] = "protocol"
@@ -72,8 +74,8 @@ class TapWeight(ObjectiveWeightSearch):
             raise unknown_name("solver", self.solver, tapweight.solvers.names())
         if self.normalise and self.last_step != "gradients":
             raise UserError("normalise needs the norm of every objective's gradient", "give -o last_step=gradients too")
-        if self.every < 1 or self.batches < 0 or self.warmup < 0:
-            raise UserError("every must be at least 1, batches and warmup at least 0", "see --option")
+        if min(self.every, self.effort) < 1 or self.batches < 0 or self.warmup < 0:
+            raise UserError("every and effort must be at least 1, batches and warmup at least 0", "see --option")
 
     def supports(self, problem: Problem) -> Support:
         if problem.num_objectives < 2:
@@ -119,8 +121,13 @@ class TapWeight(ObjectiveWeightSearch):
     def _solver_and_size(self, problem: Problem) -> tuple[tapweight.solvers.Solver, int]:
         """The solver, to be asked what it costs, and the number of parameters of θ."""
         parameters = list(problem.task.build_model().parameters())
-        solver = tapweight.solvers.by_name(self.solver, optimizer=torch.optim.Adam(parameters), damping=self.damping)
-        return solver, sum(parameter.numel() for parameter in parameters)
+        return self.make_solver(torch.optim.Adam(parameters), self.damping), sum(
+            parameter.numel() for parameter in parameters
+        )
+
+    def make_solver(self, optimizer: torch.optim.Optimizer, damping: float) -> tapweight.solvers.Solver:
+        """The solver for the level whose optimiser is given."""
+        return tapweight.solvers.by_name(self.solver, optimizer=optimizer, damping=damping, effort=self.effort)
 
     def search(self, problem: Problem, journal: Journal) -> SearchResult:
         state = _State(self, problem, journal)
@@ -216,7 +223,7 @@ class _State:
                 self.damping *= 4
 
     def _solver(self, optimizer: torch.optim.Optimizer) -> tapweight.solvers.Solver:
-        return tapweight.solvers.by_name(self.method.solver, optimizer=optimizer, damping=self.damping)
+        return self.method.make_solver(optimizer, self.damping)
 
     def finish(self, journal: Journal, weights: list[float]) -> tuple[float, Any]:
         """Adapt the encoder that the run ended with, as every trial does; its valid score and its checkpoint."""
