@@ -37,4 +37,4 @@ levels = tapweight.Pretraining(pretrained, losses), tapweight.Finetuning(tuned, 
 learner = tapweight.Learner(*levels, weights, *adams, every=5, warmup=50)
 for _ in range(1000):
     learner.step(torch.randn(128, 8), data[:64], data[64:])
-print({name: round(float(w), 2) for name, w in zip(weights.names, weights.values, strict=True)})  # "product" leads
+print({name: round(float(w), 2) for name, w in zip(weights.names, weights.values, strict=True)})
