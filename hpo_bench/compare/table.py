@@ -34,9 +34,9 @@ def to_csv(rows: Sequence[Row], reference: str = "equal") -> str:
 
 
 def to_json(rows: Sequence[Row], reference: str = "equal", **more: Any) -> str:
-    """table.json: the same numbers as a list of records under "rows"; NaN becomes null. `more` stands beside it."""
+    """table.json: the same numbers as a list of records under "rows"; NaN becomes null. `more` stands before it."""
     records = json.loads(table_frame(rows, reference).to_json(orient="records", double_precision=10))
-    return json.dumps({"rows": records, **more}, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps({**more, "rows": records}, indent=1, ensure_ascii=False) + "\n"
 
 
 def to_markdown(rows: Sequence[Row], reference: str = "equal", notes: Sequence[str] = ()) -> str:
