@@ -44,7 +44,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         records = Path(scratch) / "runs"
         write_runs(records, tasks=TASKS[: asked.tasks], repetitions=repetitions, trials=asked.trials)
-        print(f"{repetitions * asked.tasks * len(GAIN)} runs: {asked.tasks} tasks x {len(GAIN)} methods x {repetitions}")
+        print(
+            f"{repetitions * asked.tasks * len(GAIN)} runs: {asked.tasks} tasks x {len(GAIN)} methods x {repetitions}"
+        )
         seconds = measure(records, Path(scratch) / "out")
     for part, value in seconds.items():
         print(f"{part:32s} {value:6.2f} s")

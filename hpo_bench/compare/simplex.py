@@ -95,9 +95,7 @@ def simplex(task: TaskRuns, rng: np.random.Generator) -> Simplex:
     centre = values[0]
     if not np.isfinite(centre).any():
         raise UserError(f"no trial at the centre of the simplex ended with a score on {task.label}", "see trials.jsonl")
-    versus = [None] + [
-        compare_paired(own, centre, rng, higher_is_better=task.higher_is_better) for own in values[1:]
-    ]
+    versus = [None] + [compare_paired(own, centre, rng, higher_is_better=task.higher_is_better) for own in values[1:]]
     corrected = holm(np.array([found.p_sign_flip if found else math.nan for found in versus]))
     points = [
         Point(_name(key, task.objectives), tuple(float(w) for w in key), mean_interval(own), other, float(p))

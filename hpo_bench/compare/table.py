@@ -42,7 +42,7 @@ def to_json(rows: Sequence[Row], reference: str = "equal", **more: Any) -> str:
 def to_markdown(rows: Sequence[Row], reference: str = "equal", notes: Sequence[str] = ()) -> str:
     """table.md: one table per task, with the notes below."""
     lines = []
-    for task, group in by_task(rows).items():
+    for group in by_task(rows).values():
         lines += [f"### {_title(group[0])}", ""]
         columns = [*score_columns(group, reference), *bill_columns(group)]
         lines.append("| " + " | ".join(name.replace("\n", " ") for name, _ in columns) + " |")

@@ -33,6 +33,6 @@ def simplex_points(found: Simplex) -> Figure:
     axes.axvline(0, color="#333333", linewidth=0.8, linestyle="--")
     axes.set_yticks(range(len(order)), [found.points[index].name for index in order], fontsize=7)
     axes.grid(visible=False, axis="y")
-    axes.set_xlabel(f"valid {metric_label(found.metric, found.higher_is_better)}, minus the centre's with the same seed")
+    axes.set_xlabel(f"valid {metric_label(found.metric, found.higher_is_better)}, minus the centre's, same seed")
     axes.set_title(f"{found.task}: valid {metric_name(found.metric)} over the simplex, {len(found.seeds)} seeds")
     return figure
