@@ -179,7 +179,7 @@ def test_the_command_refuses_an_empty_folder_and_an_unknown_version_by_name(tmp_
 
 
 def test_whether_weights_matter_stands_first_everywhere(five):
-    found, root = five
+    found, _ = five
     (entry,) = found.verdicts
     assert str(found).startswith(entry.weights_matter[:60])
     assert found.to_markdown().startswith(entry.weights_matter)
