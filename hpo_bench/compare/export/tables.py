@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pandas as pd
 
 from hpo_bench.records.load import load_runs, load_trajectories, load_trials
 
 
-def write_tables(path: Path, out: Path, kind: Literal["csv", "parquet"]) -> list[Path]:
-    """runs, trials and trajectories of all records below `path`, one file each in `out`.
+def write_tables(path: Path, out: Path, kind: str) -> list[Path]:
+    """runs, trials and trajectories of all records below `path`, one file each in `out`; `kind` is csv or parquet.
 
     Lists of numbers (weights, scores of retrainings) stay lists in Parquet; in CSV, and wherever entries are not flat
     (configuration, schedules), they are JSON text.
