@@ -69,7 +69,7 @@ class Display:
                 self.forecast.learn(_cell(run), _recorded_seconds(run.record() or {}))
             else:
                 self._waiting.append(run)
-        self._live = Live(console=self.console, get_renderable=self._render, refresh_per_second=2, transient=True)
+        self._live = Live(console=self.console, get_renderable=self._render, auto_refresh=False, transient=True)
 
     def __enter__(self) -> Display:
         if self.console.is_terminal:
@@ -98,7 +98,9 @@ class Display:
             self.console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def tick(self) -> None:
-        """The live table refreshes itself."""
+        """Draw the table again, in the thread that counts."""
+        if self.console.is_terminal:
+            self._live.refresh()
 
     def _ended(self) -> int:
         return self._done.total() + self._failed.total()

@@ -1,5 +1,6 @@
 """Studies as a person runs them: real processes, real Ray, the closed-form task."""
 
+import io
 import json
 import os
 import signal
@@ -7,12 +8,15 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from hpo_bench.errors import UserError
 from hpo_bench.records.journal import read_lines
 from hpo_bench.study.check import check, states
+from hpo_bench.study.execute import Outcome
 from hpo_bench.study.plan import expand
-from hpo_bench.study.progress import Forecast
+from hpo_bench.study.progress import Display, Forecast
 from hpo_bench.study.spec import read_study
 
 PAIR = "tasks: [quadratic]\nmethods: [equal, random]\n"
@@ -145,3 +149,21 @@ def test_time_left_is_that_of_the_nearest_kin():
     assert (
         forecast.left([("esol", "tpe"), ("bace", "equal")], [(("bace", "tpe"), 70.0), (("bace", "equal"), 99.0)]) == 50
     )
+
+
+def test_the_table_counts_what_happens(write, tmp_path):
+    runs = expand(read_study(write(PAIR + "seeds: 3\n")), tmp_path / "runs")
+    display = Display("small", runs, ["new"] * 6, workers=2)
+    display.console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    for run in runs[:4]:  # equal and random, twice
+        display.started(run)
+    display.finished(Outcome(runs[0], "done", None, 20.0))
+    display.finished(Outcome(runs[1], "failed", "no memory", 1.0))
+    with display.console.capture() as told:
+        display.console.print(display._render())
+    text = Text.from_ansi(told.get()).plain
+    assert "1/3 1 running" in text
+    assert "0/3 1 running 1 failed" in text
+    assert "2 of 6 (33%)" in text
+    assert "about 40 s left" in text  # two waiting and two just begun, 20 s each, on two workers
+    assert "running: quadratic equal seed 1, quadratic random seed 1" in text
