@@ -121,6 +121,10 @@ def _names(study: Study) -> list[Problem]:
             problems.append(Problem(path, " ".join(str(error).split("\n"))))
             return None
 
+    def one_of(name: str, known: list[str]) -> None:
+        if name not in known:
+            raise unknown_name("task", name, known)
+
     sizes = ask(("preset",), find_preset, study.preset)
     if study.budget is not None:
         ask(("budget",), Budget.parse, study.budget)
@@ -128,8 +132,7 @@ def _names(study: Study) -> list[Problem]:
     ask(("protocol", *_blamed(study.protocol)), Protocol.parsed, base | study.protocol)
     known = registry.names(registry.TASKS)
     for index, task in enumerate(study.tasks):
-        if task.task not in known:
-            problems.append(Problem(("tasks", index, "task"), str(unknown_name("task", task.task, known))))
+        ask(("tasks", index, "task"), one_of, task.task, known)
         if task.protocol:
             ask(("tasks", index, "protocol"), Protocol.parsed, base | task.protocol)
     for index, method in enumerate(study.methods):
