@@ -112,8 +112,9 @@ class TapWeight(ObjectiveWeightSearch):
         return protocol.steps * (3 + beside) + updates * an_update + again + problem.adaptation_cost
 
     def level(self, problem: Problem) -> type[LevelTwo]:
-        """The level II of this run."""
-        return LEVELS_TWO[OF_MODE[problem.protocol.mode] if self.level_two == "protocol" else self.level_two]
+        """The level II of this run; with levels=2 its head trains along, so the protocol's choice is a tuned one."""
+        chosen = OF_MODE[problem.protocol.mode] if self.levels == 3 else OF_MODE["full"]
+        return LEVELS_TWO[chosen if self.level_two == "protocol" else self.level_two]
 
     def pretraining_batches(self, solver: tapweight.solvers.Solver) -> int:
         """How many are averaged in one hypergradient."""

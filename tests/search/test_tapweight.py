@@ -103,7 +103,8 @@ def test_a_solver_that_never_succeeds_ends_the_run_with_its_reason(stubborn, mon
 
 
 def test_two_levels_have_no_probe():
-    support = TapWeight(levels=2, warmup=4).supports(quick_problem(mode="probe"))
+    assert TapWeight(levels=2, warmup=4).supports(quick_problem(mode="probe")).ok, "the protocol's choice is tuned then"
+    support = TapWeight(levels=2, level_two="probe", warmup=4).supports(quick_problem(mode="probe"))
     assert not support.ok
     assert "level_two=tuned" in support.reason
 
