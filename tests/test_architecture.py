@@ -59,7 +59,8 @@ def test_tapweight_needs_torch_and_nothing_else():
         ("hpo_bench/core", ["core", "tasks.base", "errors"]),
         ("hpo_bench/records", ["records", "core", "errors"]),
         ("hpo_bench/search", ["search", "core", "records", "tasks.base", "errors", "registry"]),
-        ("hpo_bench/compare", ["compare", "records", "errors"]),
+        ("hpo_bench/again.py", ["core.protocol", "presets"]),
+        ("hpo_bench/compare", ["compare", "records", "errors", "again"]),
         ("hpo_bench/config.py", ["core", "search.base", "errors", "registry", "presets"]),
         ("hpo_bench/runner.py", ["config", "core", "records", "search.base", "tasks.base", "errors", "registry"]),
     ],
@@ -89,7 +90,7 @@ print([name for name in ("torch", "ray", "optuna", "rdkit", "hpo_bench.search") 
 
 
 @pytest.mark.parametrize(
-    "room", ["core", "records", "runner.py", "config.py", "display.py", "listing.py", "data", "errors.py"]
+    "room", ["core", "records", "runner.py", "config.py", "display.py", "listing.py", "again.py", "data", "errors.py"]
 )
 def test_no_method_is_named_where_methods_are_not_known(room):
     methods = set(registry.names(registry.METHODS)) - {"random"}  # also a kind of split
