@@ -96,7 +96,7 @@ class Comparison:
 def compare(path: str | Path, out: str | Path, reference: str = "equal", seed: int = 0) -> Comparison:
     """Compare all finished runs below `path`; tables and figures go to `out`, nothing is printed.
 
-    `out` gets table.csv, table.md, table.json, one folder of figures (PNG and SVG) per task, and figures over all
+    `out` gets table.csv, table.md, table.json, report.html, one folder of figures (PNG and SVG) per task, and figures over all
     tasks. The same records and seed give the same bytes.
 
     Args:
@@ -133,6 +133,7 @@ def compare(path: str | Path, out: str | Path, reference: str = "equal", seed: i
 
 def _write(comparison: Comparison, folder: Path) -> list[Path]:
     from hpo_bench.compare.figures.draw import draw_all, drawings
+    from hpo_bench.compare.report.page import write_report
 
     rows, reference = comparison.rows, comparison.reference
     texts = {
@@ -144,6 +145,7 @@ def _write(comparison: Comparison, folder: Path) -> list[Path]:
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
         files.append(folder / name)
+    files.append(write_report(comparison, folder / "report.html"))
     figures = drawings(comparison.tasks, by_task(rows), comparison.ranking, reference)
     return files + draw_all(figures, folder)
 
