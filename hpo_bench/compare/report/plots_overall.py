@@ -36,8 +36,7 @@ def heat_map(tasks: list[TaskRuns], reference: str) -> Plot | None:
         "zmax": limit, "colorscale": [[i / 10, colour] for i, colour in enumerate(PUOR)], "xgap": 2, "ygap": 2,
         "x": [f"{escape(task.label)}<br>{metric_name(task.metric)}" for task in tasks],
         "y": [escape(label) for label in methods], "hovertemplate": "%{y} on %{x}<br>%{text}<extra></extra>",
-        "colorbar": {"title": {"text": f"reduction of {escape(reference)}'s error, %", "side": "right"},
-                     "thickness": 12},
+        "showscale": False,  # the numbers are in the cells
     }  # fmt: skip
     return Plot(
         f"error taken away from {reference}",
@@ -57,6 +56,7 @@ def ranks(ranking: Ranking | None) -> Plot | None:
     if ranking is None or ranking.p_nemenyi is None:
         return None
     gap = critical_difference(len(ranking.methods), ranking.tasks)
+    low, high = min(1.0, ranking.average.min() - gap / 2), max(len(ranking.methods), ranking.average.max() + gap / 2)
     traces: list[dict[str, Any]] = []
     for place in np.argsort(ranking.average, kind="stable"):
         label = ranking.methods[place]
@@ -73,7 +73,7 @@ def ranks(ranking: Ranking | None) -> Plot | None:
         "be told apart (Nemenyi, 5 %).",
         traces,
         {
-            "xaxis": {"title": {"text": "average rank"}, "dtick": 1},
+            "xaxis": {"title": {"text": "average rank"}, "dtick": 1, "range": [low - 0.15, high + 0.15]},
             "yaxis": {"autorange": "reversed", "showgrid": False, "type": "category"},
         },
         height=150 + 36 * len(traces),

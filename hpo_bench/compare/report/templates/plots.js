@@ -10,12 +10,13 @@
     if (value && typeof value === "object") return Object.fromEntries(Object.entries(value).map(([k, v]) => [k, coloured(v)]));
     return value;
   };
-  function layout(own, narrow) {
+  function layout(own, box) {
+    const narrow = box.clientWidth < 480;
     const axis = { gridcolor: Theme.colour("--grid"), linecolor: Theme.colour("--line"), zeroline: false, automargin: true, ticks: "" };
     const base = {
       font: { color: Theme.colour("--ink"), family: getComputedStyle(document.body).fontFamily, size: narrow ? 11 : 12 },
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 8, r: 8, t: 22, b: 8 }, hovermode: "closest",
-      legend: { orientation: "h", y: -0.2, yanchor: "top", x: 0, yref: "paper" }, modebar: { bgcolor: "rgba(0,0,0,0)", color: Theme.colour("--soft"), activecolor: Theme.colour("--accent") },
+      legend: { orientation: "h", y: -56 / Math.max(box.clientHeight - 130, 80), yanchor: "top", x: 0, yref: "paper" }, modebar: { bgcolor: "rgba(0,0,0,0)", color: Theme.colour("--soft"), activecolor: Theme.colour("--accent") },
       hoverlabel: { bgcolor: Theme.colour("--page"), bordercolor: Theme.colour("--line"), font: { color: Theme.colour("--ink") } },
     };
     const merged = { ...base, ...coloured(own) };
@@ -40,7 +41,7 @@
     const [traces, own] = content(place);
     const first = !drawn.has(place);
     drawn.add(place);
-    Plotly.react(box, coloured(traces), layout(own, box.clientWidth < 480), settings);
+    Plotly.react(box, coloured(traces), layout(own, box), settings);
     if (first) {
       box.on("plotly_click", ({ points }) => {
         const place = points[0].customdata;
