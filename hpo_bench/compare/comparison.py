@@ -96,8 +96,8 @@ class Comparison:
 def compare(path: str | Path, out: str | Path, reference: str = "equal", seed: int = 0) -> Comparison:
     """Compare all finished runs below `path`; tables and figures go to `out`, nothing is printed.
 
-    `out` gets table.csv, table.md, table.json, report.html, one folder of figures (PNG and SVG) per task, and figures over all
-    tasks. The same records and seed give the same bytes.
+    `out` gets table.csv, table.md, table.json, report.html, one folder of figures (PNG and SVG) per task, and figures
+    over all tasks. The same records and seed give the same bytes.
 
     Args:
         reference: the method that differences are taken to; without it the table has no difference.

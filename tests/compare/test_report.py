@@ -96,7 +96,7 @@ def test_it_loads_nothing(records, tmp_path):
 
 def test_what_a_record_says_never_becomes_code(tmp_path):
     for seed in range(2):
-        write_run(tmp_path / "runs", task="t", method="equal", seed=seed, **{"task": BAD, "objectives": [BAD, "b"]})
+        write_run(tmp_path / "runs", task=BAD, method="equal", seed=seed, objectives=(BAD, "b"))
     for option in (BAD, "fine"):
         config = {"method_options": {"note": option}, "protocol": {"steps": 300}, "budget": {"trials": 12},
                   "task_options": {}, "preset": "standard", "retrains": 3, "device": "cpu"}  # fmt: skip

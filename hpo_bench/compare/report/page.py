@@ -29,7 +29,7 @@ def write_report(comparison: Comparison, path: Path) -> Path:
 
 
 def render(comparison: Comparison) -> str:
-    """The report as text. Whatever comes from records is escaped by the template, by `in_script`, or by plotly's text."""
+    """The report as text. What comes from records is escaped: by the template, by `in_script`, for plotly's texts."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
     from plotly.offline import get_plotlyjs
 

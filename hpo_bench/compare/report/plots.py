@@ -88,7 +88,8 @@ def cost_accuracy(task: TaskRuns, rows: Sequence[Row], runs: Runs) -> Plot | Non
     bar = "bar: 95 % interval; " if any(row.test.has_interval for row in rows) else ""
     return Plot(
         f"test {metric_name(task.metric)} against cost",
-        f"Large mark: mean; {bar}small mark: one repetition (click it for its record). Equal costs are drawn side by side.",
+        f"Large mark: mean; {bar}small mark: one repetition (click it for its record). "
+        "Equal costs are drawn side by side.",
         traces,
         {
             "xaxis": cost_axis("cost of the search, step-equivalents"),

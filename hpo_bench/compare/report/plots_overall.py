@@ -40,8 +40,8 @@ def heat_map(tasks: list[TaskRuns], reference: str) -> Plot | None:
     }  # fmt: skip
     return Plot(
         f"error taken away from {reference}",
-        "First line: share of the reference's error that is gone, same seeds (orange: better). Second line: test score. "
-        "Bold: the 95 % interval excludes 0.",
+        "First line: share of the reference's error that is gone, same seeds (orange: better). Second line: test "
+        "score. Bold: the 95 % interval excludes 0.",
         [trace],
         {
             "yaxis": {"autorange": "reversed", "showgrid": False, "type": "category"},
@@ -69,8 +69,8 @@ def ranks(ranking: Ranking | None) -> Plot | None:
         )  # fmt: skip
     return Plot(
         f"average rank over {ranking.tasks} tasks",
-        f"1 is best. Bars are half the critical difference ({gap:.2f}) to either side: methods whose bars overlap cannot "
-        "be told apart (Nemenyi, 5 %).",
+        f"1 is best. Bars are half the critical difference ({gap:.2f}) to either side: methods whose bars overlap "
+        "cannot be told apart (Nemenyi, 5 %).",
         traces,
         {
             "xaxis": {"title": {"text": "average rank"}, "dtick": 1, "range": [low - 0.15, high + 0.15]},
