@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from hpo_bench.compare.aggregate import Overall
+from hpo_bench.compare.intervals import repetition_means
 from hpo_bench.compare.overall_table import HEADERS, cells
 from hpo_bench.compare.style import method_style, objective_colours
 from hpo_bench.compare.summary import Row
 from hpo_bench.compare.table import bill_columns, number, score, score_columns
 
+SECONDS = ("pretraining", "adaptation", "hypergradient", "evaluation", "orchestration")
 LEADING = re.compile(r"^[<>]?\s*([+\-−]?[\d,]*\.?\d+(?:e[+-]?\d+)?)")
 
 
@@ -106,7 +109,7 @@ def runs_table(runs: pd.DataFrame, entries: Sequence[dict[str, Any]]) -> Table:
     rows = runs.to_dict("records")
     methods = [entry["method"] for entry in entries]
     colours = {label: style[0] for label, style in method_style(methods).items()}
-    retrained = [pd.Series(row["retrained_test"], dtype=float).mean() for row in rows]
+    retrained = [repetition_means(np.array([row["retrained_test"] or [math.nan]])) for row in rows]
     seconds = [sum(_amount(row, f"search_seconds_{p}") for p in SECONDS) for row in rows]
     columns = [
         Column("task", [entry["task"] for entry in entries], choose=True),
@@ -114,7 +117,12 @@ def runs_table(runs: pd.DataFrame, entries: Sequence[dict[str, Any]]) -> Table:
         Column("seed", [row["seed"] for row in rows], "number"),
         Column("status", [row["status"] for row in rows], "status", choose=True),
         Column("valid", [score(row["value"]) for row in rows], "number", explain="of the search; it was selected"),
-        Column("test", [score(value) for value in retrained], "number", explain="mean over retrainings"),
+        Column(
+            "test",
+            [score(float(means[0]) if len(means) else math.nan) for means in retrained],
+            "number",
+            explain="mean over retrainings",
+        ),
         Column("cost, step-eq.", [number(_amount(row, "search_step_equivalents")) for row in rows], "number"),
         Column("search, s", [number(value) for value in seconds], "number"),
         Column("ended", [str(entry["record"].get("ended") or "")[:16].replace("T", " ") for entry in entries]),
@@ -123,9 +131,6 @@ def runs_table(runs: pd.DataFrame, entries: Sequence[dict[str, Any]]) -> Table:
     return Table("runs", "runs", columns, colours)
 
 
-SECONDS = ("pretraining", "adaptation", "hypergradient", "evaluation", "orchestration")
-
-
-def _amount(row: dict[str, Any], name: str) -> float:
+def _amount(row: Mapping[Any, Any], name: str) -> float:
     value = row.get(name)
     return math.nan if value is None else float(value)
