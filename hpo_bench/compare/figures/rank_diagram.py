@@ -36,6 +36,7 @@ def rank_diagram(ranking: Ranking | None) -> Figure | None:
     axes.set_xticks(range(1, len(names) + 1))
     gap = critical_difference(len(names), ranking.tasks)
     axes.set_title(
-        f"average rank over {ranking.tasks} tasks (1 is best)\ncritical difference {gap:.2f}; bars join what it cannot tell apart"
+        f"average rank over {ranking.tasks} tasks (1 is best)\n"
+        f"critical difference {gap:.2f}; bars join what it cannot tell apart"
     )
     return figure
