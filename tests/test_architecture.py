@@ -63,6 +63,10 @@ def test_tapweight_needs_torch_and_nothing_else():
         ("hpo_bench/compare", ["compare", "records", "errors", "again"]),
         ("hpo_bench/config.py", ["core", "search.base", "errors", "registry", "presets"]),
         ("hpo_bench/runner.py", ["config", "core", "records", "search.base", "tasks.base", "errors", "registry"]),
+        (
+            "hpo_bench/study",
+            ["study", "config", "runner", "core", "records", "search.workers", "errors", "registry", "presets"],
+        ),
     ],
 )
 def test_who_may_import_whom(room, allowed):
@@ -91,7 +95,8 @@ print([name for name in ("torch", "ray", "optuna", "rdkit", "hpo_bench.search") 
 
 
 @pytest.mark.parametrize(
-    "room", ["core", "records", "runner.py", "config.py", "display.py", "listing.py", "again.py", "data", "errors.py"]
+    "room",
+    ["core", "records", "runner.py", "config.py", "study", "display.py", "listing.py", "again.py", "data", "errors.py"],
 )
 def test_no_method_is_named_where_methods_are_not_known(room):
     methods = set(registry.names(registry.METHODS)) - {"random"}  # also a kind of split

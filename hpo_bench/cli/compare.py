@@ -16,12 +16,13 @@ def compare(
     path: Annotated[Path, typer.Argument(help="Folder of the run records.")] = Path("runs"),
     out: Annotated[Path, typer.Option(help="Folder for figures and tables.")] = Path("analysis"),
     reference: Annotated[str, typer.Option(help="Method that the others are compared with.")] = "equal",
+    figures: Annotated[bool, typer.Option(help="Draw figures; they take most of the time.")] = True,
     as_json: Json = False,
 ) -> None:
     """One table of all finished runs, with intervals and bills; figures and tables go into OUT."""
     from hpo_bench.compare import compare as do_compare
 
-    comparison = do_compare(path, out, reference=reference)
+    comparison = do_compare(path, out, reference=reference, figures=figures)
     if as_json:
         print(comparison.to_json())
     else:
