@@ -99,8 +99,8 @@ def compare(
 ) -> Comparison:
     """Compare all finished runs below `path`; tables and figures go to `out`, nothing is printed.
 
-    `out` gets the table as .csv, .parquet, .md, .tex and .json, one folder of figures (PNG and SVG) per task, and
-    figures over all tasks. The same records and seed give the same bytes.
+    `out` gets the table as .csv, .parquet, .md, .tex and .json, report.html, one folder of figures (PNG and SVG) per
+    task, and figures over all tasks. The same records and seed give the same bytes.
 
     Args:
         reference: the method that differences are taken to; without it the table has no difference.
@@ -136,6 +136,8 @@ def compare(
 
 
 def _write(comparison: Comparison, folder: Path, figures: bool) -> list[Path]:
+    from hpo_bench.compare.report.page import write_report
+
     rows, reference = comparison.rows, comparison.reference
     texts = {
         "table.csv": to_csv(rows, reference),
@@ -149,6 +151,7 @@ def _write(comparison: Comparison, folder: Path, figures: bool) -> list[Path]:
         files.append(folder / name)
     comparison.frame().to_parquet(folder / "table.parquet", index=False)
     files.append(folder / "table.parquet")
+    files.append(write_report(comparison, folder / "report.html"))
     if not figures:
         return files
     from hpo_bench.compare.figures.draw import draw_all, drawings
