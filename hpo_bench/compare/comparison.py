@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hpo_bench.compare.aggregate import Overall, overall
+from hpo_bench.compare.brief import brief_markdown
 from hpo_bench.compare.cohort import TaskRuns, cohorts, left_out
 from hpo_bench.compare.export.latex import to_latex
 from hpo_bench.compare.overall_table import overall_markdown, overall_table
@@ -67,6 +68,12 @@ class Comparison:
         if self.ranking is not None:
             said += [overall_markdown(self.overall, self.reference), f"{self.ranking.sentence}\n"]
         return "\n".join([*said, to_markdown(self.rows, self.reference, self.notes)])
+
+    def to_brief_markdown(self) -> str:
+        """Methods × tasks and the sentences, for a README or a paper's appendix."""
+        said = [sentence for entry in self.verdicts for sentence in (entry.weights_matter, entry.verdict)]
+        said += [self.ranking.sentence] if self.ranking is not None else []
+        return brief_markdown(self.rows, self.overall, self.reference, [*said, *self.notes])
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
