@@ -37,9 +37,8 @@ def last_step_errors(w: Workload) -> str:
             )
         return logits_gradient(weights, out.weights)
 
-    lines = [
-        "| point, direction | `jvp` |" + "".join(f" `{how}` {s:g} |" for how in ("forward", "central") for s in STEPS)
-    ]
+    differences = [(how, step) for how in ("forward", "central") for step in STEPS]
+    lines = ["| point, direction | `jvp` |" + "".join(f" `{how}` {step:g} |" for how, step in differences)]
     lines.append("| --- |" + " ---: |" * (1 + len(differences)))
     for point in ("base", f"after {TRAINED} steps"):
         if point != "base":
