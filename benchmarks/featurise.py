@@ -69,7 +69,8 @@ def measure(name: str, data_dir: str | None, workers: int, most: int | None) -> 
     _, training = timed(lambda: train(corpus))
     atoms = int(molecules.atom_counts.sum())
     print(
-        f"{name:14s}{len(smiles):8,d}{atoms / len(smiles):7.1f}{len(smiles) / seconds:10,.0f}/s{len(smiles) / busy:10,.0f}/s"
+        f"{name:14s}{len(smiles):8,d}{atoms / len(smiles):7.1f}"
+        f"{len(smiles) / seconds:10,.0f}/s{len(smiles) / busy:10,.0f}/s"
         f"{parsing:8.1f} s{splitting:8.1f} s{reading:8.2f} s{again:8.2f} s{packing:8.2f} s{1e3 * training:8.0f} ms"
         f"{arrays:8.0f}{1e3 * arrays / len(smiles):7.2f}{peak_megabytes():8.0f}",
         flush=True,

@@ -7,24 +7,22 @@ from hpo_bench.tasks.molecule.surroundings import Surroundings
 _MOST_FUSED = 6  # rings of one fused system: 2^6 sums
 
 
-def list_cycles(surroundings: Surroundings) -> set[frozenset[int]] | None:
-    """The atoms of every simple cycle; None where a fused system has more than six rings."""
-    cycles = {frozenset(ring) for ring in surroundings.rings}
-    if len(cycles) < 2:
-        return cycles
-    places = {}
-    for number, (begin, end, _) in enumerate(surroundings.bonds):
-        places[begin, end] = places[end, begin] = 1 << number
-    rings = [sum(places[ring[i - 1], ring[i]] for i in range(len(ring))) for ring in surroundings.rings]
+def sums_of_rings(surroundings: Surroundings) -> list[int] | None:
+    """Bonds (as masks) of every sum of two or more rings of a fused system, the cycles that are no ring among them.
+
+    None where a fused system has more than six rings.
+    """
+    rings = surroundings.ring_bonds
+    found: list[int] = []
     for system in _fused(rings):
         if len(system) > _MOST_FUSED:
             return None
-        if len(system) > 1:
-            sums = [0]
-            for ring in system:
-                sums += [ring ^ other for other in sums]
-            cycles.update(atoms for total in sums if (atoms := _simple(total, surroundings)))
-    return cycles
+        sums = [0]
+        for ring in system:
+            more = [ring ^ other for other in sums]
+            found += more[1:]
+            sums += more
+    return found
 
 
 def _fused(rings: list[int]) -> list[list[int]]:
@@ -43,7 +41,7 @@ def _fused(rings: list[int]) -> list[list[int]]:
     return [members for _, members in systems]
 
 
-def _simple(total: int, surroundings: Surroundings) -> frozenset[int] | None:
+def simple_cycle(total: int, surroundings: Surroundings) -> frozenset[int] | None:
     """The atoms of the bonds in the mask `total` if they are one cycle that meets no atom twice."""
     next_to: dict[int, list[int]] = {}
     left = total

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings, is_usual_text, read_surroundings
+from hpo_bench.tasks.molecule.surroundings import ATOM_CODES, IN_RING, Surroundings, is_usual_text, read_surroundings
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -108,7 +108,7 @@ def _ragged_rows(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
 def atom_rows(molecule: Mol, surroundings: Surroundings | None = None) -> list[tuple[int, ...]]:
     """Categories of every atom, in the order of `ATOM_FEATURES`; with `surroundings` the chirality is 'unspecified'."""
     if surroundings is not None:
-        return [_atom_row(*code[:5]) for code in surroundings.codes]
+        return [_atom_row(*ATOM_CODES[code][:5]) for code in surroundings.codes]
     rows: list[tuple[int, ...]] = []
     for number in range(molecule.GetNumAtoms()):  # several times faster than iterating over GetAtoms()
         atom = molecule.GetAtomWithIdx(number)

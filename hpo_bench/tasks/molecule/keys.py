@@ -9,13 +9,14 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from hpo_bench.tasks.molecule.cycles import list_cycles
+from hpo_bench.tasks.molecule.cycles import simple_cycle, sums_of_rings
 from hpo_bench.tasks.molecule.screen import PatternScreen
-from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings
+from hpo_bench.tasks.molecule.surroundings import ATOM_CODES, IN_RING, Surroundings
 
 _CARBON_HYDROGEN = (6, 1)
 _ANY_RING = {22: 3, 11: 4, 96: 5, 163: 6, 19: 7}  # key: size of a ring
 _HETERO_RING = {16: 3, 8: 4, 83: 5, 98: 6}  # with an atom that is neither carbon nor hydrogen
+_HETERO_SIZES = frozenset(_HETERO_RING.values())
 _TWO_SIX_RINGS, _LARGE_RING, _AROMATIC_RINGS, _FRAGMENTS = 145, 101, 125, 166
 _LARGE = range(8, 15)
 
@@ -66,22 +67,41 @@ def maccs_bits(surroundings: Surroundings) -> list[int]:
 
 def _ring_bits(surroundings: Surroundings) -> dict[int, bool] | None:
     """The keys that ask for cycles; None where the molecule has too many to list them here."""
-    cycles = list_cycles(surroundings)
-    if cycles is None:
+    sums = sums_of_rings(surroundings)
+    if sums is None:
         return None
-    sizes = [len(atoms) for atoms in cycles]
-    codes = surroundings.codes
-    hetero = {len(atoms) for atoms in cycles if any(codes[atom][0] not in _CARBON_HYDROGEN for atom in atoms)}
+    elements = [ATOM_CODES[code].element for code in surroundings.codes]
+    sizes: set[int] = set()  # of cycles
+    hetero: set[int] = set()  # of cycles with an atom that is neither carbon nor hydrogen
+    six: set[frozenset[int]] = set()
+
+    def add(atoms: frozenset[int]) -> None:
+        size = len(atoms)
+        sizes.add(_LARGE.start if size in _LARGE else size)  # one large cycle is like another
+        if size in _HETERO_SIZES and size not in hetero and any(elements[a] not in _CARBON_HYDROGEN for a in atoms):
+            hetero.add(size)
+        if size == 6:
+            six.add(atoms)
+
+    for ring in surroundings.rings:
+        add(frozenset(ring))
+    for total in sums:
+        size = total.bit_count()
+        if size in _LARGE:
+            wanted = _LARGE.start not in sizes
+        else:
+            wanted = size not in sizes or (size in _HETERO_SIZES and size not in hetero) or (size == 6 and len(six) < 2)
+        if wanted and size < _LARGE.stop and (atoms := simple_cycle(total, surroundings)):
+            add(atoms)
     found = {key: size in sizes for key, size in _ANY_RING.items()}
     found |= {key: size in hetero for key, size in _HETERO_RING.items()}
-    found[_TWO_SIX_RINGS] = sizes.count(6) > 1
-    found[_LARGE_RING] = any(size in _LARGE for size in sizes)
-    return found
+    return {**found, _TWO_SIX_RINGS: len(six) > 1, _LARGE_RING: _LARGE.start in sizes}
 
 
 def _aromatic_rings(surroundings: Surroundings) -> int:
     """Rings of the smallest set whose bonds are all aromatic."""
-    aromatic = {frozenset((begin, end)) for begin, end, kind in surroundings.bonds if kind == IN_RING + 3}
-    return sum(
-        all(frozenset((ring[i - 1], ring[i])) in aromatic for i in range(len(ring))) for ring in surroundings.rings
-    )
+    aromatic = 0
+    for number, (_, _, kind) in enumerate(surroundings.bonds):
+        if kind == IN_RING + 3:
+            aromatic |= 1 << number
+    return sum(ring & aromatic == ring for ring in surroundings.ring_bonds)

@@ -8,7 +8,9 @@ there. The answers are RDKit's own, bit for bit: a star's atoms and bonds are ma
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import permutations
+from functools import cached_property, reduce
+from itertools import combinations
+from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings
@@ -21,10 +23,22 @@ _DIGIT = 24  # bits of one counter; RDKit's molecules have fewer atoms
 
 @dataclass(frozen=True)
 class Star:
-    """A centre and its leaves, as bits of the centre query and of the (bond, atom) leaf queries."""
+    """A centre query and its leaves, each a query for a bond and the atom behind it; as numbers.
+
+    `needs`: the leaves find a neighbour each, all different, if and only if for every set of leaves at least as many
+    neighbours satisfy one of them (Hall's theorem); here as (mask of leaves, number), the strictest for each mask.
+    """
 
     centre: int
     leaves: tuple[int, ...]
+
+    @cached_property
+    def needs(self) -> tuple[tuple[int, int], ...]:
+        strictest: dict[int, int] = {}
+        for size in range(1, len(self.leaves) + 1):
+            for chosen in combinations(self.leaves, size):
+                strictest[reduce(or_, (1 << leaf for leaf in chosen))] = size
+        return tuple(strictest.items())
 
 
 class PatternScreen:
@@ -55,8 +69,9 @@ class PatternScreen:
                     self._larger.append((number, stars, self._query(exact)))
         self._counted = [self._star(self._query(text).GetAtomWithIdx(0)) for text in counted or []]
         self._masks: dict[Any, tuple[int, int]] = {}  # stars that surroundings have, and the counted ones as digits
-        self._centre_bits: dict[Any, int] = {}
-        self._leaf_bits: dict[Any, int] = {}
+        # of each code of an atom: the stars that it can be the centre of, as (bit, needs)
+        self._centre_bits: dict[int, list[tuple[int, tuple[tuple[int, int], ...]]]] = {}
+        self._leaf_bits: dict[tuple[int, int], int] = {}
 
     def look(self, surroundings: Surroundings) -> tuple[int, list[int]]:
         """The stars that the molecule has, one bit each, and the numbers (C,) of the counted atoms."""
@@ -93,16 +108,20 @@ class PatternScreen:
         code = surroundings.codes[number]
         centre = self._centre_bits.get(code)
         if centre is None:
-            centre = sum(1 << bit for bit, query in enumerate(self._centre_queries) if query.Match(atom))
+            met = [query.Match(atom) for query in self._centre_queries]
+            centre = [(1 << bit, star.needs) for star, bit in self._stars.items() if met[star.centre]]
             self._centre_bits[code] = centre
         near = [self._leaf(surroundings, number, kind, other) for kind, other in surroundings.neighbours[number]]
-        union = 0
-        for bits in near:
-            union |= bits
+        counts: dict[int, int] = {}  # how many neighbours satisfy one of the leaf queries in a mask
         found = 0
-        for star, bit in self._stars.items():
-            if centre >> star.centre & 1 and all(union >> leaf & 1 for leaf in star.leaves) and _assign(star, near):
-                found |= 1 << bit
+        for bit, needs in centre:
+            for mask, least in needs:
+                if mask not in counts:
+                    counts[mask] = sum(1 for bits in near if bits & mask)
+                if counts[mask] < least:
+                    break
+            else:
+                found |= bit
         return found
 
     def _leaf(self, surroundings: Surroundings, number: int, kind: int, other: int) -> int:
@@ -152,18 +171,6 @@ class PatternScreen:
         if place == len(self._centre_queries):
             self._centre_queries.append(centre)
         return self._stars.setdefault(Star(place, tuple(sorted(leaves))), len(self._stars))
-
-
-def _assign(star: Star, near: list[int]) -> bool:
-    """Can every leaf have a neighbour of its own?"""
-    if len(star.leaves) < 2:
-        return True  # the caller has looked
-    if len(star.leaves) > len(near):
-        return False
-    return any(
-        all(bits >> leaf & 1 for bits, leaf in zip(chosen, star.leaves, strict=True))
-        for chosen in permutations(near, len(star.leaves))
-    )
 
 
 def smarts_of(pattern: Mol) -> str:

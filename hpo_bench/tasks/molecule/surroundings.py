@@ -7,7 +7,9 @@ alone (most functional groups, MACCS keys and Crippen types) is worked out once 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import reduce
+from operator import or_
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -20,25 +22,41 @@ _KINDS = {1.0: 0, 2.0: 1, 3.0: 2, 1.5: 3}  # bond order to the category of `BOND
 IN_RING = 8  # added to the kind of a bond in a ring
 NITROGEN = 7
 
-AtomCode = tuple[int, int, int, bool, int, int, int]
+
+class AtomCode(NamedTuple):
+    """What an atom is, apart from its neighbours; `rings` of the smallest set, `valence` of a nitrogen alone."""
+
+    element: int
+    charge: int
+    hydrogens: int
+    aromatic: bool
+    degree: int
+    rings: int
+    valence: int
+
+
+ATOM_CODES: list[AtomCode] = []  # every kind of atom seen by this process; it only grows
+_NUMBERS: dict[tuple[int, int, int, bool, int, int, int], int] = {}
+_KIND_SPAN = 2 * IN_RING  # kinds of bonds, when a kind and a code are one number
 
 
 @dataclass(frozen=True)
 class Surroundings:
     """One molecule of N atoms.
 
-    codes: of each atom (atomic number, charge, hydrogens, aromatic, degree, rings, valence of a nitrogen else 0).
-    bonds: of each bond (begin, end, kind), kind = category of its type + IN_RING where it is in a ring.
-    around: of each atom (its code, the sorted (kind, code) of its neighbours). neighbours: of each atom its
-    (kind, atom number). rings: the atoms of each ring of the smallest set.
+    codes: of each atom its number in `ATOM_CODES`. bonds: of each bond (begin, end, kind), kind = category of its type
+    + IN_RING where it is in a ring. neighbours: of each atom its (kind, atom number). around: of each atom its code and
+    the sorted (kind, code) of its neighbours, as one tuple of numbers. rings, ring_bonds: of each ring of the smallest
+    set its atoms, and its bonds as a mask.
     """
 
     molecule: Mol
-    codes: list[AtomCode]
+    codes: list[int]
     bonds: list[tuple[int, int, int]]
     neighbours: list[list[tuple[int, int]]]
-    around: list[tuple[AtomCode, tuple[tuple[int, AtomCode], ...]]]
+    around: list[tuple[int, ...]]
     rings: tuple[tuple[int, ...], ...]
+    ring_bonds: list[int]
 
 
 def is_usual_text(smiles: str) -> bool:
@@ -59,7 +77,8 @@ def read_surroundings(molecule: Mol) -> Surroundings | None:
     for ring in rings:
         for number in ring:
             ring_count[number] += 1
-    in_ring = {number for ring in ring_info.BondRings() for number in ring}
+    ring_bonds = [reduce(or_, [1 << number for number in ring]) for ring in ring_info.BondRings()]
+    in_ring = reduce(or_, ring_bonds, 0)
     bonds: list[tuple[int, int, int]] = []
     neighbours: list[list[tuple[int, int]]] = [[] for _ in atoms]
     for number in range(molecule.GetNumBonds()):
@@ -67,14 +86,15 @@ def read_surroundings(molecule: Mol) -> Surroundings | None:
         kind = _KINDS.get(bond.GetBondTypeAsDouble())
         if kind is None:
             return None
-        if number in in_ring:
+        if in_ring >> number & 1:
             kind += IN_RING
         begin, end = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
         bonds.append((begin, end, kind))
         neighbours[begin].append((kind, end))
         neighbours[end].append((kind, begin))
-    codes: list[AtomCode] = [
-        (
+    codes = []
+    for atom, element, near, ring_number in zip(atoms, elements, neighbours, ring_count, strict=True):
+        code = (
             element,
             atom.GetFormalCharge(),
             atom.GetTotalNumHs(),
@@ -83,10 +103,13 @@ def read_surroundings(molecule: Mol) -> Surroundings | None:
             ring_number,
             atom.GetTotalValence() if element == NITROGEN else 0,
         )
-        for atom, element, near, ring_number in zip(atoms, elements, neighbours, ring_count, strict=True)
-    ]
+        place = _NUMBERS.get(code)
+        if place is None:
+            place = _NUMBERS[code] = len(ATOM_CODES)
+            ATOM_CODES.append(AtomCode(*code))
+        codes.append(place)
     around = [
-        (code, tuple(sorted([(kind, codes[other]) for kind, other in near])))
+        (code, *sorted([_KIND_SPAN * codes[other] + kind for kind, other in near]))
         for code, near in zip(codes, neighbours, strict=True)
     ]
-    return Surroundings(molecule, codes, bonds, neighbours, around, rings)
+    return Surroundings(molecule, codes, bonds, neighbours, around, rings, ring_bonds)
