@@ -101,19 +101,23 @@ def main() -> None:
     parser.add_argument("--name", default="table")
     given = parser.parse_args()
     carried = [name for name, dataset in DATASETS.items() if dataset.file.package or not given.from_index]
+    given.out.mkdir(parents=True, exist_ok=True)
     lines = []
     for name in given.sets or carried:
         with tempfile.TemporaryDirectory() as cache:  # empty: the first start is timed for every set
             lines.append(run_set(name, given.preset, None if given.from_index else given.data_dir, cache))
         print(json.dumps({key: lines[-1].get(key) for key in ("exit", "error", *COLUMNS)}), flush=True)
-    given.out.mkdir(parents=True, exist_ok=True)
+        write(given, lines)  # after every set: a run that is stopped leaves what it has
+    sys.exit(any(line["exit"] for line in lines))
+
+
+def write(given: argparse.Namespace, lines: list[dict[str, Any]]) -> None:
+    """The table and its records."""
     records = "".join(json.dumps(line) + "\n" for line in lines)
     (given.out / f"{given.name}.jsonl").write_text(records, encoding="utf-8")
     command = f"`{' '.join(['python', 'benchmarks/molecule_sets.py', *command_words(given)])}`"
     what = "Method `equal`, seed 0, scaffold split. `seconds`: search and retraining; `first start`: what comes before."
-    text = f"Made by {command}. {what}\n\n{markdown(lines)}\n"
-    (given.out / f"{given.name}.md").write_text(text, encoding="utf-8")
-    sys.exit(any(line["exit"] for line in lines))
+    (given.out / f"{given.name}.md").write_text(f"Made by {command}. {what}\n\n{markdown(lines)}\n", encoding="utf-8")
 
 
 def command_words(given: argparse.Namespace) -> list[str]:
