@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from hpo_bench.data import check_split, get_dataset, load_table, make_split, parse_smiles, read_table
+from hpo_bench.data.repeats import find_repeats
 from hpo_bench.data.splits import SPLIT_KINDS
 from hpo_bench.data.table import MoleculeTable
 from hpo_bench.errors import UserError
@@ -80,6 +81,7 @@ def _load(
     parsed = parse_smiles(table.smiles, workers=workers)
     rows = len(table)
     table = table.take(parsed.kept)
+    repeats = find_repeats(parsed.canonical, table.labels)
     parts = make_split(table, split, workers=workers)  # type: ignore[arg-type]
     scored_on = check_split(table, parts)
     loaded = build_task(
@@ -95,10 +97,15 @@ def _load(
     )
     report = {
         **loaded.report,
-        "source": {**table.source, "path": Path(table.source["path"]).name},  # records hold no machine's folders
+        "source": _source(table),
         "rows": rows,
         "skipped_smiles": len(parsed.skipped),
         "skipped": [[int(row), text] for row, text in parsed.skipped[:SKIPPED_LISTED]],
+        "duplicates": repeats.rows,
+        "duplicate_groups": repeats.groups,
+        "conflicting_groups": repeats.conflicting,
+        "single_atom_molecules": int((parsed.atoms == 1).sum()),
+        "labels_missing": float(np.isnan(table.labels).mean()),
         "split": parts.kind,
         "split_sha256": parts.fingerprint,
         "labels": list(table.label_names),
@@ -122,6 +129,14 @@ def choose_base(base: str | None, preset: str | None) -> str | Path | None:
             "make one with hpo-bench pretrain-base --layers 5 --width 300 --out FILE, then give --base FILE",
         )
     return SHIPPED_BASE if base is None else base
+
+
+def _source(table: MoleculeTable) -> dict[str, Any]:
+    """Where the table came from, without this machine's folders: records travel."""
+    source = {**table.source, "path": Path(table.source["path"]).name}
+    if source.get("provider") == "data-dir":
+        source["origin"] = source["path"]
+    return source
 
 
 def _positive_rate(labels: np.ndarray) -> float:
