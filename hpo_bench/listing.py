@@ -25,16 +25,15 @@ _BUDGET_UNITS = {"trials": "t", "step_equivalents": "se", "seconds": "s"}
 def listing() -> dict[str, Any]:
     """Everything that can be named on the command line."""
     import tapweight
-    from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
+    from hpo_bench.tasks.image import objectives as image
+    from hpo_bench.tasks.molecule import objectives as graph
 
     return {
         "methods": {name: _describe_method(name) for name in registry.names(registry.METHODS)},
         "tasks": registry.names(registry.TASKS),
         "presets": {name: found.summary for name, found in PRESETS.items()},
-        "objectives": {
-            name: {"on_by_default": name in DEFAULT_OBJECTIVES, "summary": (kind.__doc__ or "").partition("\n")[0]}
-            for name, kind in OBJECTIVES.items()
-        },
+        "objectives": _describe_objectives(graph.OBJECTIVES, graph.DEFAULT_OBJECTIVES),
+        "image_objectives": _describe_objectives(image.OBJECTIVES, image.DEFAULT_OBJECTIVES),
         "solvers": {
             name: (type_.__doc__ or "").partition("\n")[0] for name, type_ in tapweight.solvers.classes().items()
         },
@@ -44,6 +43,13 @@ def listing() -> dict[str, Any]:
             for point in entry_points(group=group)
             if not point.value.startswith("hpo_bench.")
         ),
+    }
+
+
+def _describe_objectives(kinds: dict[str, Any], default: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        name: {"on_by_default": name in default, "summary": (kind.__doc__ or "").partition("\n")[0]}
+        for name, kind in kinds.items()
     }
 
 
@@ -63,10 +69,11 @@ def show_listing(found: dict[str, Any]) -> None:
     for name, method in found["methods"].items():
         table.add_row(name, method["summary"], ", ".join(f"{k}={v}" for k, v in method["options"].items()))
     console.print(table)
-    table = Table("objective", "default", "what it predicts", title="objectives (molecules)", title_justify="left")
-    for name, objective in found["objectives"].items():
-        table.add_row(name, "yes" if objective["on_by_default"] else "--plant", objective["summary"])
-    console.print(table)
+    for key, title in (("objectives", "molecules"), ("image_objectives", "molecules, --encoder imagemol")):
+        table = Table("objective", "default", "what it predicts", title=f"objectives ({title})", title_justify="left")
+        for name, objective in found[key].items():
+            table.add_row(name, "yes" if objective["on_by_default"] else "--plant", objective["summary"])
+        console.print(table)
     for title in ("presets", "solvers"):
         table = Table(title.removesuffix("s"), "", title=title, title_justify="left")
         for name, summary in found[title].items():

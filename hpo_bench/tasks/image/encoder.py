@@ -7,7 +7,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-RESNET18: dict[str, Any] = {"widths": [64, 128, 256, 512], "depths": [2, 2, 2, 2]}
+
+def resnet18(width: int = 64) -> dict[str, Any]:
+    """Arguments of `Encoder`: ResNet-18 at 64, the same in thin below."""
+    return {"widths": [width, 2 * width, 4 * width, 8 * width], "depths": [2, 2, 2, 2]}
+
+
+RESNET18 = resnet18()
 
 
 class Encoder(nn.Module):

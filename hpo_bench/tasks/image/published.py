@@ -87,7 +87,7 @@ def _tensors(path: Path) -> Mapping[str, Tensor]:
         raise UserError(f"there is no checkpoint at {path}", _REMEDY)
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, KeyError, zipfile.BadZipFile) as error:
         first = str(error).strip().partition("\n")[0]
         raise UserError(f"{path} cannot be read as a file of weights: {first}", _REMEDY) from error
     state = content.get("state_dict", content) if isinstance(content, Mapping) else content

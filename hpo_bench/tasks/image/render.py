@@ -30,9 +30,7 @@ def check_size(size: object) -> int:
         UserError: not a whole number from 32 to 512.
     """
     if not isinstance(size, int) or not SMALLEST <= size <= LARGEST:
-        raise UserError(
-            f"image_size is {size!r}", f"give a whole number from {SMALLEST} to {LARGEST}, say 64 or 224"
-        )
+        raise UserError(f"image_size is {size!r}", f"give a whole number from {SMALLEST} to {LARGEST}, say 64 or 224")
     return size
 
 

@@ -17,9 +17,7 @@ class Jigsaw(Objective):
     """Which of 101 orders (100 permutations and none) the tiles are in: cross-entropy over that of the known shares."""
 
     name = "jigsaw"
-    paper = (
-        "jigsaw puzzle prediction (JPP), ImageMol, Zeng et al. 2022, after Noroozi and Favaro 2016"
-    )
+    paper = "jigsaw puzzle prediction (JPP), ImageMol, Zeng et al. 2022, after Noroozi and Favaro 2016"
     views = (JIGSAW,)
 
     def __init__(self, corpus: CorpusData) -> None:
