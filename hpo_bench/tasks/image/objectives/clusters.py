@@ -68,9 +68,15 @@ class Clusters10000(Clusters):
 
 
 def cluster(keys: np.ndarray, wanted: int, seed: int) -> np.ndarray:
-    """Labels (M,) int64 from 0 without a gap: k-means of fingerprints (M, D), k at most their number of kinds."""
-    clusters = min(wanted, len(np.unique(keys, axis=0)))
-    statistics = Statistics.fit(_only_keys(keys), clusters, seed)
+    """Labels (M,) int64 from 0 without a gap: k-means of fingerprints (M, D).
+
+    Where there are no more kinds of fingerprint than clusters are wanted, each kind is one. A centroid that is nearest
+    to no molecule is no cluster.
+    """
+    kinds, kind_of = np.unique(keys, axis=0, return_inverse=True)
+    if wanted >= len(kinds):
+        return kind_of.reshape(-1).astype(np.int64)
+    statistics = Statistics.fit(_only_keys(keys), wanted, seed)
     labels = [statistics.assign(keys[start : start + _ROWS]) for start in range(0, len(keys), _ROWS)]
     return np.unique(np.concatenate(labels), return_inverse=True)[1].reshape(-1).astype(np.int64)
 
