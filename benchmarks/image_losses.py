@@ -2,8 +2,8 @@
 
     python benchmarks/image_losses.py --task bace --image-size 64 --width 64 --steps 100
 
-A row is an objective: its loss over its value at chance, mean of the first ten and of the last ten steps (training mode,
-fresh molecules and augmentations at every step), and the ratio.
+A row is an objective: its loss over its value at chance, mean of the first ten and of the last ten steps (training
+mode, fresh molecules and augmentations at every step), and the ratio.
 """
 
 from __future__ import annotations
