@@ -75,7 +75,7 @@ def shuffle_tiles(images: Tensor, order: Tensor) -> Tensor:
     side = GRID * tile
     tiles = images[:, :, :side, :side].reshape(count, channels, GRID, tile, GRID, tile)
     tiles = tiles.permute(0, 2, 4, 1, 3, 5).reshape(count, GRID**2, channels, tile, tile)
-    chosen = torch.as_tensor(tile_orders(), device=images.device)[order]
+    chosen = _orders_on(images.device)[order]
     rows = torch.arange(count, device=images.device)[:, None]
     tiles = tiles[rows, chosen].reshape(count, GRID, GRID, channels, tile, tile).permute(0, 3, 1, 4, 2, 5)
     shuffled = images.clone()
@@ -90,6 +90,11 @@ def hide_square(images: Tensor, corner: Tensor) -> Tensor:
     inside = (line >= corner[:, :, None]) & (line < corner[:, :, None] + side)  # (B, 2, S)
     hidden = (inside[:, 0, :, None] & inside[:, 1, None, :])[:, None]
     return torch.where(hidden, images.mean((2, 3), keepdim=True), images)
+
+
+@cache
+def _orders_on(device: torch.device) -> Tensor:
+    return torch.from_numpy(tile_orders()).to(device)  # once: a copy at every step would stall an accelerator
 
 
 @cache
