@@ -28,6 +28,7 @@ def main() -> None:
     """Train and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", default="bace")
+    parser.add_argument("--molecules", type=int, help="only the first so many")
     parser.add_argument("--image-size", type=int, default=64)
     parser.add_argument("--width", type=int, default=64, help="channels of the first stage; ResNet-18 has 64")
     parser.add_argument("--steps", type=int, default=100)
@@ -38,7 +39,7 @@ def main() -> None:
     given = parser.parse_args()
     threads, device = prepare_process(), resolve_device(given.device)
     table = load_table(given.task)
-    smiles = table.take(parse_smiles(table.smiles).kept).smiles
+    smiles = table.take(parse_smiles(table.smiles).kept).smiles[: given.molecules]
     corpus = ImageCorpus(
         smiles,
         tuple(OBJECTIVES),
