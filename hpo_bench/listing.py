@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -12,28 +12,24 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hpo_bench import registry, task_options
+from hpo_bench import registry
+from hpo_bench.again import again
 from hpo_bench.core.cost import Cost
-from hpo_bench.core.protocol import Protocol
 from hpo_bench.errors import UserError
 from hpo_bench.presets import PRESETS
 
-_DEFAULTS = {f.name: f.default for f in dataclasses.fields(Protocol)}
-_BUDGET_UNITS = {"trials": "t", "step_equivalents": "se", "seconds": "s"}
+_DOMAINS = {"molecules": "molecule", "molecules as images": "image"}
 
 
 def listing() -> dict[str, Any]:
     """Everything that can be named on the command line."""
     import tapweight
-    from hpo_bench.tasks.image import objectives as image
-    from hpo_bench.tasks.molecule import objectives as graph
 
     return {
         "methods": {name: _describe_method(name) for name in registry.names(registry.METHODS)},
         "tasks": registry.names(registry.TASKS),
         "presets": {name: found.summary for name, found in PRESETS.items()},
-        "objectives": _describe_objectives(graph.OBJECTIVES, graph.DEFAULT_OBJECTIVES),
-        "image_objectives": _describe_objectives(image.OBJECTIVES, image.DEFAULT_OBJECTIVES),
+        "objectives": {domain: _describe_objectives(f"hpo_bench.tasks.{room}") for domain, room in _DOMAINS.items()},
         "solvers": {
             name: (type_.__doc__ or "").partition("\n")[0] for name, type_ in tapweight.solvers.classes().items()
         },
@@ -46,10 +42,11 @@ def listing() -> dict[str, Any]:
     }
 
 
-def _describe_objectives(kinds: dict[str, Any], default: tuple[str, ...]) -> dict[str, Any]:
+def _describe_objectives(room: str) -> dict[str, Any]:
+    home = import_module(f"{room}.objectives")
     return {
-        name: {"on_by_default": name in default, "summary": (kind.__doc__ or "").partition("\n")[0]}
-        for name, kind in kinds.items()
+        name: {"on_by_default": name in home.DEFAULT_OBJECTIVES, "summary": (kind.__doc__ or "").partition("\n")[0]}
+        for name, kind in home.OBJECTIVES.items()
     }
 
 
@@ -69,10 +66,11 @@ def show_listing(found: dict[str, Any]) -> None:
     for name, method in found["methods"].items():
         table.add_row(name, method["summary"], ", ".join(f"{k}={v}" for k, v in method["options"].items()))
     console.print(table)
-    for key, title in (("objectives", "molecules"), ("image_objectives", "molecules, --encoder imagemol")):
-        table = Table("objective", "default", "what it predicts", title=f"objectives ({title})", title_justify="left")
-        for name, objective in found[key].items():
-            table.add_row(name, "yes" if objective["on_by_default"] else "--plant", objective["summary"])
+    for domain, objectives in found["objectives"].items():
+        title = f"objectives ({domain})"
+        table = Table("objective", "default", "what it predicts", title=title, title_justify="left")
+        for name, objective in objectives.items():
+            table.add_row(name, "yes" if objective["on_by_default"] else "by name", objective["summary"])
         console.print(table)
     for title in ("presets", "solvers"):
         table = Table(title.removesuffix("s"), "", title=title, title_justify="left")
@@ -133,27 +131,6 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
         highlight=False,
     )
     console.print(f"again: {again(content, folder)}", highlight=False, markup=False, soft_wrap=True)
-
-
-def again(content: dict[str, Any], folder: Path) -> str:
-    """The command that makes a run once more; given the same --out, it goes on with it."""
-    config = content["config"]
-    words = ["hpo-bench", "run", "--method", content["method"], "--task", content["task"]]
-    words += ["--seed", str(content["seed"]), "--preset", config["preset"]]
-    budget = [(config["budget"].get(key), unit) for key, unit in _BUDGET_UNITS.items()]
-    words += ["--budget", ",".join(f"{limit:g}{unit}" for limit, unit in budget if limit is not None)]
-    words += ["--retrains", str(config["retrains"]), "--device", config["device"]]
-    preset = PRESETS[config["preset"]].protocol if config["preset"] in PRESETS else {}
-    for key, value in config["protocol"].items():
-        if value != preset.get(key, _DEFAULTS.get(key)):
-            words += ["--set", f"{key}={value}"]
-    for key, value in config["method_options"].items():
-        words += ["-o", f"{key}={value}"]
-    words += task_options.words(config["task_options"])
-    run_folder = folder if folder.is_dir() else folder.parent
-    if len(run_folder.parts) > 3:
-        words += ["--out", str(run_folder.parents[2])]
-    return shlex.join(words)
 
 
 def _running_bill(folder: Path) -> dict[str, Any]:

@@ -23,6 +23,11 @@ from tapweight.evaluation import Evaluator, Layout, Values
 LastStep = Literal["central", "forward", "jvp", "gradients"]
 
 
+def last_step_cost(how: LastStep, k: int) -> float:
+    """Forward-equivalents of K = `k` directional derivatives on one batch, ℓ(θ) not known; a backward pass is two."""
+    return {"central": 2.0, "forward": 2.0, "jvp": 3.0, "gradients": 1.0 + 2.0 * k}[how]
+
+
 def difference_step(at: Values, direction: Tensor, order: int) -> float:
     """The ε of a finite difference along `direction`: a relative step of u^(1/(order+1)), or 0 where r is 0.
 
