@@ -7,6 +7,7 @@ import shlex
 from pathlib import Path
 from typing import Any
 
+from hpo_bench import task_options
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.presets import PRESETS
 
@@ -31,9 +32,7 @@ def again(content: dict[str, Any], folder: Path | None = None) -> str:
             words += ["--set", f"{key}={value}"]
     for key, value in config["method_options"].items():
         words += ["-o", f"{key}={value}"]
-    for key, value in config["task_options"].items():
-        if key != "preset":  # --preset says it
-            words += [f"--{key}", ",".join(value) if isinstance(value, list) else str(value)]
+    words += task_options.words(config["task_options"])
     if folder is not None:
         run_folder = folder if folder.is_dir() else folder.parent
         if len(run_folder.parts) > 3:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -17,20 +18,18 @@ from hpo_bench.core.cost import Cost
 from hpo_bench.errors import UserError
 from hpo_bench.presets import PRESETS
 
+_DOMAINS = {"molecules": "molecule", "molecules as images": "image"}
+
 
 def listing() -> dict[str, Any]:
     """Everything that can be named on the command line."""
     import tapweight
-    from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 
     return {
         "methods": {name: _describe_method(name) for name in registry.names(registry.METHODS)},
         "tasks": registry.names(registry.TASKS),
         "presets": {name: found.summary for name, found in PRESETS.items()},
-        "objectives": {
-            name: {"on_by_default": name in DEFAULT_OBJECTIVES, "summary": (kind.__doc__ or "").partition("\n")[0]}
-            for name, kind in OBJECTIVES.items()
-        },
+        "objectives": {domain: _describe_objectives(f"hpo_bench.tasks.{room}") for domain, room in _DOMAINS.items()},
         "solvers": {
             name: (type_.__doc__ or "").partition("\n")[0] for name, type_ in tapweight.solvers.classes().items()
         },
@@ -40,6 +39,14 @@ def listing() -> dict[str, Any]:
             for point in entry_points(group=group)
             if not point.value.startswith("hpo_bench.")
         ),
+    }
+
+
+def _describe_objectives(room: str) -> dict[str, Any]:
+    home = import_module(f"{room}.objectives")
+    return {
+        name: {"on_by_default": name in home.DEFAULT_OBJECTIVES, "summary": (kind.__doc__ or "").partition("\n")[0]}
+        for name, kind in home.OBJECTIVES.items()
     }
 
 
@@ -59,10 +66,12 @@ def show_listing(found: dict[str, Any]) -> None:
     for name, method in found["methods"].items():
         table.add_row(name, method["summary"], ", ".join(f"{k}={v}" for k, v in method["options"].items()))
     console.print(table)
-    table = Table("objective", "default", "what it predicts", title="objectives (molecules)", title_justify="left")
-    for name, objective in found["objectives"].items():
-        table.add_row(name, "yes" if objective["on_by_default"] else "--plant", objective["summary"])
-    console.print(table)
+    for domain, objectives in found["objectives"].items():
+        title = f"objectives ({domain})"
+        table = Table("objective", "default", "what it predicts", title=title, title_justify="left")
+        for name, objective in objectives.items():
+            table.add_row(name, "yes" if objective["on_by_default"] else "by name", objective["summary"])
+        console.print(table)
     for title in ("presets", "solvers"):
         table = Table(title.removesuffix("s"), "", title=title, title_justify="left")
         for name, summary in found[title].items():

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import DataDir, Json, use_data_dir
+from hpo_bench.cli.options import DataDir, Json, given, use_data_dir
 
 
 @app.command("pretrain-base")
@@ -17,8 +17,10 @@ def pretrain_base(
     out: Annotated[Path, typer.Option(help="The checkpoint to write (.safetensors).")],
     molecules: Annotated[int, typer.Option(min=1, help="MOSES molecules to train on.")] = 100_000,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 10,
-    layers: Annotated[int, typer.Option(min=1, help="GIN layers (Hu et al. 2020: 5).")] = 3,
-    width: Annotated[int, typer.Option(min=1, help="GIN width (Hu et al. 2020: 300).")] = 64,
+    encoder: Annotated[str, typer.Option(help="gin (graphs) or imagemol (images).")] = "gin",
+    layers: Annotated[int | None, typer.Option(min=1, help="gin: layers (default 3; Hu et al. 2020: 5).")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Width (default 64; gin of Hu et al. 2020: 300).")] = None,
+    image_size: Annotated[int | None, typer.Option(help="imagemol: pixels (default 224).")] = None,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     batch_size: Annotated[int, typer.Option(help="Molecules a step.")] = 256,
     seed: Annotated[int, typer.Option()] = 0,
@@ -35,7 +37,8 @@ def pretrain_base(
         out,
         molecules=molecules,
         epochs=epochs,
-        encoder={"layers": layers, "width": width},
+        encoder=encoder,
+        shape=given(layers=layers, width=width, image_size=image_size),
         learning_rate=learning_rate,
         batch_size=batch_size,
         seed=seed,
