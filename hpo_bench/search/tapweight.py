@@ -178,7 +178,7 @@ class _State:
                 self.weights.values.to(task.device),
                 pretrain_batches=batches,
                 train_batches=[(task.train, train_rows)],
-                valid_batches=[(task.valid, part) for part in rows.split(512)],
+                valid_batches=[(task.valid, part) for part in rows.split(task.eval_batch_size)],
                 finetune_solver=self._solver(self.tuner.optimizer) if method.levels == 3 else None,
                 pretrain_solver=self._solver(self.pretrainer.optimizer),
                 last_step=method.last_step,
@@ -210,7 +210,7 @@ class _State:
     def _bill(self, passes: Mapping[str, int], train_rows: int, meter: CostMeter) -> None:
         """Passes are counted in batches by the library, in samples by the meter."""
         protocol, valid = self.problem.protocol, len(self.problem.task.valid)
-        parts = -(-valid // 512)
+        parts = -(-valid // self.problem.task.eval_batch_size)
         for level, samples, kind in (
             ("pretrain", protocol.batch_size, "pretraining"),
             ("train", train_rows, "adaptation"),
