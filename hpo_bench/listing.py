@@ -12,7 +12,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hpo_bench import registry
+from hpo_bench import registry, task_options
 from hpo_bench.core.cost import Cost
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.errors import UserError
@@ -142,9 +142,7 @@ def again(content: dict[str, Any], folder: Path) -> str:
             words += ["--set", f"{key}={value}"]
     for key, value in config["method_options"].items():
         words += ["-o", f"{key}={value}"]
-    for key, value in config["task_options"].items():
-        if key != "preset":  # --preset says it
-            words += [f"--{key}", ",".join(value) if isinstance(value, list) else str(value)]
+    words += task_options.words(config["task_options"])
     run_folder = folder if folder.is_dir() else folder.parent
     if len(run_folder.parts) > 3:
         words += ["--out", str(run_folder.parents[2])]

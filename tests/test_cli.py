@@ -50,6 +50,8 @@ def finished(call):
         (["--method", "equal", "--task", "quadratik"], "Did you mean 'quadratic'"),
         (["--method", "zzz", "--task", "quadratic"], "Known: "),
         (["--method", "equal", "--task", "quadratic", "--preset", "quik"], "Did you mean 'quick'"),
+        (["--method", "equal", "--task", "quadratic", "--task-option", "data_sed=1"], "no option data_sed"),
+        (["--method", "equal", "--task", "quadratic", "--task-option", "split=random"], "--split random"),
         (["--method", "tapweight", "--task", "quadratic", "-o", "gama=1"], "Did you mean 'gamma'"),
         (["--method", "tapweight", "--task", "quadratic", "-o", "every=often"], "every"),
         (["--method", "tapweight", "--task", "quadratic", "-o", "every"], "name=value"),
@@ -174,7 +176,7 @@ def test_the_command_that_show_gives_is_that_of_the_run(call, tmp_path):
         "--mode",
         "probe",
     ]
-    run += ["--set", "steps=30", "-o", "levels=2", "-o", "gamma=0.5", "--out", out]
+    run += ["--set", "steps=30", "-o", "levels=2", "-o", "gamma=0.5", "--task-option", "data_seed=3", "--out", out]
     assert call(*run)[0] == 0
     folder = out / "quadratic" / "tapweight" / "seed-0"
     before = (folder / "run.json").read_bytes()

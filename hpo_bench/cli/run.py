@@ -32,6 +32,7 @@ def run(
     solver: Annotated[str | None, typer.Option(help="Inverse-Hessian solver of tapweight.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Method option: name=value.")] = None,
     setting: Annotated[list[str] | None, typer.Option("--set", help="Protocol setting: name=value.")] = None,
+    task_option: Annotated[list[str] | None, typer.Option(help="Further option of the task: name=value.")] = None,
     data_dir: DataDir = None,
     base: Annotated[Path | None, typer.Option(help="Base checkpoint (default: the one that is shipped).")] = None,
     split: Annotated[str | None, typer.Option(help="scaffold, balanced-scaffold, random, or a column.")] = None,
@@ -43,6 +44,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Search for weights with one method on one task, retrain with them, test once per fresh seed."""
+    from hpo_bench import task_options
     from hpo_bench.config import configure
     from hpo_bench.display import Display
     from hpo_bench.runner import Observer, load_task
@@ -69,7 +71,8 @@ def run(
             smiles=smiles,
             label=names(label),
             kind=kind,
-        ),
+        )
+        | task_options.read(pairs(task_option)),
         device=device,
     )
     records = []
