@@ -44,7 +44,7 @@ class GlueSet:
     high: float = 1.0
 
 
-_PAIR = ("sentence1", "sentence2")
+_PAIR, _QQP, _QNLI = ("sentence1", "sentence2"), ("question1", "question2"), ("question", "sentence")
 _NLI = {"entailment": 0, "not_entailment": 1}
 GLUE: Mapping[str, GlueSet] = {
     one.name: one
@@ -53,14 +53,12 @@ GLUE: Mapping[str, GlueSet] = {
         GlueSet("sst2", "SST-2", "binary", "accuracy", ("sentence",), "label", ("sentence",)),
         GlueSet("mrpc", "MRPC", "binary", "accuracy_f1", ("#1 String", "#2 String"), "Quality", _PAIR),
         GlueSet("stsb", "STS-B", "regression", "pearson_spearman", _PAIR, "score", _PAIR, {}, high=5.0),
-        GlueSet(
-            "qqp", "QQP", "binary", "accuracy", ("question1", "question2"), "is_duplicate", ("question1", "question2")
-        ),
+        GlueSet("qqp", "QQP", "binary", "accuracy", _QQP, "is_duplicate", _QQP),
         GlueSet(
             "mnli", "MNLI", "classes", "accuracy", _PAIR, "gold_label", ("premise", "hypothesis"),
             {"entailment": 0, "neutral": 1, "contradiction": 2}, "dev_matched", "validation_matched",
         ),
-        GlueSet("qnli", "QNLI", "binary", "accuracy", ("question", "sentence"), "label", ("question", "sentence"), _NLI),
+        GlueSet("qnli", "QNLI", "binary", "accuracy", _QNLI, "label", _QNLI, _NLI),
         GlueSet("rte", "RTE", "binary", "accuracy", _PAIR, "label", _PAIR, _NLI),
     )
 }  # fmt: skip
@@ -95,8 +93,8 @@ def load_glue(
         tried = "\n".join(f"  {number}. {attempt}" for number, attempt in enumerate(attempts, 1))
         raise UserError(
             f"The GLUE task {name!r} could not be found. Tried:\n{tried}",
-            f"Pass --data-dir FOLDER (or set HPO_BENCH_DATA) with {one.folder}/train.tsv and {one.folder}/{one.dev}.tsv "
-            "in it, as GLUE distributes them.",
+            f"Pass --data-dir FOLDER (or set HPO_BENCH_DATA) with {one.folder}/train.tsv and "
+            f"{one.folder}/{one.dev}.tsv in it, as GLUE distributes them.",
         ) from error
     return TextSplits(*cut_valid(train, rows), test)
 

@@ -16,9 +16,9 @@ MINILM = "minilm"
 """The name by which `--model` means the embedded one."""
 
 LEAK = (
-    "all-MiniLM-L6-v2 was tuned to find paraphrases among 1 billion pairs; its model card lists MultiNLI, SNLI and Quora "
-    "duplicates, so MNLI and QQP are leaked, and sentence similarity (STS-B, MRPC; captions of Flickr30k are listed too) "
-    "is what it was tuned for: scores on these say nothing about a model without that history"
+    "all-MiniLM-L6-v2 was tuned to find paraphrases among 1 billion pairs; its model card lists MultiNLI, SNLI and "
+    "Quora duplicates, so MNLI and QQP are leaked, and sentence similarity (STS-B, MRPC; captions of Flickr30k are "
+    "listed too) is what it was tuned for: scores on these say nothing about a model without that history"
 )
 _WHEEL = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
 _FILES = {

@@ -111,5 +111,5 @@ def _fitting(counts: np.ndarray, room: int) -> np.ndarray:
     if counts.shape[1] == 1:
         return np.minimum(counts, room)
     first, second = counts.T
-    kept_first = np.where(first + second > room, np.minimum(first, np.maximum((room + 1) // 2, room - second)), first)
+    kept_first = np.where(first + second > room, np.minimum(first, np.maximum(room // 2, room - second)), first)
     return np.stack([kept_first, np.minimum(second, room - kept_first)], axis=1)
