@@ -6,7 +6,7 @@ from typing import Any
 
 from hpo_bench.errors import UserError
 
-FLAGS = ("objectives", "plant", "base", "split", "path", "smiles", "label", "kind")
+FLAGS = ("objectives", "plant", "base", "split", "path", "smiles", "label", "kind", "model", "corpus")
 
 
 def read(pairs: dict[str, str]) -> dict[str, Any]:

@@ -159,31 +159,37 @@ def probe_hypergradient(
     memory at once: one forward and one backward pass over each.
     """
     passes = Passes()
-    with untouched(pretraining.module):
-        first = draw_seed() if seed is None else seed
-        theta = trainable(pretraining.module)
-        layout = Layout(theta)
-        leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
-        with evaluation_mode(pretraining.module):
-            sets = []
-            for level, batches in (("train", train_batches), ("valid", valid_batches)):
-                evaluate = Evaluator(pretraining.module, probe.embed, batches, level=level, passes=passes, seed=first)
-                features = torch.cat([evaluate(leaves, j) for j in range(len(batches))])
-                sets.append((features, torch.cat([probe.labels(batch) for batch in batches]).to(features)))
-                passes.add(level, forward=len(batches), backward=len(batches))
-        (train_features, train_labels), (valid_features, valid_labels) = sets
-        loss = probe.loss(probe.solve(train_features, train_labels), valid_features, valid_labels)
-        u = layout.flatten(torch.autograd.grad(loss, list(leaves.values()), allow_unused=True))
-        require_finite("the validation loss of the probe or its gradient", u)
-        return from_encoder_gradient(
-            pretraining,
-            weights,
-            u,
-            float(loss.detach()),
-            pretrain_batches,
-            passes,
-            first,
-            pretrain_solver,
-            last_step,
-            normalise,
-        )
+    try:
+        with untouched(pretraining.module):
+            first = draw_seed() if seed is None else seed
+            theta = trainable(pretraining.module)
+            layout = Layout(theta)
+            leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
+            with evaluation_mode(pretraining.module):
+                sets = []
+                for level, batches in (("train", train_batches), ("valid", valid_batches)):
+                    evaluate = Evaluator(
+                        pretraining.module, probe.embed, batches, level=level, passes=passes, seed=first
+                    )
+                    features = torch.cat([evaluate(leaves, j) for j in range(len(batches))])
+                    sets.append((features, torch.cat([probe.labels(batch) for batch in batches]).to(features)))
+                    passes.add(level, forward=len(batches), backward=len(batches))
+            (train_features, train_labels), (valid_features, valid_labels) = sets
+            loss = probe.loss(probe.solve(train_features, train_labels), valid_features, valid_labels)
+            u = layout.flatten(torch.autograd.grad(loss, list(leaves.values()), allow_unused=True))
+            require_finite("the validation loss of the probe or its gradient", u)
+            return from_encoder_gradient(
+                pretraining,
+                weights,
+                u,
+                float(loss.detach()),
+                pretrain_batches,
+                passes,
+                first,
+                pretrain_solver,
+                last_step,
+                normalise,
+            )
+    except HypergradientFailure as failure:
+        failure.passes = dict(passes)
+        raise

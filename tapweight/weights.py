@@ -22,8 +22,11 @@ class ObjectiveWeights:
         names: the objectives' names, or their number K.
         parametrisation: "softmax": λ = softmax(α), α moved by `optimizer`; "mirror": exponentiated gradient,
             λ ← λ exp(−lr · dF/dλ) / Z (Kivinen and Warmuth 1997), whose speed does not die with λ_i.
-        lr: step length, per unit of dF/dα (softmax) or dF/dλ (mirror); with Adam in units of α.
+        lr: step length, per unit of dF/dα (softmax) or dF/dλ (mirror); with Adam and with `scaled` in units of α.
         optimizer: of α, "adam" or "sgd" (softmax only).
+        scaled: divide the gradient by its running root mean square, one number for all objectives (decay 0.9): steps
+            no longer depend on the scale of the hypergradient, which differs between solvers by orders of magnitude,
+            and unlike with Adam they keep its direction. They do not shrink towards an optimum: use `average`.
         floor: least weight of an objective, 0 ≤ floor < 1/K: λ = floor + (1 − K·floor) · simplex point.
         prior: (K,) weights towards which `prior_strength` · KL(λ ‖ prior) pulls. Default: none.
         prior_strength: in units of the validation loss.
@@ -37,6 +40,7 @@ class ObjectiveWeights:
         parametrisation: Literal["softmax", "mirror"] = "softmax",
         lr: float = 0.05,
         optimizer: Literal["adam", "sgd"] = "adam",
+        scaled: bool = False,
         floor: float = 0.0,
         prior: Sequence[float] | None = None,
         prior_strength: float = 0.0,
@@ -68,6 +72,7 @@ class ObjectiveWeights:
         kind = torch.optim.Adam if parametrisation == "softmax" and optimizer == "adam" else torch.optim.SGD
         # Exponentiated gradient is plain descent on the logits along dF/dλ instead of dF/dα.
         self._optimizer: torch.optim.Optimizer = kind([self.logits], lr=lr)
+        self.scaled, self._square = scaled, 0.0
         self.updates = 0
         self._sum, self._count = torch.zeros(k, dtype=torch.float64), 0
 
@@ -103,6 +108,8 @@ class ObjectiveWeights:
         if self.parametrisation == "softmax":
             point = self.logits.detach().softmax(0)
             gradient = (1 - len(self) * self.floor) * logits_gradient(point, gradient)
+        if self.scaled:
+            gradient = self._scale(values, gradient)
         self.logits.grad = gradient
         self._optimizer.step()
         with torch.no_grad():
@@ -112,12 +119,20 @@ class ObjectiveWeights:
             self._sum, self._count = self._sum + self.values, self._count + 1
         return self.values
 
+    def _scale(self, values: Tensor, gradient: Tensor) -> Tensor:
+        """The gradient less its mean under λ, over the root of the running mean of its square under λ."""
+        gradient = gradient - (values * gradient).sum()
+        self._square = 0.9 * self._square + 0.1 * float((values * gradient.square()).sum())
+        mean = self._square / (1 - 0.9 ** (self.updates + 1))
+        return gradient / mean**0.5 if mean > 0 else torch.zeros_like(gradient)
+
     def state_dict(self) -> dict[str, Any]:
         """All that `load_state_dict` needs to go on exactly where this stood."""
         return {
             "names": self.names,
             "logits": self.logits.detach().clone(),
             "optimizer": self._optimizer.state_dict(),
+            "square": self._square,
             "updates": self.updates,
             "sum": self._sum.clone(),
             "count": self._count,
@@ -130,4 +145,5 @@ class ObjectiveWeights:
         with torch.no_grad():
             self.logits.copy_(state["logits"])
         self._optimizer.load_state_dict(state["optimizer"])
+        self._square = state["square"]
         self.updates, self._sum, self._count = state["updates"], state["sum"].clone(), state["count"]

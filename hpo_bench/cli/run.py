@@ -35,11 +35,15 @@ def run(
     task_option: Annotated[list[str] | None, typer.Option(help="Further option of the task: name=value.")] = None,
     data_dir: DataDir = None,
     base: Annotated[Path | None, typer.Option(help="Base checkpoint (default: the one that is shipped).")] = None,
+    model: Annotated[str | None, typer.Option(help="Text: minilm (embedded), a folder, or a name on the hub.")] = None,
+    corpus: Annotated[Path | None, typer.Option(help="Text: file of unlabelled texts, one a line.")] = None,
     split: Annotated[str | None, typer.Option(help="scaffold, balanced-scaffold, random, or a column.")] = None,
-    path: Annotated[Path | None, typer.Option(help="Task csv: the file.")] = None,
+    path: Annotated[Path | None, typer.Option(help="Task csv or text: the file.")] = None,
     smiles: Annotated[str | None, typer.Option(help="Task csv: the SMILES column.")] = None,
-    label: Annotated[str | None, typer.Option(help="Task csv: label column, or several joined by commas.")] = None,
-    kind: Annotated[str | None, typer.Option(help="Task csv: classification or regression.")] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Task csv or text: label column, or several joined by commas.")
+    ] = None,
+    kind: Annotated[str | None, typer.Option(help="Task csv or text: classification or regression.")] = None,
     out: Out = Path("runs"),
     as_json: Json = False,
 ) -> None:
@@ -66,6 +70,8 @@ def run(
             objectives=names(objectives),
             plant=names(plant),
             base=str(base) if base else None,
+            model=model,
+            corpus=str(corpus) if corpus else None,
             split=split,
             path=str(path) if path else None,
             smiles=smiles,

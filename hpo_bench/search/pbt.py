@@ -104,11 +104,11 @@ class Pbt(ObjectiveWeightSearch):
         with problem.meter.phase("orchestration"):
             from hpo_bench.search.pbt_ray import run_population  # imports Ray
 
-        members = self.members(problem)
-        if len(journal.trials) < members:
-            if len(_last_pieces(journal.trajectory, self.intervals - 1)) < members:
-                run_population(self, problem, journal)
-            self._record_members(problem, journal)
+            members = self.members(problem)
+            if len(journal.trials) < members:
+                if len(_last_pieces(journal.trajectory, self.intervals - 1)) < members:
+                    run_population(self, problem, journal)
+                self._record_members(problem, journal)
         return best_of(problem, journal.trials)
 
     def _record_members(self, problem: Problem, journal: Journal) -> None:

@@ -51,7 +51,8 @@ class Member(tune.Trainable):
         pieces = [*self._pieces, [start, self._weights]]
         key = unit_key(pieces)
         result = self._workspace / "units" / f"{key}.json"
-        if not result.exists():
+        trained = not result.exists()
+        if trained:
             with billed_to(bill_path(self._workspace, key), self._problem.meter) as spent:
                 value = self._train(parent, key, end - start)
                 unit = {"unit": key, "pieces": pieces, "value": value, "cost": spent().to_json()}
@@ -63,6 +64,7 @@ class Member(tune.Trainable):
             "scored": len(pieces),
             "pieces": pieces,
             "unit": unit,
+            "trained": trained,  # now, and not by a process that was killed since
         }
 
     def _train(self, parent: str | None, key: str, steps: int) -> float | None:

@@ -16,7 +16,7 @@ from hpo_bench.core.problem import Problem
 from hpo_bench.errors import UserError
 from hpo_bench.records.journal import Journal, Progress
 from hpo_bench.search.pbt_population import Member, SeededPbt, explore, member_of
-from hpo_bench.search.workers import Overhead, bill_path, claim_lost_bills, ray_session, share_of_gpu
+from hpo_bench.search.workers import bill_path, bill_worker, claim_lost_bills, ray_session, share_of_gpu
 
 if TYPE_CHECKING:
     from hpo_bench.search.pbt import Pbt
@@ -31,24 +31,22 @@ _ENVIRONMENT = {
 class Ledger(tune.Callback):
     """In the driver: bills and records every unit once, clears away checkpoints, and stops the run when time is up."""
 
-    def __init__(self, problem: Problem, journal: Journal, members: int, overhead: Overhead) -> None:
-        self._problem, self._journal, self._members, self._overhead = problem, journal, members, overhead
+    def __init__(self, problem: Problem, journal: Journal, members: int, processes: int) -> None:
+        self._problem, self._journal, self._members, self._processes = problem, journal, members, processes
         self._lines = {(line["trial"], line["interval"]): line for line in journal.trajectory}
         self.error: BaseException | None = None
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
         try:
-            self._enter(member_of(trial), result["unit"])
+            self._enter(member_of(trial), result["unit"], result["trained"])
         except BaseException as error:  # raised again when Ray Tune has ended its actors, which it would leave behind
             self.error = error
 
-    def _enter(self, member: int, unit: dict[str, Any]) -> None:
+    def _enter(self, member: int, unit: dict[str, Any], trained: bool) -> None:
         interval = len(unit["pieces"]) - 1
         if (member, interval) in self._lines:
             return
-        cost = Cost.from_json(unit["cost"])
-        self._problem.meter.add(cost)
-        self._overhead.settle(cost.seconds)
+        bill_worker(self._problem.meter, Cost.from_json(unit["cost"]), self._processes, clocked=trained)
         start, weights = unit["pieces"][-1]
         line = {"trial": member, "interval": interval, **unit}
         self._journal.record_weights(start, weights, **line)
@@ -74,8 +72,8 @@ class Ledger(tune.Callback):
 class End(tune.Stopper):
     """A member ends with its last interval, and everything when the budget's seconds are spent."""
 
-    def __init__(self, problem: Problem, ledger: Ledger, overhead: Overhead, intervals: int) -> None:
-        self._problem, self._ledger, self._overhead, self._intervals = problem, ledger, overhead, intervals
+    def __init__(self, problem: Problem, ledger: Ledger, intervals: int) -> None:
+        self._problem, self._ledger, self._intervals = problem, ledger, intervals
 
     def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
         return result["scored"] >= self._intervals
@@ -84,10 +82,7 @@ class End(tune.Stopper):
         if self._ledger.error is not None:
             return True
         limit = self._problem.budget.seconds
-        if limit is None:
-            return False
-        self._overhead.settle()
-        return self._problem.meter.snapshot().seconds >= limit
+        return limit is not None and self._problem.meter.snapshot().seconds >= limit
 
     def __getstate__(self) -> dict[str, Any]:
         return {}  # Ray saves it with the experiment; a meter with a display behind it cannot be pickled
@@ -100,26 +95,24 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
         UserError: a member failed, or the time ended.
     """
     assert problem.spec is not None  # supports() said so
-    workspace = journal.workspace.resolve()
+    workspace, members = journal.workspace.resolve(), method.members(problem)
 
-    def claim_lost() -> None:
-        # What a finished unit cost is billed when its result is read.
-        claim_lost_bills(journal, lambda unit: (workspace / "units" / f"{unit}.json").exists())
+    def billed(unit: str) -> bool:
+        """What a finished unit cost is billed when its result is read."""
+        return (workspace / "units" / f"{unit}.json").exists()
 
-    claim_lost()
-    overhead = Overhead(problem.meter, method.workers)
-    ledger = Ledger(problem, journal, method.members(problem), overhead)
-    metric = {"metric": "score", "mode": "max" if problem.metric.higher_is_better else "min"}
+    claim_lost_bills(journal, billed, method.workers)
     scheduler = SeededPbt(
         problem.seed,
-        method.members(problem),
+        members,
         time_attr="scored",
         perturbation_interval=1,
         custom_explore_fn=lambda config: explore(config, method.resample, method.spread),
         quantile_fraction=method.quantile,
         log_config=False,
         synch=True,
-        **metric,
+        metric="score",
+        mode="max" if problem.metric.higher_is_better else "min",
     )
     space = {
         "weights": tune.grid_search(method.initial_weights(problem)),
@@ -129,10 +122,12 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
         "processes": method.workers,
         "workspace": str(workspace),
     }
+    # Members that Tune has not made yet are not waited for, so it has to make all of them before it starts.
+    environment = {**_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(members + 1)}
     try:
-        # Members that Tune has not made yet are not waited for, so it has to make all of them before it starts.
-        environment = {**_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(method.members(problem) + 1)}
-        with _environment(environment), ray_session(workspace, method.workers, method.ray_address):
+        with _environment(environment), ray_session(workspace, method.workers, method.ray_address) as cpus:
+            # A session that is somebody else's trains as many members at once as it has CPUs.
+            ledger = Ledger(problem, journal, members, max(method.workers, min(members, cpus)))
             resources = {"cpu": 1, "gpu": share_of_gpu(problem.spec, method.workers)}
             tuner = tune.Tuner(
                 tune.with_resources(Member, resources),
@@ -145,7 +140,7 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
                 run_config=tune.RunConfig(
                     name=f"tune-{os.getpid()}",
                     storage_path=str(workspace),
-                    stop=End(problem, ledger, overhead, method.intervals),
+                    stop=End(problem, ledger, method.intervals),
                     callbacks=[ledger],
                     failure_config=tune.FailureConfig(fail_fast=True),
                     verbose=0,
@@ -159,8 +154,7 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
         for checkpoint in (workspace / "units").glob("*.safetensors"):
             checkpoint.unlink()
     finally:
-        overhead.settle()
-        claim_lost()
+        claim_lost_bills(journal, billed, method.workers, clocked=True)
 
 
 def _readable(error: Exception) -> Exception:

@@ -6,7 +6,6 @@ Source: Zhang, Somayajula, Xie, "TapWeight: Reweighting Pretraining Objectives f
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -14,18 +13,17 @@ import torch
 from torch import Tensor
 
 import tapweight
-from hpo_bench.core.adaptation import AdaptedModel, FineTuner
 from hpo_bench.core.checkpoint import load_state, save_state
-from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem, Trial
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.records.journal import Journal, Progress
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
-from hpo_bench.tasks.base import Labelled
+from hpo_bench.search.tapweight_levels import LEVELS_TWO, OF_MODE, LevelTwo
 
 CHECKPOINT_EVERY = 50  # steps: at most this much is trained again after a kill
+MOST_FAILURES = 6  # solves of one run that are made again with more damping: 4^6 times the damping given
 
 
 @dataclass
@@ -33,16 +31,22 @@ class TapWeight(ObjectiveWeightSearch):
     """A pretraining step, a fine-tuning step with the proximal term, and every few steps a step of the weights.
 
     Attributes:
-        solver: of both inverse-Hessian products (`hpo-bench list` names them).
+        solver: of the inverse-Hessian products (`hpo-bench list` names them).
         damping: δ added to the Hessians' diagonal by the solvers that invert them. A solver that meets an indefinite
-            Hessian fails: that update of the weights is left out, and the next one has four times the damping.
+            Hessian fails: it is tried again with four times the damping, which then stays.
+        effort: iterations of conjugate gradients, terms of the Neumann series, rank of Nyström.
         last_step: how the K directional derivatives are taken: central, forward, jvp or gradients.
         levels: 3, or 2 for the bilevel ablation.
+        level_two: tuned: a copy of the encoder is fine-tuned beside it; probe: a head is solved exactly at every
+            update; protocol: whichever of the two the protocol adapts encoders by.
         every: pretraining steps for one step of the weights.
         warmup: steps before the first one.
         gamma: γ of the proximal term.
-        weight_lr: learning rate of the weights' logits (Adam).
-        batches: pretraining batches averaged in one hypergradient.
+        parametrisation: softmax: its logits are moved by Adam; mirror: mirror descent, the gradient over its running
+            root mean square.
+        weight_lr: step of the logits.
+        batches: pretraining batches averaged in one hypergradient; 0: four, or one with a solver that multiplies by
+            the Hessian, where each batch costs as much as dozens of steps.
         normalise: each objective's gradient at unit length (no longer the exact derivative).
         average: retrain with the mean of the weights over the second half, instead of the last ones.
     """
@@ -52,13 +56,16 @@ class TapWeight(ObjectiveWeightSearch):
 
     solver: str = "identity"
     damping: float = 0.1
+    effort: int = 5
     last_step: Literal["central", "forward", "jvp", "gradients"] = "central"
     levels: Literal[2, 3] = 3
+    level_two: Literal["protocol", "tuned", "probe"] = "protocol"
     every: int = 5
     warmup: int = 20
     gamma: float = 0.1
+    parametrisation: Literal["softmax", "mirror"] = "mirror"
     weight_lr: float = 0.05
-    batches: int = 1
+    batches: int = 0
     normalise: bool = False
     average: bool = True
 
@@ -67,8 +74,8 @@ class TapWeight(ObjectiveWeightSearch):
             raise unknown_name("solver", self.solver, tapweight.solvers.names())
         if self.normalise and self.last_step != "gradients":
             raise UserError("normalise needs the norm of every objective's gradient", "give -o last_step=gradients too")
-        if self.every < 1 or self.batches < 1 or self.warmup < 0:
-            raise UserError("every and batches must be at least 1, warmup at least 0", "see --option")
+        if min(self.every, self.effort) < 1 or self.batches < 0 or self.warmup < 0:
+            raise UserError("every and effort must be at least 1, batches and warmup at least 0", "see --option")
 
     def supports(self, problem: Problem) -> Support:
         if problem.num_objectives < 2:
@@ -78,6 +85,8 @@ class TapWeight(ObjectiveWeightSearch):
                 f"{problem.protocol.steps} steps end before the first step of the weights, which comes after "
                 f"{self.warmup} of warm-up and {self.every} more; give -o warmup=0 or more steps"
             )
+        if self.levels == 2 and self.level(problem).name == "probe":
+            return Support.no("levels=2 trains the head along, the probe solves it; give -o level_two=tuned")
         solver, size = self._solver_and_size(problem)
         largest = getattr(solver, "largest", size)
         if size > largest:
@@ -92,20 +101,33 @@ class TapWeight(ObjectiveWeightSearch):
 
     def expected_cost(self, problem: Problem) -> float:
         """Step-equivalents of the run, at most."""
-        protocol, valid = problem.protocol, len(problem.task.valid)
+        protocol = problem.protocol
         updates = (protocol.steps - self.warmup) // self.every
-        share = protocol.adapt_batch_size / protocol.batch_size
         solver, size = self._solver_and_size(problem)
-        a_solve = solver.cost(size)
-        a_step = 3 + 3 * share
-        an_update = 3 * valid / protocol.batch_size + 2 * self.batches + a_solve * (self.batches + share)
-        return protocol.steps * a_step + updates * an_update + problem.adaptation_cost
+        batches, a_solve = self.pretraining_batches(solver), solver.cost(size)
+        beside, judging = self.level(problem).cost(problem, a_solve)
+        an_update = judging + batches * (2 + a_solve)
+        again = MOST_FAILURES * an_update if a_solve else 0.0
+        return protocol.steps * (3 + beside) + updates * an_update + again + problem.adaptation_cost
+
+    def level(self, problem: Problem) -> type[LevelTwo]:
+        """The level II of this run."""
+        return LEVELS_TWO[OF_MODE[problem.protocol.mode] if self.level_two == "protocol" else self.level_two]
+
+    def pretraining_batches(self, solver: tapweight.solvers.Solver) -> int:
+        """How many are averaged in one hypergradient."""
+        return self.batches or (1 if solver.cost(1) else 4)
 
     def _solver_and_size(self, problem: Problem) -> tuple[tapweight.solvers.Solver, int]:
         """The solver, to be asked what it costs, and the number of parameters of θ."""
         parameters = list(problem.task.build_model().parameters())
-        solver = tapweight.solvers.by_name(self.solver, optimizer=torch.optim.Adam(parameters), damping=self.damping)
-        return solver, sum(parameter.numel() for parameter in parameters)
+        return self.make_solver(torch.optim.Adam(parameters), self.damping), sum(
+            parameter.numel() for parameter in parameters
+        )
+
+    def make_solver(self, optimizer: torch.optim.Optimizer, damping: float) -> tapweight.solvers.Solver:
+        """The solver for the level whose optimiser is given."""
+        return tapweight.solvers.by_name(self.solver, optimizer=optimizer, damping=damping, effort=self.effort)
 
     def search(self, problem: Problem, journal: Journal) -> SearchResult:
         state = _State(self, problem, journal)
@@ -127,24 +149,18 @@ class _State:
         self.path = journal.workspace / "state.safetensors"
         updates = (problem.protocol.steps - method.warmup) // method.every
         self.weights = tapweight.ObjectiveWeights(
-            problem.objectives, lr=method.weight_lr, average_from=updates // 2 + 1
+            problem.objectives,
+            parametrisation=method.parametrisation,
+            scaled=method.parametrisation == "mirror",
+            lr=method.weight_lr,
+            average_from=updates // 2 + 1,
         )
         self.trial: Trial = problem.start_trial()
         self.pretrainer = self.trial.pretrainer
-        self.tuner = FineTuner(
-            problem.task, problem.protocol, self.pretrainer.model.get_submodule("encoder"), problem.seed, problem.meter
-        )
-        self.pretraining = tapweight.Pretraining(self.pretrainer.model, problem.task.objective_losses)
-        self.finetuning = tapweight.Finetuning(self.tuner.model, self._loss, gamma=method.gamma, batch_size=_rows)
+        self.level_two = method.level(problem)(problem, self.pretrainer, method.gamma)
         self.damping, self.failures = method.damping, 0
         if self.path.exists():
             self._load()
-
-    def _loss(self, model: torch.nn.Module, batch: tuple[Labelled, Tensor]) -> Tensor:
-        assert isinstance(model, AdaptedModel)
-        split, index = batch
-        outputs = model.outputs(self.problem.task, split.inputs, index)
-        return self.problem.task.task_loss(outputs, split.labels[index])
 
     def advance(self, until: int) -> None:
         """Algorithm 1 up to step `until`, then a checkpoint."""
@@ -155,8 +171,7 @@ class _State:
             with meter.phase("pretraining"):
                 losses = self.pretrainer.step(self.weights.values.to(self.problem.task.device), batch)
             with meter.phase("adaptation"):
-                index = self.tuner.draw_batch(self.tuner.step_number)
-                self.tuner.step(index, lambda: self.finetuning.add_proximal_grad_(self.pretraining))
+                self.level_two.step()
             step = self.trial.step
             if step > method.warmup and (step - method.warmup) % method.every == 0:
                 with meter.phase("hypergradient"):
@@ -166,30 +181,13 @@ class _State:
         save_state(self.path, self._state())
 
     def _update_weights(self, batch: Any, losses: Tensor) -> None:
-        task, method, step = self.problem.task, self.method, self.trial.step
+        method, step = self.method, self.trial.step
         # Batches beyond the step's own are those of the steps to come: drawn from the same named seeds.
-        batches = [batch, *(self.pretrainer.draw_batch(step + i) for i in range(method.batches - 1))]
-        rows = torch.arange(len(task.valid), device=task.device)
-        train_rows = self.tuner.draw_batch(self.tuner.step_number - 1)
-        try:
-            found = tapweight.hypergradient(
-                self.pretraining,
-                self.finetuning,
-                self.weights.values.to(task.device),
-                pretrain_batches=batches,
-                train_batches=[(task.train, train_rows)],
-                valid_batches=[(task.valid, part) for part in rows.split(task.eval_batch_size)],
-                finetune_solver=self._solver(self.tuner.optimizer) if method.levels == 3 else None,
-                pretrain_solver=self._solver(self.pretrainer.optimizer),
-                last_step=method.last_step,
-                levels=method.levels,
-                normalise=method.normalise,
-            )
-        except tapweight.HypergradientFailure as failure:
-            self._bill(failure.passes, len(train_rows), self.problem.meter)
-            self._leave_out(step, failure)
+        count = method.pretraining_batches(self._solver(self.pretrainer.optimizer))
+        batches = [batch, *(self.pretrainer.draw_batch(step + i) for i in range(count - 1))]
+        found = self._hypergradient(batches)
+        if found is None:
             return
-        self._bill(found.passes, len(train_rows), self.problem.meter)
         weights = self.weights.update(found.weights)
         self.journal.record_weights(
             step, weights.tolist(), losses=losses.tolist(), hypergradient=found.weights.tolist(), valid=found.valid_loss
@@ -199,25 +197,33 @@ class _State:
         if step % CHECKPOINT_EVERY == 0:
             self.journal.report(Progress(message, share, weights.tolist()))
 
+    def _hypergradient(self, batches: list[Any]) -> tapweight.Hypergradient | None:
+        """dF/dλ; a solver that fails is damped more and tried again (Levenberg and Marquardt), the failure recorded.
+
+        None, and this update left out, once a run's failures are used up or more damping cannot help.
+        """
+        weights, method = self.weights.values.to(self.problem.task.device), self.method
+        while True:
+            try:
+                return self.level_two.hypergradient(
+                    batches,
+                    weights,
+                    self._solver,
+                    method.levels,
+                    last_step=method.last_step,
+                    normalise=method.normalise,
+                )
+            except tapweight.HypergradientFailure as failure:
+                self.journal.record_weights(
+                    self.trial.step, self.weights.values.tolist(), failure=str(failure), damping=self.damping
+                )
+                self.failures += 1
+                if not isinstance(failure, tapweight.SolverFailure) or self.failures > MOST_FAILURES:
+                    return None
+                self.damping *= 4
+
     def _solver(self, optimizer: torch.optim.Optimizer) -> tapweight.solvers.Solver:
-        return tapweight.solvers.by_name(self.method.solver, optimizer=optimizer, damping=self.damping)
-
-    def _leave_out(self, step: int, failure: tapweight.HypergradientFailure) -> None:
-        """Record a failed update; the weights stay, and the next update is damped more (Levenberg and Marquardt)."""
-        self.journal.record_weights(step, self.weights.values.tolist(), failure=str(failure), damping=self.damping)
-        self.damping, self.failures = 4 * self.damping, self.failures + 1
-
-    def _bill(self, passes: Mapping[str, int], train_rows: int, meter: CostMeter) -> None:
-        """Passes are counted in batches by the library, in samples by the meter."""
-        protocol, valid = self.problem.protocol, len(self.problem.task.valid)
-        parts = -(-valid // self.problem.task.eval_batch_size)
-        for level, samples, kind in (
-            ("pretrain", protocol.batch_size, "pretraining"),
-            ("train", train_rows, "adaptation"),
-            ("valid", valid / parts, "adaptation"),
-        ):
-            forward, backward = passes.get(f"{level}_forward", 0), passes.get(f"{level}_backward", 0)
-            meter.passes(samples, forward=forward, backward=backward, kind=kind)
+        return self.method.make_solver(optimizer, self.damping)
 
     def finish(self, journal: Journal, weights: list[float]) -> tuple[float, Any]:
         """Adapt the encoder that the run ended with, as every trial does; its valid score and its checkpoint."""
@@ -225,7 +231,7 @@ class _State:
         if not journal.trials:
             adapted = self.trial.validate()
             save_state(checkpoint, {"model": dict(adapted.model.state_dict())})
-            note = {"updates": self.weights.updates, "failed_updates": self.failures}
+            note = {"updates": self.weights.updates, "failed_solves": self.failures, "damping": self.damping}
             journal.record_trial(0, weights, adapted.value, self.problem.meter.snapshot(), note=note)
         value = journal.trials[0].value
         assert value is not None
@@ -234,7 +240,7 @@ class _State:
     def _state(self) -> dict[str, Any]:
         return {
             "pretrainer": self.pretrainer.state_dict(),
-            "tuner": self.tuner.state_dict(),
+            "level_two": self.level_two.state_dict(),
             "weights": self.weights.state_dict(),
             "damping": self.damping,
             "failures": self.failures,
@@ -243,11 +249,7 @@ class _State:
     def _load(self) -> None:
         state = load_state(self.path, self.problem.task.device)
         self.pretrainer.load_state_dict(state["pretrainer"])
-        self.tuner.load_state_dict(state["tuner"])
+        self.level_two.load_state_dict(state["level_two"])
         self.weights.load_state_dict(state["weights"])
         self.damping, self.failures = state["damping"], state["failures"]
         self.journal.truncate_trajectory(lambda line: line["step"] <= self.trial.step)
-
-
-def _rows(batch: tuple[Labelled, Tensor]) -> int:
-    return len(batch[1])

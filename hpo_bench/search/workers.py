@@ -1,11 +1,17 @@
 """Work in other processes: the Ray session, problems made again from their spec, and the bill that comes back.
 
-Seconds. A worker bills what it does as any process would, so the seconds of workers side by side are added up; what the
-wall clock shows beyond busy seconds / workers (starting Ray, waiting, copies) is billed as orchestration.
+Seconds. Work in P processes side by side is billed so that
+
+    (training + evaluation) / P + orchestration = wall clock
+
+at every moment when no worker is in the middle of something. Training and evaluation are added up over the processes,
+as in any of them alone; orchestration is what else the clock shows: starting Ray, set-up in workers, copies, waiting.
+The driver's own clock runs as orchestration all along, so `bill_worker` takes from it what workers did meanwhile.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
 import os
@@ -44,8 +50,10 @@ def build_problem(spec: ProblemSpec, processes: int) -> Problem:
 
 
 @contextmanager
-def ray_session(workspace: Path, processes: int, address: str = "") -> Iterator[None]:
+def ray_session(workspace: Path, processes: int, address: str = "") -> Iterator[int]:
     """Ray is running inside the block; a session that was there before is used and left alone.
+
+    Yields the number of CPUs that the session has: `processes`, unless it is somebody else's.
 
     A unix socket's path holds 107 characters, so Ray's session folder lies in the system's temporary folder and not in
     the workspace; `workspace/ray-session` names it, so that what a kill leaves there is removed by the next run.
@@ -65,7 +73,7 @@ def ray_session(workspace: Path, processes: int, address: str = "") -> Iterator[
         shutil.rmtree(note.read_text(), ignore_errors=True)
         note.unlink()
     if ray.is_initialized():
-        yield
+        yield int(ray.cluster_resources()["CPU"])
         return
     scratch = tempfile.mkdtemp(prefix="hb-ray-")
     write_whole(note, scratch.encode())
@@ -84,7 +92,7 @@ def ray_session(workspace: Path, processes: int, address: str = "") -> Iterator[
                 _temp_dir=scratch,
                 **quiet,
             )
-        yield
+        yield int(ray.cluster_resources()["CPU"])
     finally:
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
@@ -125,28 +133,28 @@ def bill_path(workspace: Path, unit: str) -> Path:
     return workspace.resolve() / "bills" / f"{unit}.json"
 
 
-def claim_lost_bills(journal: Journal, billed: Callable[[str], bool]) -> None:
-    """Add to the run's bill what workers of a killed process had spent on units that nobody was billed for."""
+def bill_worker(meter: CostMeter, cost: Cost, processes: int, *, clocked: bool = True) -> None:
+    """Add what one of `processes` workers spent to the driver's bill (the module's docstring has the identity).
+
+    `clocked`: the driver's own clock ran as orchestration meanwhile, and counted this time already. It did not if the
+    driver was killed since then.
+    """
+    counted = cost.seconds if clocked else 0.0
+    seconds = (cost.seconds_orchestration - counted) / processes
+    meter.add(dataclasses.replace(cost, seconds_orchestration=seconds))
+
+
+def claim_lost_bills(journal: Journal, billed: Callable[[str], bool], processes: int, *, clocked: bool = False) -> None:
+    """Add to the run's bill what workers that were killed had spent on units that nobody was billed for.
+
+    `processes`, `clocked`: as for `bill_worker`; by default the driver was killed with them.
+    """
     for path in sorted((journal.workspace / "bills").glob("*.json")):
         if not billed(path.stem):
-            journal.meter.add(Cost.from_json(json.loads(path.read_text())))
+            cost = Cost.from_json(json.loads(path.read_text()))
+            bill_worker(journal.meter, cost, processes, clocked=clocked)
         path.unlink()
         journal.save_bill()
-
-
-class Overhead:
-    """Bills the wall clock beyond busy seconds / processes as orchestration."""
-
-    def __init__(self, meter: CostMeter, processes: int) -> None:
-        self._meter, self._processes = meter, processes
-        self._start, self._busy, self._billed = time.perf_counter(), 0.0, 0.0
-
-    def settle(self, busy: float = 0.0) -> None:
-        """Workers were busy for `busy` more seconds, added up; bill what is due by now."""
-        self._busy += busy
-        due = max(self._billed, time.perf_counter() - self._start - self._busy / self._processes)
-        self._meter.add(Cost(seconds_orchestration=due - self._billed))
-        self._billed = due
 
 
 class TrialActor:
@@ -171,17 +179,18 @@ class TrialWorkers:
         self._stack = stack
         self._actors: list[Any] = []
         recorded = len(journal.trials)
-        claim_lost_bills(journal, lambda unit: int(unit) < recorded)
+        claim_lost_bills(journal, lambda unit: int(unit) < recorded, workers)
 
     def run(self, proposals: list[tuple[int, np.ndarray]], record: Callable[[int, np.ndarray, Outcome], None]) -> None:
         """Train (number, weights) side by side; record them in the given order as soon as that allows."""
-        if not proposals:
-            return
-        with self._problem.meter.phase("orchestration"):
-            self._start()
+        if proposals:
+            with self._problem.meter.phase("orchestration"):
+                self._start()
+                self._run(proposals, record)
+
+    def _run(self, proposals: list[tuple[int, np.ndarray]], record: Callable[[int, np.ndarray, Outcome], None]) -> None:
         import ray
 
-        overhead = Overhead(self._problem.meter, min(self._workers, len(proposals)))
         bills = [bill_path(self._journal.workspace, f"{number:05d}") for number, _ in proposals]
         try:
             waiting = [
@@ -190,8 +199,7 @@ class TrialWorkers:
             ]
             for (number, weights), future, bill in zip(proposals, waiting, bills, strict=True):
                 outcome = ray.get(future)
-                self._problem.meter.add(outcome.cost)
-                overhead.settle(outcome.cost.seconds)
+                bill_worker(self._problem.meter, outcome.cost, self._workers)
                 record(number, weights, outcome)
                 bill.unlink(missing_ok=True)
         except ray.exceptions.RayTaskError as error:

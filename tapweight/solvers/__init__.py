@@ -47,12 +47,18 @@ def classes() -> dict[str, type[Solver]]:
 
 
 def by_name(
-    name: str, *, optimizer: torch.optim.Optimizer | None = None, damping: float | None = None, **options: Any
+    name: str,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    damping: float | None = None,
+    effort: int | None = None,
+    **options: Any,
 ) -> Solver:
     """A solver from its name and its constructor's options.
 
-    `optimizer` is the level's own and `damping` is in units of curvature: they go to the solvers that use them and are
-    ignored by the others, so that a caller need not know which they are.
+    `optimizer` is the level's own, `damping` is in units of curvature, `effort` is the number of iterations, terms or
+    the rank: they go to the solvers that use them and are ignored by the others, so that a caller need not know which
+    they are.
 
     Raises:
         ValueError: unknown name.
@@ -65,4 +71,6 @@ def by_name(
         options["optimizer"] = optimizer
     if "damping" in accepted and damping is not None:
         options["damping"] = damping
+    if effort is not None:
+        options.update({word: effort for word in ("iterations", "terms", "rank") if word in accepted})
     return _SOLVERS[name](**options)

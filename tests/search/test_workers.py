@@ -1,14 +1,16 @@
 """Trials side by side: the same results and the same bill as one after the other."""
 
 import json
+import time
 
 import pytest
 
 from hpo_bench.core.meter import Cost
 from hpo_bench.records.journal import Journal
+from hpo_bench.search.pbt import Pbt
 from hpo_bench.search.random import Random
 from hpo_bench.search.tpe import Tpe
-from hpo_bench.search.workers import Overhead, bill_path, billed_to, build_problem, claim_lost_bills, ray_session
+from hpo_bench.search.workers import bill_path, bill_worker, billed_to, build_problem, claim_lost_bills, ray_session
 from hpo_bench.testing.method_contract import Interruption, Watch, run
 from hpo_bench.testing.problems import quick_problem
 
@@ -63,8 +65,8 @@ def test_what_a_killed_worker_spent_is_claimed_once(tmp_path):
         path = bill_path(journal.workspace, f"{number:05d}")
         path.parent.mkdir(exist_ok=True)
         path.write_text(json.dumps(Cost(step_equivalents=cost).to_json()))
-    claim_lost_bills(journal, lambda unit: int(unit) < 1)  # trial 0 was recorded and billed
-    claim_lost_bills(journal, lambda unit: int(unit) < 1)
+    claim_lost_bills(journal, lambda unit: int(unit) < 1, 2)  # trial 0 was recorded and billed
+    claim_lost_bills(journal, lambda unit: int(unit) < 1, 2)
     assert problem.meter.total.step_equivalents == 5.0
     assert Journal(tmp_path, quick_problem("3").meter).save_bill().step_equivalents == 5.0
 
@@ -79,18 +81,29 @@ def test_a_worker_leaves_its_bill_where_it_can_be_found(tmp_path, monkeypatch):
     assert problem.meter.heartbeat is None
 
 
-def test_overhead_is_the_wall_clock_beyond_busy_seconds(monkeypatch):
-    clock = iter([0.0, 10.0, 12.0, 20.0])
-    monkeypatch.setattr("hpo_bench.search.workers.time.perf_counter", lambda: next(clock))
-    problem = quick_problem("3")
-    overhead = Overhead(problem.meter, 2)
-    problem.meter.total = Cost()
-    overhead.settle(8.0)  # 10 s by the clock, 8 s of work on two workers
-    assert problem.meter.total.seconds_orchestration == 6.0
-    overhead.settle(10.0)  # work overtook the clock: nothing is taken back
-    assert problem.meter.total.seconds_orchestration == 6.0
-    overhead.settle()
-    assert problem.meter.total.seconds_orchestration == 11.0
+@pytest.mark.parametrize("method", [Random(workers=2), Pbt(workers=2)], ids=["trials", "population"])
+def test_the_bill_adds_up_to_the_wall_clock(ray_running, tmp_path, method):
+    """Set-up in workers, waiting and copies are orchestration, each second once."""
+    problem = quick_problem("5", steps=1000)
+    with problem.meter.phase("orchestration"):
+        start = time.perf_counter()
+        run(method, problem, tmp_path)
+        bill, wall = problem.meter.snapshot(), time.perf_counter() - start
+    busy = bill.seconds_training + bill.seconds_evaluation
+    assert busy > 0.5
+    assert busy / 2 + bill.seconds_orchestration == pytest.approx(wall, abs=0.05)
+
+
+def test_what_the_drivers_clock_counted_is_not_counted_again():
+    meter = quick_problem("3").meter
+    cost = Cost(seconds_pretraining=6.0, seconds_evaluation=2.0, seconds_orchestration=2.0)
+    meter.total = Cost(seconds_orchestration=12.0)  # of the driver: 12 s by the clock, for two workers of 10 s each
+    for _ in range(2):
+        bill_worker(meter, cost, 2)
+    assert (meter.total.seconds_training, meter.total.seconds_evaluation) == (12.0, 4.0)
+    assert meter.total.seconds_orchestration == 4.0  # 8 s of training and evaluation side by side, 12 s by the clock
+    bill_worker(meter, cost, 2, clocked=False)  # of a driver that was killed: its clock is lost, 5 s for this share
+    assert meter.total.seconds_orchestration == 5.0
 
 
 def test_what_a_killed_ray_left_behind_is_removed(tmp_path, monkeypatch):

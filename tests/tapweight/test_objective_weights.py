@@ -14,6 +14,7 @@ KINDS = [
     {"parametrisation": "softmax", "optimizer": "adam"},
     {"parametrisation": "softmax", "optimizer": "sgd"},
     {"parametrisation": "mirror"},
+    {"parametrisation": "mirror", "scaled": True},
 ]
 
 
@@ -55,6 +56,22 @@ def test_floor_enters_the_chain_rule():
     assert torch.allclose(weights.logits.detach(), -expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize("parametrisation", ["softmax", "mirror"])
+def test_scaled_steps_have_the_gradients_direction_and_not_its_scale(parametrisation):
+    plain, scaled, huge = (
+        ObjectiveWeights(3, lr=0.1, parametrisation=parametrisation, optimizer="sgd", scaled=on)
+        for on in (False, True, True)
+    )
+    g = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
+    for weights, factor in ((plain, 1), (scaled, 1), (huge, 1e12)):
+        weights.update(factor * g)
+    assert torch.allclose(scaled.logits, huge.logits, rtol=1e-12)
+    ratio = (scaled.logits / plain.logits).detach()
+    assert torch.allclose(ratio, ratio[0].expand(3), rtol=1e-9)
+    # The first step: its root mean square under the weights is the step length.
+    assert float((scaled.logits.detach() ** 2).mean().sqrt()) == pytest.approx(0.1)
+
+
 def test_mirror_is_exponentiated_gradient():
     weights = ObjectiveWeights(3, parametrisation="mirror", lr=0.3)
     g = torch.tensor([1.0, -2.0, 0.5], dtype=torch.float64)
@@ -64,7 +81,17 @@ def test_mirror_is_exponentiated_gradient():
     assert torch.allclose(weights.update(g), expected / expected.sum(), rtol=1e-12)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+def test_scaled_steps_circle_the_minimiser_and_their_average_finds_it():
+    """The steps stay lr long, so the last weights are within a step of it at best."""
+    target = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)
+    weights = ObjectiveWeights(3, lr=0.05, parametrisation="mirror", scaled=True, average_from=250)
+    for _ in range(500):
+        weights.update(weights.values - target)
+    np.testing.assert_allclose(weights.values, target, atol=0.05)
+    np.testing.assert_allclose(weights.average, target, atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind.get("scaled")])
 def test_descends_to_the_minimiser(kind):
     """F = Σ (λ − t)² / 2 on the simplex."""
     target = torch.tensor([0.6, 0.3, 0.1], dtype=torch.float64)

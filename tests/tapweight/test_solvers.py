@@ -145,3 +145,12 @@ def test_conditioning_up_to_a_million():
     for name in ("exact", "cg"):
         x = MAKE[name](0.0).solve(system, RHS).x.numpy()
         np.testing.assert_allclose(x, np.linalg.solve(matrix.numpy(), RHS.numpy()), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["identity", "cg", "neumann", "nystrom", "exact"])
+def test_by_name_gives_each_solver_the_settings_that_it_has(name):
+    solver = solvers.by_name(name, damping=0.5, effort=3)
+    assert getattr(solver, "damping", 0.5) == 0.5
+    assert {vars(solver).get(word, 3) for word in ("iterations", "terms", "rank")} == {3}
+    if name == "cg":
+        assert solver.cost(100) == 4 * solvers.base.HVP_COST

@@ -1,0 +1,118 @@
+"""What TapWeight does beyond the contract: its two levels II, its bill, and solvers that fail."""
+
+from typing import ClassVar
+
+import pytest
+import torch
+
+from hpo_bench.records.journal import Journal
+from hpo_bench.search.tapweight import MOST_FAILURES, TapWeight
+from hpo_bench.testing.method_contract import MethodContract
+from hpo_bench.testing.problems import quick_problem
+from tapweight import HypergradientFailure, Pretraining, Probe, SolverFailure, probe_hypergradient, solvers
+from tapweight.solvers import Report
+
+
+class TestTuned(MethodContract):
+    """The contract's problem adapts by a probe; this is the other level II."""
+
+    @pytest.fixture
+    def method(self):
+        return TapWeight(warmup=4, level_two="tuned")
+
+
+def search(method, problem, folder):
+    assert method.supports(problem).ok, method.supports(problem).reason
+    journal = Journal(folder, problem.meter)
+    return method.search(problem, journal), journal
+
+
+@pytest.mark.parametrize(
+    ("mode", "level_two", "expected"),
+    [("full", "protocol", "tuned"), ("probe", "protocol", "probe"), ("full", "probe", "probe")],
+)
+def test_level_two_is_the_protocols_adaptation_unless_named(mode, level_two, expected):
+    assert TapWeight(level_two=level_two).level(quick_problem(mode=mode)).name == expected
+
+
+@pytest.mark.parametrize(("level_two", "batches"), [("probe", 0), ("probe", 2), ("tuned", 0), ("tuned", 3)])
+def test_every_pass_is_billed_by_its_samples(level_two, batches, tmp_path):
+    """Against a count by hand: 24 steps, 4 updates, 80 rows of train and of valid, batches of 16."""
+    problem = quick_problem(steps=24, adapt_batch_size=16, batch_size=16)
+    method = TapWeight(warmup=4, level_two=level_two, batches=batches)
+    search(method, problem, tmp_path)
+    last_step = 2 * (batches or 4)
+    judged = {"probe": 3 * (80 + 80) / 16, "tuned": 3 * 80 / 16}[level_two]
+    beside = {"probe": 0, "tuned": 3}[level_two]
+    expected = 24 * (3 + beside) + 4 * (judged + last_step) + (80 + 80) / 16
+    assert problem.meter.snapshot().step_equivalents == pytest.approx(expected)
+    assert method.expected_cost(problem) == pytest.approx(expected)
+
+
+def test_finds_the_harmful_objective(tmp_path):
+    problem = quick_problem("20", steps=400, learning_rate=0.01, mode="probe")
+    result, _ = search(TapWeight(), problem, tmp_path)
+    weights = dict(zip(problem.objectives, result.weights, strict=True))
+    assert weights["harmful"] < 1 / 3 < weights["signal"]
+
+
+def test_one_batch_with_a_solver_that_multiplies_by_the_hessian():
+    assert TapWeight().pretraining_batches(solvers.Identity()) == 4
+    assert TapWeight().pretraining_batches(solvers.ConjugateGradient()) == 1
+    assert TapWeight(batches=2).pretraining_batches(solvers.ConjugateGradient()) == 2
+
+
+class Stubborn(solvers.Identity):
+    """Refuses until the damping is large enough."""
+
+    name = "stubborn"
+    tried: ClassVar[list[float]] = []
+
+    def __init__(self, *, damping: float, enough: float = 5.0) -> None:
+        self.damping, self.enough = damping, enough
+
+    def solve(self, problem, rhs):
+        self.tried.append(self.damping)
+        if self.damping < self.enough:
+            raise SolverFailure("indefinite", Report(self.name, converged=False))
+        return super().solve(problem, rhs)
+
+
+@pytest.fixture
+def stubborn(monkeypatch):
+    monkeypatch.setitem(solvers._SOLVERS, Stubborn.name, Stubborn)
+    monkeypatch.setattr(Stubborn, "tried", [])
+    return Stubborn
+
+
+def test_a_failed_solve_is_damped_more_until_it_succeeds(stubborn, tmp_path):
+    problem = quick_problem()
+    _, journal = search(TapWeight(solver="stubborn", warmup=4), problem, tmp_path)
+    assert stubborn.tried[:4] == [0.1, 0.4, 1.6, 6.4]
+    assert set(stubborn.tried[4:]) == {6.4}, "what was needed once stays"
+    assert journal.trials[0].note["updates"] == 4, "no update was left out"
+    assert [line["damping"] for line in journal.trajectory if "failure" in line] == [0.1, 0.4, 1.6]
+
+
+def test_a_solver_that_never_succeeds_ends_the_run_with_its_reason(stubborn, monkeypatch, tmp_path):
+    monkeypatch.setattr(Stubborn.__init__, "__kwdefaults__", {"enough": float("inf")})
+    with pytest.raises(RuntimeError, match="indefinite"):
+        search(TapWeight(solver="stubborn", warmup=4), quick_problem(), tmp_path)
+    assert len(stubborn.tried) == MOST_FAILURES + 4, "and each of the four updates was tried"
+
+
+def test_two_levels_have_no_probe():
+    support = TapWeight(levels=2, warmup=4).supports(quick_problem(mode="probe"))
+    assert not support.ok
+    assert "level_two=tuned" in support.reason
+
+
+def test_a_failed_probe_says_what_it_cost():
+    module = torch.nn.Module()
+    module.encoder = torch.nn.Linear(2, 2)
+    pretraining = Pretraining(module, lambda m, b: m.encoder(b).square().mean(0))
+    probe = Probe(lambda m, b: m.encoder(b), lambda b: torch.ones(len(b), 1), head="logistic")
+    x = [torch.randn(6, 2)]
+    with pytest.raises(HypergradientFailure) as caught:
+        probe_hypergradient(pretraining, probe, torch.ones(2) / 2, pretrain_batches=x, train_batches=x, valid_batches=x)
+    assert caught.value.passes["train_forward"] == 1
