@@ -40,9 +40,7 @@ def run(
     split: Annotated[str | None, typer.Option(help="scaffold, balanced-scaffold, random, or a column.")] = None,
     path: Annotated[Path | None, typer.Option(help="Task csv or text: the file.")] = None,
     smiles: Annotated[str | None, typer.Option(help="Task csv: the SMILES column.")] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Task csv or text: label column, or several joined by commas.")
-    ] = None,
+    label: Annotated[str | None, typer.Option(help="Task csv or text: label column(s), joined by commas.")] = None,
     kind: Annotated[str | None, typer.Option(help="Task csv or text: classification or regression.")] = None,
     out: Out = Path("runs"),
     as_json: Json = False,
