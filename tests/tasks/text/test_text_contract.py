@@ -6,8 +6,13 @@ from hpo_bench.testing.task_contract import TaskContract
 from tests.tasks.text.conftest import load
 
 
+@pytest.fixture(scope="module", params=["regression", "regression apart", "binary", "classes"])
+def made(request, bert, tokeniser):
+    kind, _, apart = request.param.partition(" ")
+    return load(kind, bert, tokeniser, pairs=apart or "joint")
+
+
 class TestTextTask(TaskContract):
-    @pytest.fixture(scope="class", params=["regression", "regression apart", "binary", "classes"])
-    def loaded(self, request, bert, tokeniser):
-        kind, _, apart = request.param.partition(" ")
-        return load(kind, bert, tokeniser, pairs=apart or "joint")
+    @pytest.fixture
+    def loaded(self, made):
+        return made
