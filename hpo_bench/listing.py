@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shlex
+from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,19 @@ from hpo_bench.errors import UserError
 from hpo_bench.presets import PRESETS
 
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Protocol)}
+_DOMAINS = {"molecules": "molecule", "text": "text"}
 _BUDGET_UNITS = {"trials": "t", "step_equivalents": "se", "seconds": "s"}
 
 
 def listing() -> dict[str, Any]:
     """Everything that can be named on the command line."""
     import tapweight
-    from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 
     return {
         "methods": {name: _describe_method(name) for name in registry.names(registry.METHODS)},
         "tasks": registry.names(registry.TASKS),
         "presets": {name: found.summary for name, found in PRESETS.items()},
-        "objectives": {
-            name: {"on_by_default": name in DEFAULT_OBJECTIVES, "summary": (kind.__doc__ or "").partition("\n")[0]}
-            for name, kind in OBJECTIVES.items()
-        },
+        "objectives": {domain: _describe_objectives(f"hpo_bench.tasks.{room}") for domain, room in _DOMAINS.items()},
         "solvers": {
             name: (type_.__doc__ or "").partition("\n")[0] for name, type_ in tapweight.solvers.classes().items()
         },
@@ -44,6 +42,14 @@ def listing() -> dict[str, Any]:
             for point in entry_points(group=group)
             if not point.value.startswith("hpo_bench.")
         ),
+    }
+
+
+def _describe_objectives(room: str) -> dict[str, Any]:
+    home = import_module(f"{room}.objectives")
+    return {
+        name: {"on_by_default": name in home.DEFAULT_OBJECTIVES, "summary": (kind.__doc__ or "").partition("\n")[0]}
+        for name, kind in home.OBJECTIVES.items()
     }
 
 
@@ -63,10 +69,12 @@ def show_listing(found: dict[str, Any]) -> None:
     for name, method in found["methods"].items():
         table.add_row(name, method["summary"], ", ".join(f"{k}={v}" for k, v in method["options"].items()))
     console.print(table)
-    table = Table("objective", "default", "what it predicts", title="objectives (molecules)", title_justify="left")
-    for name, objective in found["objectives"].items():
-        table.add_row(name, "yes" if objective["on_by_default"] else "--plant", objective["summary"])
-    console.print(table)
+    for domain, objectives in found["objectives"].items():
+        title = f"objectives ({domain})"
+        table = Table("objective", "default", "what it predicts", title=title, title_justify="left")
+        for name, objective in objectives.items():
+            table.add_row(name, "yes" if objective["on_by_default"] else "by name", objective["summary"])
+        console.print(table)
     for title in ("presets", "solvers"):
         table = Table(title.removesuffix("s"), "", title=title, title_justify="left")
         for name, summary in found[title].items():

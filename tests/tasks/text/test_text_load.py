@@ -77,6 +77,13 @@ def test_sizes_come_from_the_preset_and_give_way_to_what_is_said():
     assert set(stsb.presets) == set(SIZES)
 
 
+def test_list_shows_the_objectives_on_text():
+    told = CliRunner().invoke(app, ["list", "--json"])
+    objectives = json.loads(told.output)["objectives"]
+    assert [name for name, one in objectives["text"].items() if one["on_by_default"]] == ["mlm", "contrast", "sop"]
+    assert "contrast" in objectives["molecules"]
+
+
 def test_a_run_through_the_command_line(own_file, bert, tmp_path):
     words = ["run", "--method", "tapweight", "--task", "text", "--path", own_file, "--label", "score"]
     words += ["--kind", "regression", "--task-option", "text=a", "--task-option", "text2=b", "--model", bert]

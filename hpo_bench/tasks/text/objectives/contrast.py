@@ -18,8 +18,7 @@ TEMPERATURE = 0.05
 
 
 class Contrast(Objective):
-    """Cross-entropy of a text's second pass among the batch's, by cosine over 0.05, over log B; the passes differ by
-    their dropout alone."""
+    """Two dropout passes of a text find each other in the batch: cross-entropy of their cosines over 0.05, over log B."""
 
     name = "contrast"
     paper = "unsupervised SimCSE, Gao et al. 2021, arXiv 2104.08821"

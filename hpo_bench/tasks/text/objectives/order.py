@@ -16,7 +16,7 @@ from hpo_bench.tasks.text.packed import Tokens
 
 
 class HalfOrder(Objective):
-    """A text is cut in the middle, and its halves go in as a pair, swapped in half of the cases by lot."""
+    """Tell whether the halves of a text are in order: they go in as a pair, swapped in half of the cases by lot."""
 
     name = "sop"
     paper = "sentence-order prediction, ALBERT, Lan et al. 2020, arXiv 1909.11942 (there of two sentences)"

@@ -16,7 +16,7 @@ from hpo_bench.tasks.text.packed import Tokens
 
 
 class ReplacedTokens(Objective):
-    """15 % of the tokens are drawn anew by a frozen generator; every token is judged: its own, or another's?
+    """Tell which tokens were replaced: 15 % are drawn anew by a frozen generator.
 
     The generator is the corpus's table of neighbours: a token is replaced by one that follows its predecessor somewhere
     in the corpus (a bigram model, sampled exactly by picking an occurrence). ELECTRA trains a small network instead;
