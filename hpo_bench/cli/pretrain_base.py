@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,32 +14,35 @@ from hpo_bench.cli.options import DataDir, Json, use_data_dir
 
 @app.command("pretrain-base")
 def pretrain_base(
-    out: Annotated[Path, typer.Option(help="The checkpoint to write (.safetensors).")],
+    out: Annotated[Path, typer.Option(help="The checkpoint to write (.safetensors); of a language model, a folder.")],
+    corpus: Annotated[Path | None, typer.Option(help="Make a language model of this file, one text a line.")] = None,
     molecules: Annotated[int, typer.Option(min=1, help="MOSES molecules to train on.")] = 100_000,
     epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 10,
-    layers: Annotated[int, typer.Option(min=1, help="GIN layers (Hu et al. 2020: 5).")] = 3,
-    width: Annotated[int, typer.Option(min=1, help="GIN width (Hu et al. 2020: 300).")] = 64,
+    layers: Annotated[int, typer.Option(min=1, help="Layers (GIN of Hu et al. 2020: 5).")] = 3,
+    width: Annotated[int, typer.Option(min=1, help="Width (GIN of Hu et al. 2020: 300).")] = 64,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
-    batch_size: Annotated[int, typer.Option(help="Molecules a step.")] = 256,
+    batch_size: Annotated[int, typer.Option(help="Molecules or texts a step.")] = 256,
     seed: Annotated[int, typer.Option()] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:
-    """Pretrain an encoder and the objective heads on unlabelled molecules with equal weights."""
+    """Pretrain an encoder and the objective heads on unlabelled molecules, or a BERT on unlabelled texts (mlm)."""
     from hpo_bench.pretrain_base import pretrain_base as make_base
+    from hpo_bench.pretrain_text import pretrain_text
 
     use_data_dir(data_dir)
-    report = make_base(
-        out,
-        molecules=molecules,
-        epochs=epochs,
-        encoder={"layers": layers, "width": width},
-        learning_rate=learning_rate,
-        batch_size=batch_size,
-        seed=seed,
-        device=device,
-        precision=precision,
-    )
+    common: dict[str, Any] = {
+        "epochs": epochs,
+        "learning_rate": learning_rate,
+        "batch_size": batch_size,
+        "seed": seed,
+        "device": device,
+        "precision": precision,
+    }
+    if corpus is not None:
+        report = pretrain_text(out, corpus_file=corpus, layers=layers, width=width, **common)
+    else:
+        report = make_base(out, molecules=molecules, encoder={"layers": layers, "width": width}, **common)
     print(json.dumps(report, indent=1) if as_json else f"wrote {out}\nlosses: {report['losses']}")

@@ -104,7 +104,7 @@ def load_base(path: str | Path, layers: int | None = None, pooling: Pooling = "m
     from transformers import AutoConfig, AutoModel
 
     options: dict[str, Any] = {}
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # whatever the checkpoint lacks
         try:
             config = AutoConfig.from_pretrained(str(path))
@@ -173,7 +173,7 @@ def _sha256(state: dict[str, Tensor]) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without transformers' progress bars and its reports on weights that are left out on purpose."""
     from transformers.utils import logging as hf_logging
 

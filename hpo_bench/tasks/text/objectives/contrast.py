@@ -18,7 +18,7 @@ TEMPERATURE = 0.05
 
 
 class Contrast(Objective):
-    """Two dropout passes of a text find each other in the batch: cross-entropy of their cosines over 0.05, over log B."""
+    """Two dropout passes of a text find each other in the batch: cross-entropy of their cosines over 0.05."""
 
     name = "contrast"
     paper = "unsupervised SimCSE, Gao et al. 2021, arXiv 2104.08821"
