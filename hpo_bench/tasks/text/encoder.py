@@ -49,14 +49,17 @@ class TextEncoder(nn.Module):
             types = torch.cat([F.pad(v.types, (0, width - v.types.shape[1])) for v in views if v.types is not None])
         sizes = torch.cat([view.sizes for view in views])
         order = sizes.argsort()
+        sizes = sizes.index_select(0, order)
+        words = F.embedding(ids.index_select(0, order), self.word_embeddings)
+        rows = -(-len(order) // _buckets(len(order), ids.device))
+        sorted_types = () if types is None else types.index_select(0, order).split(rows)
         parts = []
-        for rows in order.chunk(_buckets(len(order), ids.device)):
-            longest = int(sizes[rows[-1]])
-            words = F.embedding(ids[rows, :longest], self.word_embeddings)
-            given: dict[str, Any] = {} if types is None else {"token_type_ids": types[rows, :longest]}
-            mask = torch.arange(longest, device=ids.device) < sizes[rows, None]
-            hidden = self.backbone(inputs_embeds=words, attention_mask=mask.long(), **given).last_hidden_state
-            parts.append(F.pad(hidden, (0, 0, 0, width - longest)))
+        for number, (part, lengths) in enumerate(zip(words.split(rows), sizes.split(rows), strict=True)):
+            longest = int(lengths[-1])
+            given: dict[str, Any] = {} if types is None else {"token_type_ids": sorted_types[number][:, :longest]}
+            mask = torch.arange(longest, device=ids.device) < lengths[:, None]
+            hidden = self.backbone(inputs_embeds=part[:, :longest], attention_mask=mask.long(), **given)
+            parts.append(F.pad(hidden.last_hidden_state, (0, 0, 0, width - longest)))
         hidden = torch.cat(parts).index_select(0, order.argsort())
         split = hidden.split([len(view) for view in views])
         return [part[:, : view.ids.shape[1]] for part, view in zip(split, views, strict=True)]
