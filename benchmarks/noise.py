@@ -87,6 +87,7 @@ class Point:
     def tuned(
         self, count: int = 1, whole: bool = True, again: bool = False, make: Callable[[], dict[str, Any]] = dict
     ) -> Draw:
+        """Exact directional derivatives, unless `make` says otherwise: an error of theirs is no noise of a draw."""
         return lambda s: hypergradient(
             self.pretraining,
             self.finetuning,
@@ -95,7 +96,7 @@ class Point:
             train_batches=[self.rows(self.task.train, s, self.protocol.adapt_batch_size)],
             valid_batches=[self.rows(self.task.valid, s, None if whole else self.protocol.adapt_batch_size, again)],
             seed=7919 * s,
-            **make(),
+            **({"last_step": "jvp"} | make()),
         )
 
     def both(self, name: str, **options: Any) -> Callable[[], dict[str, Any]]:
@@ -127,7 +128,7 @@ class Point:
                     train_batches=a,
                     valid_batches=b,
                     seed=7919 * s,
-                    **options,
+                    **({"last_step": "jvp"} | options),
                 )
                 for a, b in splits
             ]
@@ -168,7 +169,7 @@ class Point:
             views = {CLEAN: clean, MASKED: clean.masked(hidden, edges)}
             return self.task.objective_losses(model, MoleculeBatch(batch.index, views, atoms, one_way))
 
-        same = self.tuned()
+        same = self.tuned(make=lambda: {"last_step": "central"})
 
         def draw(s: int) -> Hypergradient:
             kept, self.pretraining.losses = self.pretraining.losses, losses
@@ -185,7 +186,8 @@ class Point:
             "released code (bf16 in place of fp16)": self.released(),
             "one batch of each, identity": self.tuned(whole=False),
             "whole valid split": self.tuned(),
-            "whole valid split, masks anew in each pass": self.other_masks(),
+            "whole valid split, central differences": self.tuned(make=lambda: {"last_step": "central"}),
+            "whole valid split, central differences, masks anew in each pass": self.other_masks(),
             "whole valid split, 4 pretraining batches": self.tuned(4),
             "whole valid split, 8 pretraining batches": self.tuned(8),
             "4 pretraining batches, valid rows bootstrapped": self.tuned(4, again=True),

@@ -31,10 +31,10 @@ def main(path: str) -> None:
     trials = load_trials(path)
     trials = trials[trials["folder"].isin(runs["folder"]) & (trials["state"] == "done")]
     scores: dict[str, dict[int, float]] = defaultdict(dict)
-    for trial in trials.itertuples():
-        point = name_of(trial.weights, objectives)
+    for trial in trials.to_dict("records"):
+        point = name_of(trial["weights"], objectives)
         if point is not None:
-            scores[point][int(trial.seed)] = float(trial.value)
+            scores[point][int(trial["seed"])] = float(trial["value"])
     centre = scores["centre (equal)"]
     print(f"| weights | seeds | valid {runs['metric'].iloc[0]} | minus centre, paired |\n| --- | ---: | ---: | ---: |")
     for point in ["centre (equal)", *(f"{name} alone" for name in objectives)]:
@@ -42,9 +42,9 @@ def main(path: str) -> None:
         difference = np.array([value - centre[seed] for seed, value in scores[point].items() if seed in centre])
         print(f"| {point} | {len(values)} | {spread(values)} | {spread(difference, sign=True)} |")
     print(f"\n| method | seed | {' | '.join(objectives)} | valid |\n| --- | ---: |{' ---: |' * (len(objectives) + 1)}")
-    for run in runs.itertuples():
-        weights = " | ".join(f"{weight:.2f}" for weight in run.weights)
-        print(f"| {run.method} | {run.seed} | {weights} | {run.value:.4f} |")
+    for run in runs.to_dict("records"):
+        weights = " | ".join(f"{weight:.2f}" for weight in run["weights"])
+        print(f"| {run['method']} | {run['seed']} | {weights} | {run['value']:.4f} |")
 
 
 def spread(values: np.ndarray, sign: bool = False) -> str:

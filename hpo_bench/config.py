@@ -17,7 +17,10 @@ from hpo_bench.search.base import ObjectiveWeightSearch
 
 @dataclass(frozen=True)
 class RunConfig:
-    """All that determines a run's result, and where it goes."""
+    """All that determines a run's result, and where it goes.
+
+    Labels name variants of a task or a method in the folder and determine nothing: `tapweight@cg`.
+    """
 
     method: str
     task: str
@@ -30,10 +33,13 @@ class RunConfig:
     device: str = "auto"
     method_options: dict[str, Any] = field(default_factory=dict)
     task_options: dict[str, Any] = field(default_factory=dict)
+    task_label: str = ""
+    method_label: str = ""
 
     @property
     def folder(self) -> Path:
-        return self.out / self.task / self.method / f"seed-{self.seed}"
+        task, method = variant(self.task, self.task_label), variant(self.method, self.method_label)
+        return self.out / task / method / f"seed-{self.seed}"
 
     def repetition(self, seed: int) -> RunConfig:
         """The same with another seed."""
@@ -65,6 +71,8 @@ def configure(
     method_options: dict[str, Any] | None = None,
     task_options: dict[str, Any] | None = None,
     device: str = "auto",
+    task_label: str = "",
+    method_label: str = "",
 ) -> RunConfig:
     """A run's configuration; what is not said comes from the preset. Values may be text, as on a command line.
 
@@ -89,7 +97,14 @@ def configure(
         device=device,
         method_options={name: getattr(made, name) for name in method_options or {}},  # read, so that 0.10 is 0.1
         task_options=({"preset": preset} if preset == "paper" or preset in own else {}) | (task_options or {}),
+        task_label=task_label,
+        method_label=method_label,
     )
+
+
+def variant(name: str, label: str) -> str:
+    """A name with its label, if it has one."""
+    return f"{name}@{label}" if label else name
 
 
 def make_method(name: str, options: dict[str, Any]) -> ObjectiveWeightSearch:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -13,15 +12,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from hpo_bench import registry, task_options
+from hpo_bench import registry
+from hpo_bench.again import again
 from hpo_bench.core.cost import Cost
-from hpo_bench.core.protocol import Protocol
 from hpo_bench.errors import UserError
 from hpo_bench.presets import PRESETS
 
-_DEFAULTS = {f.name: f.default for f in dataclasses.fields(Protocol)}
 _DOMAINS = {"molecules": "molecule", "text": "text"}
-_BUDGET_UNITS = {"trials": "t", "step_equivalents": "se", "seconds": "s"}
 
 
 def listing() -> dict[str, Any]:
@@ -134,27 +131,6 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
         highlight=False,
     )
     console.print(f"again: {again(content, folder)}", highlight=False, markup=False, soft_wrap=True)
-
-
-def again(content: dict[str, Any], folder: Path) -> str:
-    """The command that makes a run once more; given the same --out, it goes on with it."""
-    config = content["config"]
-    words = ["hpo-bench", "run", "--method", content["method"], "--task", content["task"]]
-    words += ["--seed", str(content["seed"]), "--preset", config["preset"]]
-    budget = [(config["budget"].get(key), unit) for key, unit in _BUDGET_UNITS.items()]
-    words += ["--budget", ",".join(f"{limit:g}{unit}" for limit, unit in budget if limit is not None)]
-    words += ["--retrains", str(config["retrains"]), "--device", config["device"]]
-    preset = PRESETS[config["preset"]].protocol if config["preset"] in PRESETS else {}
-    for key, value in config["protocol"].items():
-        if value != preset.get(key, _DEFAULTS.get(key)):
-            words += ["--set", f"{key}={value}"]
-    for key, value in config["method_options"].items():
-        words += ["-o", f"{key}={value}"]
-    words += task_options.words(config["task_options"])
-    run_folder = folder if folder.is_dir() else folder.parent
-    if len(run_folder.parts) > 3:
-        words += ["--out", str(run_folder.parents[2])]
-    return shlex.join(words)
 
 
 def _running_bill(folder: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ Source: Zhang, Somayajula, Xie, "TapWeight", arXiv 2410.10006. See docs/hypergra
 """
 
 from tapweight import solvers
+from tapweight.directional import last_step_cost
 from tapweight.errors import HypergradientFailure, SolverFailure
 from tapweight.hypergradient import Hypergradient, hypergradient
 from tapweight.learner import Learner, Step
@@ -34,6 +35,7 @@ __all__ = [
     "Step",
     "cross_fit",
     "hypergradient",
+    "last_step_cost",
     "logits_gradient",
     "probe_hypergradient",
     "released_hypergradient",

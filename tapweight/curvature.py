@@ -40,15 +40,17 @@ class Term:
 
 def value_and_gradient(terms: list[Term], layout: Layout, at: Values, passes: Passes | None) -> tuple[float, Tensor]:
     """Σ share · loss, and its gradient as a flat vector. One forward and one backward pass per term."""
-    total, gradient = 0.0, layout.zeros()
+    total, gradient = 0.0, None
     leaves = {name: at[name].detach().requires_grad_() for name in layout.names}
     for term in terms:
         loss = term.loss({**at, **leaves})
         gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-        gradient.add_(layout.flatten(gradients), alpha=term.share)
+        flat = layout.flatten(gradients)
+        gradient = flat.mul_(term.share) if gradient is None else gradient.add_(flat, alpha=term.share)
         total += term.share * float(loss.detach())
         if passes is not None:
             passes.add(term.level, forward=1, backward=1)
+    assert gradient is not None
     return total, gradient
 
 

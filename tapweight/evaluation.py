@@ -123,10 +123,11 @@ class Evaluator:
         self._call = _Call(module, function)
         # `_Call` is a fresh parent whose own flag is of no interest; the user's module keeps its modes.
         self._buffers = {f"module.{name}": b for name, b in module.named_buffers()}
+        self._devices = devices_of(module)
 
     def __call__(self, values: Values, index: int) -> Tensor:
         """The loss on batch `index` at `values`; parameters not named there are the module's own."""
-        seed_generators(self.seed + index, devices_of(self._call))
+        seed_generators(self.seed + index, self._devices)
         copies = {name: b.clone() for name, b in self._buffers.items()}
         renamed = {f"module.{name}": value for name, value in values.items()}
         device = next(iter(values.values())).device.type
@@ -147,7 +148,8 @@ class Evaluator:
 
 def require_finite(what: str, value: Tensor) -> None:
     """Raise `HypergradientFailure` when a number in `value` is NaN or infinite."""
-    if not bool(torch.isfinite(value).all()):
+    # A finite sum has finite terms; one that is not may have overflowed, and only then is each number looked at.
+    if not bool(torch.isfinite(value.sum())) and not bool(torch.isfinite(value).all()):
         raise HypergradientFailure(f"{what} is not finite: training has diverged, or a loss divides by zero on a batch")
 
 

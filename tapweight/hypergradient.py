@@ -210,7 +210,8 @@ def _through_finetuning(
     u = over_theta.zeros()
     for pair in pairs:
         if pair.theta_name in over_theta.slices:  # a frozen θ_e passes nothing on
-            u[over_theta.slices[pair.theta_name]] += 2 * finetuning.gamma * q.x[over_phi.slices[pair.phi_name]].to(u)
+            part = q.x[over_phi.slices[pair.phi_name]].to(u)
+            u[over_theta.slices[pair.theta_name]].add_(part, alpha=2 * finetuning.gamma)
     return u, valid_loss, q.report
 
 

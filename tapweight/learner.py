@@ -32,7 +32,8 @@ class Learner:
     """Trains both models and the weights.
 
     A weight update that is due in a step is computed from that step's batches before either model moves; with
-    last_step="forward" it takes ℓ(θ) from the training pass, which leaves one forward pass as its price at level I.
+    last_step="forward", the default, it takes ℓ(θ) from the training pass, which leaves one forward pass as its price
+    at level I (not under autocast: losses in half precision are too coarse to be subtracted, so two passes are made).
 
     Args:
         pretraining, finetuning, weights: the problem.
@@ -60,7 +61,7 @@ class Learner:
         warmup: int = 0,
         finetune_solver: Solver | None = None,
         pretrain_solver: Solver | None = None,
-        last_step: LastStep = "central",
+        last_step: LastStep = "forward",
         levels: Literal[3, 2] = 3,
         accumulate: int = 1,
         autocast: torch.dtype | None = None,

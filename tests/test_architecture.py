@@ -59,9 +59,14 @@ def test_tapweight_needs_torch_and_nothing_else():
         ("hpo_bench/core", ["core", "tasks.base", "errors"]),
         ("hpo_bench/records", ["records", "core", "errors"]),
         ("hpo_bench/search", ["search", "core", "records", "tasks.base", "errors", "registry"]),
-        ("hpo_bench/compare", ["compare", "records", "errors"]),
+        ("hpo_bench/again.py", ["core.protocol", "presets"]),
+        ("hpo_bench/compare", ["compare", "records", "errors", "again"]),
         ("hpo_bench/config.py", ["core", "search.base", "errors", "registry", "presets"]),
         ("hpo_bench/runner.py", ["config", "core", "records", "search.base", "tasks.base", "errors", "registry"]),
+        (
+            "hpo_bench/study",
+            ["study", "config", "runner", "core", "records", "search.workers", "errors", "registry", "presets"],
+        ),
     ],
 )
 def test_who_may_import_whom(room, allowed):
@@ -90,7 +95,8 @@ print([name for name in ("torch", "ray", "optuna", "rdkit", "hpo_bench.search") 
 
 
 @pytest.mark.parametrize(
-    "room", ["core", "records", "runner.py", "config.py", "display.py", "listing.py", "data", "errors.py"]
+    "room",
+    ["core", "records", "runner.py", "config.py", "study", "display.py", "listing.py", "again.py", "data", "errors.py"],
 )
 def test_no_method_is_named_where_methods_are_not_known(room):
     methods = set(registry.names(registry.METHODS)) - {"random"}  # also a kind of split
@@ -119,7 +125,7 @@ def test_nothing_decides_by_the_name_of_a_method():
 
 
 @pytest.mark.parametrize(
-    "package", ["ray", "optuna", "rdkit", "torch_geometric", "transformers", "matplotlib", "pandas"]
+    "package", ["ray", "optuna", "rdkit", "torch_geometric", "transformers", "matplotlib", "pandas", "plotly", "jinja2"]
 )
 def test_heavy_packages_are_imported_where_they_are_used(package):
     """At the top of a file, only in a room that cannot do without."""

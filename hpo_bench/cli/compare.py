@@ -16,12 +16,18 @@ def compare(
     path: Annotated[Path, typer.Argument(help="Folder of the run records.")] = Path("runs"),
     out: Annotated[Path, typer.Option(help="Folder for figures and tables.")] = Path("analysis"),
     reference: Annotated[str, typer.Option(help="Method that the others are compared with.")] = "equal",
+    figures: Annotated[bool, typer.Option(help="Draw figures; they take most of the time.")] = True,
+    insert: Annotated[Path | None, typer.Option(help="Markdown file with a marked place for the result.")] = None,
     as_json: Json = False,
 ) -> None:
     """One table of all finished runs, with intervals and bills; figures and tables go into OUT."""
     from hpo_bench.compare import compare as do_compare
 
-    comparison = do_compare(path, out, reference=reference)
+    comparison = do_compare(path, out, reference=reference, figures=figures)
+    if insert is not None:
+        from hpo_bench.compare.brief import insert as insert_into
+
+        insert_into(comparison.to_brief_markdown(), insert)
     if as_json:
         print(comparison.to_json())
     else:

@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 
 from hpo_bench.compare.aggregate import Overall, overall
+from hpo_bench.compare.brief import brief_markdown
 from hpo_bench.compare.cohort import TaskRuns, cohorts, left_out
+from hpo_bench.compare.export.latex import to_latex
 from hpo_bench.compare.overall_table import overall_markdown, overall_table
 from hpo_bench.compare.ranks import Ranking
 from hpo_bench.compare.summary import Row, summarise
@@ -67,13 +69,19 @@ class Comparison:
             said += [overall_markdown(self.overall, self.reference), f"{self.ranking.sentence}\n"]
         return "\n".join([*said, to_markdown(self.rows, self.reference, self.notes)])
 
+    def to_brief_markdown(self) -> str:
+        """Methods × tasks and the sentences, for a README or a paper's appendix."""
+        said = [sentence for entry in self.verdicts for sentence in (entry.weights_matter, entry.verdict)]
+        said += [self.ranking.sentence] if self.ranking is not None else []
+        return brief_markdown(self.rows, self.overall, self.reference, [*said, *self.notes])
+
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         from rich.text import Text
 
         groups = by_task(self.rows)
         for entry in self.verdicts:
+            yield Text(entry.weights_matter)  # first: if weights do nothing, no ranking matters
             yield TerminalTable(groups[entry.task], self.reference)
-            yield Text(entry.weights_matter)
             yield Text(entry.verdict, style="bold")
             yield Text("")
         if self.overall:
@@ -93,15 +101,18 @@ class Comparison:
         return capture.get()
 
 
-def compare(path: str | Path, out: str | Path, reference: str = "equal", seed: int = 0) -> Comparison:
+def compare(
+    path: str | Path, out: str | Path, reference: str = "equal", seed: int = 0, figures: bool = True
+) -> Comparison:
     """Compare all finished runs below `path`; tables and figures go to `out`, nothing is printed.
 
-    `out` gets table.csv, table.md, table.json, one folder of figures (PNG and SVG) per task, and figures over all
-    tasks. The same records and seed give the same bytes.
+    `out` gets the table as .csv, .parquet, .md, .tex and .json, report.html, one folder of figures (PNG and SVG) per
+    task, and figures over all tasks. The same records and seed give the same bytes.
 
     Args:
         reference: the method that differences are taken to; without it the table has no difference.
         seed: of the resampling.
+        figures: draw them; they take most of the time.
 
     Raises:
         UserError: nothing to compare in `path`, a record that cannot be read, or an `out` that cannot be written.
@@ -125,27 +136,34 @@ def compare(path: str | Path, out: str | Path, reference: str = "equal", seed: i
     notes = [*left_out(runs), *notes, *_cautions(done, tasks, rows, reference)]
     comparison = Comparison(rows, verdicts, over_tasks, ranking, notes, reference, runs, tasks)
     try:
-        comparison.files.extend(_write(comparison, folder))
+        comparison.files.extend(_write(comparison, folder, figures))
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error}.", "give another folder with --out") from error
     return comparison
 
 
-def _write(comparison: Comparison, folder: Path) -> list[Path]:
-    from hpo_bench.compare.figures.draw import draw_all, drawings
+def _write(comparison: Comparison, folder: Path, figures: bool) -> list[Path]:
+    from hpo_bench.compare.report.page import write_report
 
     rows, reference = comparison.rows, comparison.reference
     texts = {
         "table.csv": to_csv(rows, reference),
         "table.md": comparison.to_markdown(),
+        "table.tex": to_latex(rows, reference),
         "table.json": comparison.to_json(),
     }
     files = []
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8")
         files.append(folder / name)
-    figures = drawings(comparison.tasks, by_task(rows), comparison.ranking, reference)
-    return files + draw_all(figures, folder)
+    comparison.frame().to_parquet(folder / "table.parquet", index=False)
+    files.append(folder / "table.parquet")
+    files.append(write_report(comparison, folder / "report.html"))
+    if not figures:
+        return files
+    from hpo_bench.compare.figures.draw import draw_all, drawings
+
+    return files + draw_all(drawings(comparison.tasks, by_task(rows), comparison.ranking, reference), folder)
 
 
 def _cautions(done: pd.DataFrame, tasks: list[TaskRuns], rows: list[Row], reference: str) -> list[str]:

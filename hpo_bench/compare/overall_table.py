@@ -24,7 +24,7 @@ def overall_table(rows: Sequence[Overall], reference: str) -> Table:
     for index, name in enumerate(HEADERS):
         table.add_column(name, justify="left" if index == 0 else "right")
     for row in rows:
-        table.add_row(*_cells(row))
+        table.add_row(*cells(row))
     return table
 
 
@@ -32,14 +32,15 @@ def overall_markdown(rows: Sequence[Overall], reference: str) -> str:
     """For papers and pull requests."""
     lines = [f"### {_title(reference)}", "", "| " + " | ".join(HEADERS) + " |"]
     lines.append("| --- |" + " ---: |" * (len(HEADERS) - 1))
-    return "\n".join([*lines, *("| " + " | ".join(_cells(row)) + " |" for row in rows)]) + "\n"
+    return "\n".join([*lines, *("| " + " | ".join(cells(row)) + " |" for row in rows)]) + "\n"
 
 
 def _title(reference: str) -> str:
     return f"all tasks: share of {reference}'s error taken away (95 % interval, stratified by task)"
 
 
-def _cells(row: Overall) -> tuple[str, ...]:
+def cells(row: Overall) -> tuple[str, ...]:
+    """Texts of one row, in the order of HEADERS."""
     rank = f"{row.average_rank:.2f}" if math.isfinite(row.average_rank) else "–"
     return row.method, str(row.tasks) if row.tasks else "", _gain(row.mean), _gain(row.iqm), rank
 

@@ -12,14 +12,14 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 OWN_METHODS = {
-    "equal": ("#5A5A5A", "o"),
+    "equal": ("#767676", "o"),
     "random": ("#E69F00", "^"),
     "grid": ("#56B4E9", "s"),
     "tpe": ("#0072B2", "D"),
     "pbt": ("#009E73", "v"),
     "tapweight": ("#D55E00", "*"),
 }
-OTHER_COLOURS = ("#CC79A7", "#332288", "#999933", "#882255", "#44AA99", "#8C510A", "#117733", "#B8A000")
+OTHER_COLOURS = ("#CC79A7", "#7E6BC4", "#999933", "#B03A6B", "#44AA99", "#A0662A", "#2E8B57", "#B8A000")
 OTHER_MARKERS = ("P", "X", "<", ">", "p", "h", "d", "8")
 OWN_OBJECTIVES = {
     "atom": "#4477AA",

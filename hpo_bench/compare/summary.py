@@ -33,6 +33,7 @@ class Row:
     task: str
     method: str
     metric: str
+    higher_is_better: bool
     objectives: tuple[str, ...]
     n: int
     retrainings: int
@@ -94,6 +95,7 @@ def _row(task: TaskRuns, runs: MethodRuns, base: MethodRuns | None, rng: np.rand
         task=task.label,
         method=runs.label,
         metric=task.metric,
+        higher_is_better=task.higher_is_better,
         objectives=task.objectives,
         n=len(runs.seeds),
         retrainings=int(np.isfinite(runs.test).sum()),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from hpo_bench.compare.intervals import Estimate
-from hpo_bench.compare.style import metric_name
+from hpo_bench.compare.style import metric_label
 from hpo_bench.compare.summary import Row
 
 if TYPE_CHECKING:
@@ -34,16 +34,16 @@ def to_csv(rows: Sequence[Row], reference: str = "equal") -> str:
 
 
 def to_json(rows: Sequence[Row], reference: str = "equal", **more: Any) -> str:
-    """table.json: the same numbers as a list of records under "rows"; NaN becomes null. `more` stands beside it."""
+    """table.json: the same numbers as a list of records under "rows"; NaN becomes null. `more` stands before it."""
     records = json.loads(table_frame(rows, reference).to_json(orient="records", double_precision=10))
-    return json.dumps({"rows": records, **more}, indent=1, ensure_ascii=False) + "\n"
+    return json.dumps({**more, "rows": records}, indent=1, ensure_ascii=False) + "\n"
 
 
 def to_markdown(rows: Sequence[Row], reference: str = "equal", notes: Sequence[str] = ()) -> str:
     """table.md: one table per task, with the notes below."""
     lines = []
-    for task, group in by_task(rows).items():
-        lines += [f"### {task}: test {metric_name(group[0].metric)}", ""]
+    for group in by_task(rows).values():
+        lines += [f"### {_title(group[0])}", ""]
         columns = [*score_columns(group, reference), *bill_columns(group)]
         lines.append("| " + " | ".join(name.replace("\n", " ") for name, _ in columns) + " |")
         lines.append("|" + "|".join(" --- " if index < 2 else " ---: " for index in range(len(columns))) + "|")
@@ -61,7 +61,7 @@ class TerminalTable:
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         (method, weights, valid, *scores), bill = score_columns(self.rows, self.reference), bill_columns(self.rows)
-        title = f"{self.rows[0].task}: test {metric_name(self.rows[0].metric)}"
+        title = _title(self.rows[0])
         whole = self._build(title, [method, weights, valid, *scores, *bill])
         unbounded = options.update(max_width=10_000)
         if console.measure(whole, options=unbounded).maximum <= options.max_width:
@@ -82,6 +82,10 @@ class TerminalTable:
         for cells in zip(*(cells for _, cells in columns), strict=True):
             table.add_row(*cells)
         return table
+
+
+def _title(row: Row) -> str:
+    return f"{row.task}: test {metric_label(row.metric, row.higher_is_better)}, ± 95 % interval"
 
 
 def by_task(rows: Sequence[Row]) -> dict[str, list[Row]]:

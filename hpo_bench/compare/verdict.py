@@ -65,16 +65,23 @@ def _worth(task: TaskRuns, rows: list[Row], best: Row, rng: np.random.Generator)
 
 
 def _against(rows: list[Row], reference: str) -> str:
+    """Who differs from the reference, which way, and what is left after correction."""
     compared = [row for row in rows if row.versus is not None and row.versus.difference.has_interval]
     if not compared:
         return ""
     clear = [row for row in compared if row.versus is not None and row.versus.difference.excludes(0)]
     if not clear:
         return f" No method is clear of {reference}: every paired interval contains 0."
-    said = [f"{row.method} {signed(row.versus.difference)}" for row in clear if row.versus]
+    said = [f"{row.method} {signed(row.versus.difference)} ({_way(row)})" for row in clear if row.versus]
     kept = [f"{row.method} ({p_equals(row.p_holm)})" for row in clear if row.p_holm < 0.05]
     after = ", ".join(kept) if kept else "none"
     return f" Clear of {reference} one by one: {', '.join(said)}; after correction for {len(compared)}: {after}."
+
+
+def _way(row: Row) -> str:
+    """A difference of RMSE is good where it is negative: say so."""
+    assert row.versus is not None
+    return "better" if (row.versus.difference.value > 0) == row.higher_is_better else "worse"
 
 
 def _fraction(ratio: float) -> str:

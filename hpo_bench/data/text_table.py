@@ -97,8 +97,10 @@ def read_texts(
     for cell, line in zip(cells, lines, strict=True):
         if not cell:
             raise UserError(f"{path.name}, line {line}: no {label}.", "Give every row a label, or leave the row out.")
+    classes: tuple[str, ...] = ()
+    found: TextKind = "regression"
     if kind == "regression":
-        labels, classes, found = _values(path, cells, lines, label, score_range), (), "regression"
+        labels = _values(path, cells, lines, label, score_range)
     elif kind == "classification":
         classes = tuple(sorted(set(cells)))
         _check_classes(path, classes, label, len(cells))
@@ -107,7 +109,7 @@ def read_texts(
     else:
         raise unknown_name("kind of label", kind, ("classification", "regression"))
     source = {"file": path.name, "sha256": digest}
-    return TextTable(texts[0], texts[1] if text2 else None, labels, found, classes, source)  # type: ignore[arg-type]
+    return TextTable(texts[0], texts[1] if text2 else None, labels, found, classes, source)
 
 
 def read_corpus(path: str | Path) -> tuple[list[str], dict[str, Any]]:

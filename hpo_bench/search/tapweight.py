@@ -35,7 +35,8 @@ class TapWeight(ObjectiveWeightSearch):
         damping: δ added to the Hessians' diagonal by the solvers that invert them. A solver that meets an indefinite
             Hessian fails: it is tried again with four times the damping, which then stays.
         effort: iterations of conjugate gradients, terms of the Neumann series, rank of Nyström.
-        last_step: how the K directional derivatives are taken: central, forward, jvp or gradients.
+        last_step: how the K directional derivatives are taken: jvp (exact), central or forward (differences, for
+            models with an operation that has no forward-mode derivative), or gradients (exact, K backward passes).
         levels: 3, or 2 for the bilevel ablation.
         level_two: tuned: a copy of the encoder is fine-tuned beside it; probe: a head is solved exactly at every
             update; protocol: whichever of the two the protocol adapts encoders by.
@@ -57,7 +58,7 @@ class TapWeight(ObjectiveWeightSearch):
     solver: str = "identity"
     damping: float = 0.1
     effort: int = 5
-    last_step: Literal["central", "forward", "jvp", "gradients"] = "central"
+    last_step: Literal["central", "forward", "jvp", "gradients"] = "jvp"
     levels: Literal[2, 3] = 3
     level_two: Literal["protocol", "tuned", "probe"] = "protocol"
     every: int = 5
@@ -106,13 +107,14 @@ class TapWeight(ObjectiveWeightSearch):
         solver, size = self._solver_and_size(problem)
         batches, a_solve = self.pretraining_batches(solver), solver.cost(size)
         beside, judging = self.level(problem).cost(problem, a_solve)
-        an_update = judging + batches * (2 + a_solve)
+        an_update = judging + batches * (tapweight.last_step_cost(self.last_step, problem.num_objectives) + a_solve)
         again = MOST_FAILURES * an_update if a_solve else 0.0
         return protocol.steps * (3 + beside) + updates * an_update + again + problem.adaptation_cost
 
     def level(self, problem: Problem) -> type[LevelTwo]:
-        """The level II of this run."""
-        return LEVELS_TWO[OF_MODE[problem.protocol.mode] if self.level_two == "protocol" else self.level_two]
+        """The level II of this run; with levels=2 its head trains along, so the protocol's choice is a tuned one."""
+        chosen = OF_MODE[problem.protocol.mode] if self.levels == 3 else OF_MODE["full"]
+        return LEVELS_TWO[chosen if self.level_two == "protocol" else self.level_two]
 
     def pretraining_batches(self, solver: tapweight.solvers.Solver) -> int:
         """How many are averaged in one hypergradient."""

@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 from synthetic import write_run, write_runs
 
+from hpo_bench.__main__ import main
 from hpo_bench.compare import compare
 from hpo_bench.compare.style import OWN_METHODS, method_order, method_style, objective_colours
 from hpo_bench.errors import UserError
@@ -161,6 +162,47 @@ def test_nothing_to_compare(tmp_path):
     write_run(tmp_path / "runs", status="failed", result=None)
     with pytest.raises(UserError, match="found 1 failed"):
         compare(tmp_path / "runs", tmp_path / "out")
+
+
+@pytest.mark.parametrize("content", [None, '{"schema": 99, "status": "done"}'])
+def test_the_command_refuses_an_empty_folder_and_an_unknown_version_by_name(tmp_path, monkeypatch, capsys, content):
+    (tmp_path / "runs").mkdir()
+    if content is not None:
+        (write_run(tmp_path / "runs") / "run.json").write_text(content)
+    words = ["hpo-bench", "compare", str(tmp_path / "runs"), "--out", str(tmp_path / "out")]
+    monkeypatch.setattr("sys.argv", words)
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    told = capsys.readouterr().err
+    assert ("There is no run in" if content is None else "run.json has schema 99; this version") in told
+
+
+def test_whether_weights_matter_stands_first_everywhere(five):
+    found, _ = five
+    (entry,) = found.verdicts
+    assert str(found).startswith(entry.weights_matter[:60])
+    assert found.to_markdown().startswith(entry.weights_matter)
+    assert next(iter(json.loads(found.to_json()))) == "verdicts"
+    share = entry.variance["test_found"]
+    assert f"{100 * share.weights.value:.0f} % ({100 * share.weights.low:.0f}–{100 * share.weights.high:.0f} %)" in (
+        entry.weights_matter
+    )
+    assert re.search(r"\(p (= [\d.]+|< 0.001)\)", entry.weights_matter)
+
+
+def test_a_difference_says_which_way_is_better(tmp_path):
+    """On RMSE a positive difference is worse."""
+    for seed in range(4):
+        for method, shift in (("equal", 0.0), ("tpe", 0.2)):
+            retrained = [{"index": 0, "seed": seed, "valid": 1.0, "test": 1.0 + 0.1 * seed + shift + 1e-3 * seed}]
+            folder = write_run(tmp_path / "runs", "esol", method, seed, trials=2)
+            record = json.loads((folder / "run.json").read_text())
+            record["result"]["retrained"] = retrained
+            (folder / "run.json").write_text(json.dumps(record))
+    found = compare(tmp_path / "runs", tmp_path / "out", figures=False)
+    assert "tpe +0.200 ± 0.000 (worse)" in found.verdicts[0].verdict
+    assert not (tmp_path / "out" / "esol").exists()  # figures=False
 
 
 def test_an_out_that_cannot_be_written(tmp_path):

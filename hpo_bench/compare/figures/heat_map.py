@@ -16,7 +16,7 @@ from hpo_bench.compare.table import score
 def heat_map(tasks: list[TaskRuns], reference: str) -> Figure | None:
     """Colour: relative reduction of error; text: it and the test score; bold where the interval excludes 0."""
     methods = [m for m in method_order({label for task in tasks for label in task.methods}) if m != reference]
-    gains = [[_gain(task, label, reference) for task in tasks] for label in methods]
+    gains = [[gain(task, label, reference) for task in tasks] for label in methods]
     values = np.array([[cell.value for cell in row] for row in gains], dtype=float)
     if not np.isfinite(values).any():
         return None
@@ -53,6 +53,7 @@ def heat_map(tasks: list[TaskRuns], reference: str) -> Figure | None:
     return figure
 
 
-def _gain(task: TaskRuns, label: str, reference: str) -> Estimate:
+def gain(task: TaskRuns, label: str, reference: str) -> Estimate:
+    """Mean share of the reference's error that a method takes away on a task, with its interval."""
     gains = task_gains(task, label, reference)
     return Estimate(np.nan) if gains is None else mean_interval(gains)

@@ -99,7 +99,12 @@ def _triangle(task: TaskRuns, weights: np.ndarray, colours: dict[str, Any], what
     _end_points(task, axes, corners_to_plane)
     figure.colorbar(points, ax=axes, label=what, shrink=0.7)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    axes.legend(loc="upper left", title="mean end points", title_fontsize=8, bbox_to_anchor=(-0.12, 1.0))
+    axes.legend(
+        loc="upper left",
+        title="mean end point\n(small: one\nrepetition)",
+        title_fontsize=8,
+        bbox_to_anchor=(-0.12, 1.0),
+    )
     return figure
 
 
@@ -131,7 +136,14 @@ def _pairs(task: TaskRuns, weights: np.ndarray, colours: dict[str, Any], what: s
     beside = figure.add_axes((1 - 1.05 / width, edges["bottom"], 0.16 / width, 0.6 * (edges["top"] - edges["bottom"])))
     figure.colorbar(points, cax=beside, label=what)
     place = 1 - 0.1 / width, 1 - 0.4 / height
-    figure.legend(handles, labels, title="mean end points", title_fontsize=8, loc="upper right", bbox_to_anchor=place)
+    figure.legend(
+        handles,
+        labels,
+        title="mean end point\n(small: one\nrepetition)",
+        title_fontsize=8,
+        loc="upper right",
+        bbox_to_anchor=place,
+    )
     return figure
 
 
@@ -140,4 +152,7 @@ def _end_points(task: TaskRuns, axes: Axes, place: Callable[[np.ndarray], np.nda
         x, y = place(task.methods[label].weights.mean(axis=0, keepdims=True))[0]
         edge: dict[str, Any] = {"markeredgecolor": "black", "markeredgewidth": 0.8}
         own = size * 1.5 if marker == "*" else size
+        ends = place(task.methods[label].weights)
+        single: dict[str, Any] = {"markersize": 0.55 * own, "markeredgecolor": "black", "markeredgewidth": 0.5}
+        axes.plot(ends[:, 0], ends[:, 1], marker, color=colour, linestyle="none", alpha=0.85, zorder=3, **single)
         axes.plot(x, y, marker, color=colour, markersize=own, label=label, zorder=4, **edge)

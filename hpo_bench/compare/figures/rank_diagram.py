@@ -17,7 +17,7 @@ def rank_diagram(ranking: Ranking | None) -> Figure | None:
     import scikit_posthocs
 
     names = list(ranking.methods)
-    figure = new_figure(7.0, 1.6 + 0.22 * len(names))
+    figure = new_figure(7.0, 1.8 + 0.22 * len(names))
     axes = figure.add_subplot()
     axes.grid(visible=False)
     colours = {label: colour for label, (colour, _) in method_style(names).items()}
@@ -30,6 +30,13 @@ def rank_diagram(ranking: Ranking | None) -> Figure | None:
         label_fmt_right="  {label} ({rank:.2f})",
         crossbar_props={"color": "#333333", "linewidth": 3},
     )
+    for text in axes.texts:
+        text.set_color("#222222")  # a light colour is for a line, not for letters
+    axes.set_xlim(0.9, len(names) + 0.1)
+    axes.set_xticks(range(1, len(names) + 1))
     gap = critical_difference(len(names), ranking.tasks)
-    axes.set_title(f"average rank over {ranking.tasks} tasks (1 is best); critical difference {gap:.2f}")
+    axes.set_title(
+        f"average rank over {ranking.tasks} tasks (1 is best)\n"
+        f"critical difference {gap:.2f}; bars join what it cannot tell apart"
+    )
     return figure

@@ -14,7 +14,7 @@ PANELS_A_ROW = 3
 
 def trajectories(task: TaskRuns) -> Figure | None:
     """One panel per method whose weights change, thin lines repetitions, thick ones their mean; None if none does."""
-    moving = {label: paths for label, runs in task.methods.items() if (paths := _paths(runs))}
+    moving = {label: paths for label, runs in task.methods.items() if (paths := paths_of(runs))}
     if not moving:
         return None
     across = min(len(moving), PANELS_A_ROW)
@@ -28,7 +28,7 @@ def trajectories(task: TaskRuns) -> Figure | None:
         end = max(task.steps, *(int(steps[-1]) for steps, _ in paths))
         axis = np.unique(np.concatenate([*(steps for steps, _ in paths), [end]]))
         faint = 0.4 if len(paths) <= 6 else 0.15
-        every = np.stack([_at(axis, *path) for path in paths])  # (R, P, K)
+        every = np.stack([at_steps(axis, *path) for path in paths])  # (R, P, K)
         for index, name in enumerate(task.objectives):
             thin = np.pad(every[:, :, index], ((0, 0), (0, 1)), constant_values=np.nan).ravel()  # one line with gaps
             again = np.tile(np.append(axis, axis[-1]), len(every))
@@ -51,11 +51,12 @@ def trajectories(task: TaskRuns) -> Figure | None:
     return figure
 
 
-def _paths(runs: MethodRuns) -> list[tuple[np.ndarray, np.ndarray]]:
+def paths_of(runs: MethodRuns) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Steps (S,) and weights (S, K) of every repetition; empty where no weights ever change."""
     paths = [runs.trajectory(index) for index in range(len(runs.seeds))]
     return paths if any(len(steps) > 1 for steps, _ in paths) else []
 
 
-def _at(axis: np.ndarray, steps: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def at_steps(axis: np.ndarray, steps: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Weights (P, K) in force at every step of `axis`; the first ones before the first record."""
     return weights[np.maximum(np.searchsorted(steps, axis, side="right") - 1, 0)]

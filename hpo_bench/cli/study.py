@@ -1,0 +1,58 @@
+"""`study`: tasks × methods × seeds from a YAML file."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpo_bench.cli.app import app
+from hpo_bench.cli.options import DataDir, Json, Out, use_data_dir
+
+
+@app.command()
+def study(
+    file: Annotated[Path, typer.Argument(help="The study, such as experiments/bace.yaml.")],
+    out: Out = Path("runs"),
+    workers: Annotated[int, typer.Option(min=1, help="Runs side by side, through Ray.")] = 1,
+    data_dir: DataDir = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, train nothing.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Run a whole study; what is done is skipped, what was cut short goes on. Exit code 1 if a run failed."""
+    from hpo_bench.study.check import check, states
+    from hpo_bench.study.execute import execute
+    from hpo_bench.study.plan import expand
+    from hpo_bench.study.progress import Display
+    from hpo_bench.study.report import as_data, show_plan, show_summary
+    from hpo_bench.study.spec import read_study
+
+    use_data_dir(data_dir)
+    try:
+        asked = read_study(file)
+        runs = expand(asked, out)
+        found = states(runs)
+        todo = [run for run, state in zip(runs, found, strict=True) if state != "done"]
+        if dry_run and not as_json:
+            show_plan(asked, runs, found)
+        check(todo)
+        if dry_run:
+            if as_json:
+                print(json.dumps(as_data(asked, runs, found, []), indent=1))
+            return
+        outcomes = []
+        if todo:
+            with Display(asked.name, runs, found, workers) as display:
+                outcomes = execute(todo, out / ".studies" / asked.name, workers, display)
+    except KeyboardInterrupt as stop:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from stop
+    if as_json:
+        print(json.dumps(as_data(asked, runs, found, outcomes), indent=1))
+    else:
+        show_summary(asked, runs, found, outcomes, out)
+    if any(not outcome.ok for outcome in outcomes):
+        raise typer.Exit(1)

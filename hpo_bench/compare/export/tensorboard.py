@@ -1,0 +1,58 @@
+"""TensorBoard event files: how the weights moved, and the valid score of every trial."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hpo_bench.records.load import read_lines, read_run, run_folders
+
+
+def write_events(path: Path, out: Path) -> list[Path]:
+    """One log folder a run, `out/<task>/<method>/seed-<r>`; look at them with `tensorboard --logdir OUT`.
+
+    Scalars: `weights/<objective>` by pretraining step (`weights/<objective>/trial-<n>` where several trials wrote
+    there), `trial/valid` and `trial/step_equivalents` (spent so far) by trial, `retrained/valid` and `retrained/test`
+    by retraining. Old event files of ours in a log folder are replaced.
+    """
+    from tensorboardX import SummaryWriter
+
+    written = []
+    for folder in run_folders(path):
+        record = read_run(folder)
+        logs = out / str(record["task"]) / str(record["method"]) / f"seed-{record['seed']}"
+        for old in logs.glob("events.out.tfevents.*"):
+            old.unlink()
+        writer = SummaryWriter(str(logs))
+        for name, step, value in scalars(folder, record):
+            # the time of the run, not of the export
+            writer.add_scalar(name, value, step, walltime=_started(record))
+        writer.close()
+        written.append(logs)
+    return written
+
+
+def scalars(folder: Path, record: dict[str, Any]) -> list[tuple[str, int, float]]:
+    """(name, step, value) of everything in a run that is a curve."""
+    lines = read_lines(folder / "trajectory.jsonl")
+    several = len({str(line.get("trial")) for line in lines}) > 1
+    found: list[tuple[str, int, float]] = []
+    for line in lines:
+        suffix = f"/trial-{line.get('trial')}" if several else ""
+        for objective, weight in zip(record.get("objectives") or [], line["weights"], strict=True):
+            found.append((f"weights/{objective}{suffix}", int(line["step"]), float(weight)))
+    for trial in read_lines(folder / "trials.jsonl"):
+        if trial.get("value") is not None:
+            found.append(("trial/valid", int(trial["number"]), float(trial["value"])))
+        found.append(("trial/step_equivalents", int(trial["number"]), float(trial["spent"]["step_equivalents"])))
+    result = (record.get("result") if record["status"] == "done" else None) or {}
+    for entry in result.get("retrained") or []:
+        for name in ("valid", "test"):
+            if entry.get(name) is not None:
+                found.append((f"retrained/{name}", int(entry["index"]), float(entry[name])))
+    return found
+
+
+def _started(record: dict[str, Any]) -> float | None:
+    return datetime.fromisoformat(record["started"]).timestamp() if record.get("started") else None

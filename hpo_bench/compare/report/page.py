@@ -1,0 +1,133 @@
+"""The page itself: what goes into the template, and writing it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hpo_bench.compare.report import plots, plots_overall, plots_weights
+from hpo_bench.compare.report.plots import Plot
+from hpo_bench.compare.report.records import plain, run_entries
+from hpo_bench.compare.report.tables import Table, overall_table, runs_table, task_table
+from hpo_bench.compare.table import by_task
+
+if TYPE_CHECKING:
+    from hpo_bench.compare.comparison import Comparison
+
+SCRIPTS = ("theme.js", "tables.js", "dialog.js", "plots.js")
+UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
+
+
+def write_report(comparison: Comparison, path: Path) -> Path:
+    """Write the comparison as one HTML file that loads nothing from anywhere; the same comparison, the same bytes."""
+    path.write_text(render(comparison), encoding="utf-8")
+    return path
+
+
+def render(comparison: Comparison) -> str:
+    """The report as text. What comes from records is escaped: by the template, by `in_script`, for plotly's texts."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+    from plotly.offline import get_plotlyjs
+
+    environment = Environment(
+        loader=PackageLoader("hpo_bench.compare.report"),
+        autoescape=select_autoescape(("html", "j2")),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    entries, pool = run_entries(comparison.runs, comparison.tasks)
+    figures: list[dict[str, Any]] = []
+    sections = list(_sections(comparison, figures))
+    over_tasks = _add(figures, _overall_plots(comparison))
+    data = {"runs": entries, "pool": pool, "figures": figures}
+    statuses = comparison.runs["status"].value_counts()
+    texts = {name: _text(name) for name in ("report.css", *SCRIPTS)}
+    return environment.get_template("report.html.j2").render(
+        title=_title(comparison),
+        period=_period(comparison),
+        finished=int(statuses.get("done", 0)),
+        others=", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if status != "done"),
+        sections=sections,
+        overall=overall_table(comparison.overall) if comparison.overall else None,
+        overall_figures=over_tasks,
+        ranking=comparison.ranking.sentence if comparison.ranking else None,
+        runs=runs_table(comparison.runs, entries),
+        notes=comparison.notes,
+        reference=comparison.reference,
+        commits=sorted({str(commit) for commit in comparison.runs["git_commit"].dropna()}),
+        css=texts["report.css"],
+        scripts=[texts[name] for name in SCRIPTS],
+        plotly=get_plotlyjs(),
+        data=in_script(data),
+    )
+
+
+def in_script(value: Any) -> str:
+    """Compact JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character, harmless in UNSAFE.items():
+        text = text.replace(character, harmless)
+    return text
+
+
+def _sections(comparison: Comparison, figures: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    rows = by_task(comparison.rows)
+    runs = {folder: place for place, folder in enumerate(comparison.runs["folder"])}
+    said = {entry.task: entry for entry in comparison.verdicts}
+    for number, task in enumerate(comparison.tasks):
+        own = rows[task.label]
+        drawn = [
+            plots.cost_accuracy(task, own, runs),
+            plots.anytime(task),
+            plots.final_weights(task, runs),
+            plots_weights.landscape(task, comparison.reference, runs),
+            plots_weights.trajectories(task),
+            plots.time_spent(task, own),
+        ]
+        table: Table = task_table(number, own, comparison.reference)
+        yield {
+            "id": f"t{number}",
+            "label": task.label,
+            "weights_matter": said[task.label].weights_matter,
+            "verdict": said[task.label].verdict,
+            "table": table,
+            "figures": _add(figures, drawn),
+        }
+
+
+def _overall_plots(comparison: Comparison) -> list[Plot | None]:
+    if len(comparison.tasks) < 2:
+        return []
+    return [plots_overall.heat_map(comparison.tasks, comparison.reference), plots_overall.ranks(comparison.ranking)]
+
+
+def _add(figures: list[dict[str, Any]], drawn: list[Plot | None]) -> list[tuple[int, Plot]]:
+    """Append what there is to draw to the embedded figures; returns (place, figure)."""
+    places = []
+    for plot in drawn:
+        if plot is not None:
+            content = asdict(plot)
+            figures.append(plain({key: content[key] for key in ("traces", "layout", "pairs", "title")}))
+            places.append((len(figures) - 1, plot))
+    return places
+
+
+def _title(comparison: Comparison) -> str:
+    methods = len({row.method for row in comparison.rows})
+    tasks = len(comparison.tasks)
+    where = comparison.tasks[0].label if tasks == 1 else f"{tasks} tasks"
+    return f"{methods} method{'' if methods == 1 else 's'} on {where}"
+
+
+def _period(comparison: Comparison) -> str:
+    days = sorted({str(moment)[:10] for name in ("started", "ended") for moment in comparison.runs[name].dropna()})
+    return "" if not days else days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
+
+
+def _text(name: str) -> str:
+    return resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8")

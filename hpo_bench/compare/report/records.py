@@ -1,0 +1,115 @@
+"""Every run's record as the report carries it: run.json whole, its trials, and the command that makes it again."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hpo_bench.again import again
+from hpo_bench.compare.cohort import TaskRuns
+from hpo_bench.compare.style import objective_colours
+from hpo_bench.records.load import read_lines, read_run
+
+SHARED = ("config", "environment", "data", "metric", "objectives", "options")  # the same in many runs: written once
+EXACT = 2**53  # integers above it lose digits in a browser
+
+
+def run_entries(runs: pd.DataFrame, tasks: list[TaskRuns]) -> tuple[list[dict[str, Any]], list[Any]]:
+    """One entry per run of `load_runs`, and the pool that holds what many records have in common.
+
+    An entry's `record` is its run.json. A value {"$": i} stands for `pool[i]`.
+    """
+    trials = {
+        folder: found
+        for task in tasks
+        for method in task.methods.values()
+        for folder, found in zip(method.folders, method.trials, strict=True)
+    }
+    labels = {
+        folder: (task.label, method.label)
+        for task in tasks
+        for method in task.methods.values()
+        for folder in method.folders
+    }
+    pool: list[Any] = []
+    places: dict[str, int] = {}
+    entries = []
+    for row in runs.to_dict("records"):
+        folder = row["folder"]
+        record = read_run(Path(folder))
+        task, method = labels.get(folder, (row["task"], row["method"]))
+        found = trials[folder] if folder in trials else read_lines(Path(folder) / "trials.jsonl")
+        entries.append(
+            {
+                "task": task,
+                "method": method,
+                "again": command(record),
+                "colours": _shared(list(objective_colours(row["objectives"]).values()), pool, places),
+                "trials": [_trial(trial) for trial in found],
+                "record": {
+                    key: _shared(value, pool, places) if key in SHARED else plain(value)
+                    for key, value in record.items()
+                },
+            }
+        )
+    return entries, pool
+
+
+def command(record: Mapping[str, Any]) -> str | None:
+    """The command that makes the run again; None where the record lacks what it takes."""
+    try:
+        return again(dict(record))
+    except (KeyError, TypeError, AttributeError):
+        return None
+
+
+def plain(value: Any) -> Any:
+    """A value that every JSON reader takes as it is: no NaN, no integer that a browser would round."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(entry) for entry in value]
+    if isinstance(value, np.ndarray):
+        return plain(value.tolist())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, int) and abs(value) > EXACT:
+        return str(value)
+    return value
+
+
+def digits(value: Any, count: int = 5) -> Any:
+    """Numbers with `count` significant digits, lists and arrays of them too; NaN becomes None."""
+    if isinstance(value, np.ndarray | list | tuple):
+        return [digits(entry, count) for entry in value]
+    number = float(value)
+    if not math.isfinite(number):
+        return None
+    short = float(f"{number:.{count}g}")
+    return int(short) if short.is_integer() and abs(short) < EXACT else short
+
+
+def _trial(trial: Mapping[str, Any]) -> list[Any]:
+    """[number, state, value, step-equivalents spent, weights]: what the table of trials shows."""
+    value, spent = trial.get("value"), (trial.get("spent") or {}).get("step_equivalents")
+    return [
+        trial.get("number"),
+        trial.get("state"),
+        None if value is None else digits(value, 6),
+        None if spent is None else digits(spent, 7),
+        digits(trial.get("weights") or [], 4),
+    ]
+
+
+def _shared(value: Any, pool: list[Any], places: dict[str, int]) -> dict[str, int]:
+    key = json.dumps(value, sort_keys=True)
+    if key not in places:
+        places[key] = len(pool)
+        pool.append(plain(value))
+    return {"$": places[key]}

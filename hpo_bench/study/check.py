@@ -1,0 +1,70 @@
+"""What can be found out before anything is trained: missing data, budgets that are too small, folders in use."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import groupby
+
+from hpo_bench.config import make_method
+from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.problem import Problem, ProblemSpec
+from hpo_bench.errors import UserError
+from hpo_bench.runner import load_task
+from hpo_bench.study.plan import PlannedRun, State
+
+
+def states(runs: list[PlannedRun]) -> list[State]:
+    """How far every run is.
+
+    Raises:
+        UserError: folders hold something else; all are named.
+    """
+    found: list[State] = []
+    problems = []
+    for run in runs:
+        try:
+            found.append(run.state())
+        except UserError as error:
+            problems.append(error.message)
+    if problems:
+        raise _all(problems, "give another --out, or the variant a label")
+    return found
+
+
+def check(runs: list[PlannedRun]) -> None:
+    """Load the task of every run and ask every method whether it can solve it.
+
+    Raises:
+        UserError: all reasons, each once.
+    """
+    problems: list[str] = []
+    ordered = sorted(runs, key=lambda run: run.task)
+    for name, group in groupby(ordered, key=lambda run: run.task):
+        try:
+            problems += _unsupported(list(group))
+        except UserError as error:
+            problems.append(f"{name}: {' '.join(str(error).split(chr(10)))}")
+    if problems:
+        raise _all(list(dict.fromkeys(problems)), "nothing was trained")
+
+
+def _unsupported(runs: list[PlannedRun]) -> Iterable[str]:
+    """Reasons why methods cannot solve a task."""
+    first = runs[0].config
+    loaded = load_task(first.task, first.task_options, first.device)
+    problems = []
+    for run in {run.method: run for run in runs}.values():  # seeds make no difference
+        config, task = run.config, loaded.task
+        meter = CostMeter(config.protocol.batch_size, task.device)
+        spec = ProblemSpec(config.task, config.task_options, config.protocol.to_json(), config.seed, str(task.device))
+        problem = Problem(task, config.protocol, config.seed, config.budget, meter, spec)
+        support = make_method(config.method, config.method_options).supports(problem)
+        if not support.ok:
+            problems.append(f"{run.method} cannot solve {run.task}: {support.reason}")
+    return problems
+
+
+def _all(problems: list[str], remedy: str) -> UserError:
+    if len(problems) == 1:
+        return UserError(problems[0], remedy)
+    return UserError(f"{len(problems)} problems:\n" + "\n".join(f"  {one}" for one in problems), remedy)

@@ -1,0 +1,140 @@
+"""The runs of a study side by side: Ray hands out CPUs, and each run is a process of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from filelock import FileLock, Timeout
+
+from hpo_bench.config import make_method
+from hpo_bench.errors import UserError
+from hpo_bench.study.plan import FINISHED, PlannedRun
+
+_POLL = 0.5  # seconds between two looks at the clock
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended; `seconds` by the study's clock."""
+
+    run: PlannedRun
+    status: str
+    error: str | None
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return self.status in FINISHED
+
+
+class Watcher(Protocol):
+    """Who is told."""
+
+    def started(self, run: PlannedRun) -> None: ...
+    def finished(self, outcome: Outcome) -> None: ...
+    def tick(self) -> None: ...
+
+
+def execute(runs: list[PlannedRun], workspace: Path, workers: int, watcher: Watcher) -> list[Outcome]:
+    """Do all runs in their order, `workers` CPUs at a time; one that fails does not stop the others.
+
+    A run whose method itself works in several processes gets as many of the CPUs.
+
+    Raises:
+        UserError: the same study is running in `workspace`.
+    """
+    from hpo_bench.search.workers import ray_session
+
+    workspace.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(workspace / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"this study is running already in {workspace.parent.parent}", "wait for it") from error
+    environment = _environment(workers)  # before Ray adds its own
+    try:
+        with ray_session(workspace, workers):
+            return _all(runs, workspace, workers, environment, watcher)
+    finally:
+        lock.release()
+
+
+def _all(
+    runs: list[PlannedRun], workspace: Path, workers: int, environment: dict[str, str], watcher: Watcher
+) -> list[Outcome]:
+    import ray
+
+    remote = ray.remote(max_retries=0)(supervise)
+    waiting, free = list(reversed(runs)), workers
+    running: dict[Any, tuple[PlannedRun, int, float]] = {}
+    outcomes = []
+    while waiting or running:
+        while waiting and (need := _cpus(waiting[-1], workers)) <= free:
+            run = waiting.pop()
+            order = {"words": run.words, "study": os.getpid()}
+            log = workspace / "logs" / f"{run.task}-{run.method}-seed-{run.config.seed}.log"
+            future = remote.options(num_cpus=need).remote(order, str(log.resolve()), environment, os.getcwd())
+            running[future] = (run, need, time.monotonic())
+            free -= need
+            watcher.started(run)
+        ended, _ = ray.wait(list(running), timeout=_POLL)
+        for future in ended:
+            run, need, start = running.pop(future)
+            free += need
+            try:
+                told = ray.get(future)
+            except ray.exceptions.RayError as error:
+                told = {"status": "failed", "error": f"its worker process died: {error}"}
+            outcomes.append(Outcome(run, told["status"], told["error"], time.monotonic() - start))
+            watcher.finished(outcomes[-1])
+        watcher.tick()
+    return outcomes
+
+
+def supervise(order: dict[str, Any], log: str, environment: dict[str, str], folder: str) -> dict[str, Any]:
+    """In a Ray worker: one run in a process of its own, which ends with this one (its stdin closes)."""
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "hpo_bench.study.one"]
+    with (
+        open(log, "w", encoding="utf-8") as told,
+        subprocess.Popen(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=told,
+            env=environment,
+            cwd=folder,
+            text=True,
+            start_new_session=True,  # Ctrl-C is the study's business
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps(order) + "\n")
+        process.stdin.flush()
+        lines = process.stdout.read().splitlines()  # to the end; stdin stays open meanwhile
+        code = process.wait()
+    if code == 0 and lines:
+        return json.loads(lines[-1])
+    last = (Path(log).read_text(encoding="utf-8").strip().splitlines() or ["no message"])[-1]
+    reason = f"killed by signal {-code}, out of memory?" if code < 0 else last
+    return {"status": "failed", "error": f"{reason} (see {log})"}
+
+
+def _environment(workers: int) -> dict[str, str]:
+    """What a run's process sees: its share of the cores, and no Ray but its own."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    threads = {"HPO_BENCH_THREADS": str(max(1, cores // workers))}
+    return threads | {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
+
+
+def _cpus(run: PlannedRun, workers: int) -> int:
+    method = make_method(run.config.method, run.config.method_options)
+    return min(getattr(method, "workers", 1), workers)

@@ -1,0 +1,78 @@
+"""One run of a study, in a process of its own: `python -m hpo_bench.study.one`, with its order on stdin.
+
+A method that uses Ray starts its own session here, as it does in `run`: it never meets the study's. The process ends
+when stdin closes or when the study is gone, whoever of the two is killed first.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import sys
+import threading
+import time
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hpo_bench.errors import UserError
+from hpo_bench.study.plan import from_words
+
+_GRACE = 5.0  # seconds to end in order
+_PATIENCE = 60  # seconds that the process of a killed study may take to let go of a run
+
+
+def main() -> None:
+    """Do the run and print how it ended, as a line of JSON."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray's workers ignore it, and that is inherited
+    order = json.loads(sys.stdin.readline())
+    threading.Thread(target=_end_with, args=(order["study"],), daemon=True).start()
+    print(json.dumps(_outcome(order["words"])), flush=True)
+
+
+def _outcome(words: dict[str, Any]) -> dict[str, Any]:
+    from hpo_bench.runner import run
+
+    config = from_words(words)
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(config.folder / ".lock").acquire(timeout=_PATIENCE):
+            pass
+        content = run(config).content
+    except Timeout:
+        return {"status": "failed", "error": f"another process is running in {config.folder}"}
+    except UserError as error:
+        status = "diverged" if _recorded(config.folder) == "diverged" else "failed"
+        return {"status": status, "error": str(error)}
+    return {"status": content["status"], "error": content.get("error")}
+
+
+def _recorded(folder: Any) -> str | None:
+    try:
+        return json.loads((folder / "run.json").read_text())["status"]
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _end_with(study: int) -> None:
+    """Watch stdin and the study's process; end this one when either is gone."""
+    while True:
+        readable, _, _ = select.select([sys.stdin], [], [], 0.5)
+        if (readable and not os.read(sys.stdin.fileno(), 1)) or not _alive(study):
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(_GRACE)
+            os._exit(1)
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""What a study prints before and after: the plan, and how its runs ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from hpo_bench.study.execute import Outcome
+from hpo_bench.study.plan import PlannedRun, State
+from hpo_bench.study.spec import Study
+
+
+def show_plan(study: Study, runs: list[PlannedRun], states: list[State]) -> None:
+    """Task × method, how many of the runs are done."""
+    console = Console()
+    done = Counter((run.task, run.method) for run, state in zip(runs, states, strict=True) if state == "done")
+    total = Counter((run.task, run.method) for run in runs)
+    methods = [*dict.fromkeys(run.method for run in runs)]
+    table = Table("task", *methods, title=f"{study.name}: done of planned", title_justify="left")
+    for task in dict.fromkeys(run.task for run in runs):
+        table.add_row(task, *(f"{done[task, method]}/{total[task, method]}" for method in methods))
+    console.print(table)
+    counts = Counter(states)
+    told = f"{len(runs)} runs: {counts['done']} done, {counts['begun']} to go on with, {counts['new']} new"
+    console.print(told, highlight=False, soft_wrap=True)
+
+
+def show_summary(study: Study, runs: list[PlannedRun], states: list[State], outcomes: list[Outcome], out: Path) -> None:
+    """Counts, failures with their reasons, and what to do next."""
+    console = Console()
+    failed = [outcome for outcome in outcomes if not outcome.ok]
+    finished, skipped = len(outcomes) - len(failed), states.count("done")
+    counts = f"{finished} finished now, {skipped} were done before, {len(failed)} failed"
+    console.print(f"{study.name}: {len(runs)} runs, {counts}", highlight=False, markup=False, soft_wrap=True)
+    for outcome in failed:
+        reason = " ".join((outcome.error or "no reason given").split("\n"))
+        console.print(
+            f"  {outcome.run.title}: {outcome.status}: {reason}", highlight=False, markup=False, soft_wrap=True
+        )
+    if failed:
+        console.print("the same command tries the failed runs again", highlight=False)
+    console.print(f"next: python -m hpo_bench compare {out}", highlight=False, markup=False, soft_wrap=True)
+
+
+def as_data(study: Study, runs: list[PlannedRun], states: list[State], outcomes: list[Outcome]) -> dict[str, Any]:
+    """The same for machines: every run with its status and reason."""
+    ended = {outcome.run.title: outcome for outcome in outcomes}
+    rows = []
+    for run, state in zip(runs, states, strict=True):
+        outcome = ended.get(run.title)
+        rows.append(
+            {
+                "task": run.task,
+                "method": run.method,
+                "seed": run.config.seed,
+                "folder": str(run.config.folder),
+                "before": state,
+                "status": outcome.status if outcome else state,
+                "error": outcome.error if outcome else None,
+            }
+        )
+    return {"study": study.name, "runs": rows}

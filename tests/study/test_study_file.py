@@ -1,0 +1,116 @@
+"""A study's file: what it expands to, and what is said about one that is wrong."""
+
+from pathlib import Path
+
+import pytest
+
+from hpo_bench.errors import UserError
+from hpo_bench.study.plan import expand
+from hpo_bench.study.spec import read_study
+
+SHIPPED = sorted((Path(__file__).resolve().parents[2] / "experiments").glob("*.yaml"))
+
+
+def refused(path):
+    with pytest.raises(UserError) as caught:
+        read_study(path)
+    return str(caught.value)
+
+
+def test_seed_0_of_everything_comes_first(write):
+    runs = expand(read_study(write("tasks: [quadratic, bace]\nmethods: [equal, tpe]\nseeds: 2\n")), Path("runs"))
+    assert [run.title for run in runs[:5]] == [
+        "quadratic equal seed 0",
+        "quadratic tpe seed 0",
+        "bace equal seed 0",
+        "bace tpe seed 0",
+        "quadratic equal seed 1",
+    ]
+    assert len(runs) == 8
+    assert runs[1].config.folder == Path("runs/quadratic/tpe/seed-0")
+    assert runs[1].config.protocol.steps == 24
+    assert runs[1].config.protocol.patience == 3  # of the preset
+
+
+def test_what_a_run_is_said_to_be_overrides_what_all_are(write):
+    text = """
+tasks:
+  - {task: bace, label: probed, protocol: {mode: probe}, options: {plant: noise}}
+methods:
+  - {method: tapweight, label: cg, options: {solver: cg, damping: 1e-2}}
+seeds: [4]
+budget: 3
+task_options: {split: random}
+"""
+    (run,) = expand(read_study(write(text)), Path("runs"))
+    assert run.config.folder == Path("runs/bace@probed/tapweight@cg/seed-4")
+    assert (run.config.protocol.mode, run.config.protocol.steps) == ("probe", 24)
+    assert run.config.task_options == {"split": "random", "plant": ["noise"]}
+    assert run.config.method_options == {"solver": "cg", "damping": 0.01}
+    assert run.config.budget.trials == 3
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_shipped_studies_expand(path):
+    study = read_study(path)
+    runs = expand(study, Path("runs"))
+    assert study.name == path.stem
+    assert study.description
+    assert len(runs) == len(study.tasks) * len(study.methods) * len(study.seed_list)
+    assert len({run.config.folder for run in runs}) == len(runs)
+
+
+def test_all_six_are_shipped():
+    names = {path.stem for path in SHIPPED}
+    assert {"bace", "molecules-small", "planted", "ablation-solver", "ablation-levels", "paper-molecules"} <= names
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "told"),
+    [
+        (
+            "tasks: [bace]\nmethodz: [equal]\nmethods: [tpe]\n",
+            6,
+            "methodz: There is no such key. Did you mean 'methods'",
+        ),
+        ("tasks: [bace]\nmethods:\n  - equal\n  - {method: tpe, option: {}}\n", 8, "Did you mean 'options'"),
+        (
+            "tasks: [bace]\nmethods:\n- equal\n- tapwieght\n",
+            8,
+            "methods[1].method: There is no method named 'tapwieght'",
+        ),
+        ("methods: [equal]\ntasks:\n- bace\n- bacee\n", 8, "Did you mean 'bace'"),
+        (
+            "tasks: [bace]\nmethods:\n  - method: tapweight\n    options:\n      gamma: 1\n      solvr: cg\n",
+            10,
+            "methods[0].options.solvr: There is no option of tapweight named 'solvr'. Did you mean 'solver'",
+        ),
+        ("tasks: [bace]\nmethods:\n- {method: tapweight, options: {every: often}}\n", 7, "methods[0].options.every"),
+        ("tasks: [bace]\nmethods: [equal]\nseeds: many\n", 7, "seeds"),
+        ("tasks: [bace]\nmethods: [equal]\nseeds: [0, 1, 0]\n", 7, "a seed is there twice"),
+        ("tasks: [bace]\nmethods: [equal]\nbudget: lots\n", 7, "budget"),
+        ("tasks: [bace]\nmethods: [equal]\nname: again\n", 7, "name: the key is there twice, first in line 1"),
+        ("tasks:\n- {task: bace, protocol: {stepps: 3}}\nmethods: [equal]\n", 6, "Did you mean 'steps'"),
+        ("tasks: []\nmethods: [equal]\n", 5, "tasks"),
+        ("methods: [equal]\n", 1, "tasks: Field required"),
+        ("tasks: [bace]\nmethods: [tpe, equal, tpe]\n", 6, "tpe is there twice; give each variant a label"),
+        ("tasks: [bace]\nmethods: [{method: equal, label: ../up}]\n", 6, "label"),
+        ("tasks: [bace\nmethods: [equal]\n", 6, "not YAML"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(write, text, line, told):
+    message = refused(write(text))
+    assert f"line {line}" in message
+    assert told in message
+
+
+def test_all_problems_are_named_at_once(write):
+    message = refused(write("tasks: [bacee]\nmethods: [equall, tpe]\nbudget: lots\n"))
+    assert "3 problems" in message
+    assert message.index("line 5") < message.index("line 6") < message.index("line 7")
+
+
+def test_no_file_and_no_mapping(tmp_path):
+    assert "cannot read" in refused(tmp_path / "absent.yaml")
+    (tmp_path / "list.yaml").write_text("- a\n- b\n")
+    assert "a study is a mapping" in refused(tmp_path / "list.yaml")

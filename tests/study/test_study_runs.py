@@ -1,0 +1,169 @@
+"""Studies as a person runs them: real processes, real Ray, the closed-form task."""
+
+import io
+import json
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from rich.text import Text
+
+from hpo_bench.errors import UserError
+from hpo_bench.records.journal import read_lines
+from hpo_bench.study.check import check, states
+from hpo_bench.study.execute import Outcome
+from hpo_bench.study.plan import expand
+from hpo_bench.study.progress import Display, Forecast
+from hpo_bench.study.spec import read_study
+
+PAIR = "tasks: [quadratic]\nmethods: [equal, random]\n"
+
+
+def record(folder):
+    return json.loads((Path(folder) / "run.json").read_text())
+
+
+def same_trials(one, other):
+    keep = ("number", "state", "weights", "value", "schedule")
+    both = [[{key: line[key] for key in keep} for line in read_lines(Path(x) / "trials.jsonl")] for x in (one, other)]
+    assert both[0]
+    assert both[0] == both[1]
+
+
+def test_a_run_made_by_the_command_run_is_done(write, hpo_bench, tmp_path):
+    """And one with another configuration in the same place is refused, all such at once."""
+    _, call = hpo_bench
+    words = ["run", "--method", "equal", "--task", "quadratic", "--preset", "quick", "--device", "cpu"]
+    words += ["--set", "steps=24", "--set", "batch_size=16", "--set", "epochs=1", "--out", tmp_path / "runs"]
+    assert call(*words)[0] == 0
+    runs = expand(read_study(write(PAIR)), tmp_path / "runs")
+    assert states(runs) == ["done", "new"]
+    with pytest.raises(UserError, match="holds a run of another configuration: budget"):
+        states(expand(read_study(write(PAIR + "budget: 3\n")), tmp_path / "runs"))
+
+
+def test_what_cannot_work_is_found_before_anything_is_trained(write, tmp_path, monkeypatch):
+    text = """
+tasks:
+  - quadratic
+  - {task: quadratic, label: odd, options: {colour: red}}
+  - {task: csv, options: {path: absent.csv, label: y, kind: regression}}
+methods: [equal, {method: pbt, options: {intervals: 500}}, {method: tpe, options: {workers: 0}}]
+"""
+    with pytest.raises(UserError) as caught:
+        check(expand(read_study(write(text)), tmp_path / "runs"))
+    told = str(caught.value)
+    assert "4 problems" in told
+    for part in ("pbt cannot solve quadratic", "workers=0", "quadratic@odd: ", "csv: "):
+        assert part in told
+    assert not (tmp_path / "runs").exists()
+
+
+def test_one_that_fails_stops_nobody(write, hpo_bench, tmp_path):
+    """Its reason is told, exit code 1; the next time only it is tried again; a dry run trains nothing."""
+    _, call = hpo_bench
+    wild = "tasks:\n- {task: quadratic, label: wild, protocol: {learning_rate: 1e30}}\n- quadratic\nmethods: [equal]\n"
+    study, out = write(wild), tmp_path / "runs"
+    code, told, _ = call("study", study, "--out", out, "--dry-run")
+    assert (code, out.exists()) == (0, False), told
+    code, told, err = call("study", study, "--out", out)
+    assert code == 1, err
+    assert "1 finished now, 0 were done before, 1 failed" in told
+    assert "quadratic@wild equal seed 0: diverged: equal diverged" in told
+    assert "[2/2] quadratic equal seed 0: done" in err
+    assert record(out / "quadratic" / "equal" / "seed-0")["status"] == "done"
+    assert record(out / "quadratic@wild" / "equal" / "seed-0")["status"] == "diverged"
+    code, told, _ = call("study", study, "--out", out, "--json")
+    assert code == 1
+    assert [(run["before"], run["status"]) for run in json.loads(told)["runs"]] == [
+        ("begun", "diverged"),
+        ("done", "done"),
+    ]
+
+
+@pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
+@pytest.mark.slow
+def test_goes_on_where_each_run_stood(write, hpo_bench, tmp_path, kill):
+    """The same command again: nothing recorded is trained again, and the result is that of an unbroken run."""
+    start, call = hpo_bench
+    sizes = "\npreset: quick\nprotocol: {steps: 3000, batch_size: 16, epochs: 1}\ndevice: cpu\n"
+    study, out = write(PAIR, sizes), tmp_path / "runs"
+    process = start("study", study, "--out", out, "--workers", "2")
+    trials = out / "quadratic" / "random" / "seed-0" / "trials.jsonl"
+    deadline = time.monotonic() + 240
+    while not (trials.exists() and trials.read_text().count("\n") >= 2):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    os.kill(process.pid, kill)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == (-signal.SIGKILL if kill == signal.SIGKILL else 130), err
+    assert kill == signal.SIGKILL or "the same command goes on" in err
+    before = trials.read_text().splitlines()
+    assert 2 <= len(before) < 8
+
+    code, told, err = call("study", study, "--out", out, "--workers", "2")
+    assert code == 0, told + err
+    after = trials.read_text().splitlines()
+    assert after[: len(before)] == before
+    assert len(after) == 8
+    assert record(trials.parent)["sessions"] == 2
+    code, told, err = call("study", study, "--out", tmp_path / "whole")
+    assert code == 0, told + err
+    same_trials(trials.parent, tmp_path / "whole" / "quadratic" / "random" / "seed-0")
+    code, told, _ = call("study", study, "--out", out)
+    assert code == 0
+    assert "0 finished now, 2 were done before" in told
+
+
+@pytest.mark.slow
+def test_pbt_in_a_study_is_pbt_alone(write, hpo_bench, tmp_path):
+    """It starts a Ray of its own inside the study's, with as many CPUs as it has workers."""
+    _, call = hpo_bench
+    study = write("tasks: [quadratic]\nmethods: [{method: pbt, options: {workers: 2}}, equal]\n")
+    code, told, err = call("study", study, "--out", tmp_path / "study", "--workers", "2")
+    assert code == 0, told + err
+    words = ["run", "--method", "pbt", "--task", "quadratic", "--preset", "quick", "--device", "cpu", "-o", "workers=2"]
+    words += ["--set", "steps=24", "--set", "batch_size=16", "--set", "epochs=1", "--out", tmp_path / "run"]
+    code, _, err = call(*words)
+    assert code == 0, err
+    one, other = (tmp_path / place / "quadratic" / "pbt" / "seed-0" for place in ("study", "run"))
+    same_trials(one, other)
+    assert [record(x)["result"]["schedule"] for x in (one,)] == [record(other)["result"]["schedule"]]
+    tests = [[line["test"] for line in record(x)["result"]["retrained"]] for x in (one, other)]
+    assert tests[0] == tests[1]
+
+
+def test_time_left_is_that_of_the_nearest_kin():
+    forecast = Forecast(workers=2)
+    assert forecast.left([("bace", "tpe")], []) is None
+    forecast.learn(("bace", "equal"), 10.0)
+    forecast.learn(("bace", "tpe"), 100.0)
+    forecast.learn(("esol", "tpe"), 60.0)
+    assert forecast.of(("esol", "tpe")) == 60.0
+    assert forecast.of(("bbbp", "tpe")) == 80.0  # of the method
+    assert forecast.of(("bace", "pbt")) == 55.0  # of the task
+    assert (
+        forecast.left([("esol", "tpe"), ("bace", "equal")], [(("bace", "tpe"), 70.0), (("bace", "equal"), 99.0)]) == 50
+    )
+
+
+def test_the_table_counts_what_happens(write, tmp_path):
+    runs = expand(read_study(write(PAIR + "seeds: 3\n")), tmp_path / "runs")
+    display = Display("small", runs, ["new"] * 6, workers=2)
+    display.console = Console(file=io.StringIO(), force_terminal=True, width=120)
+    for run in runs[:4]:  # equal and random, twice
+        display.started(run)
+    display.finished(Outcome(runs[0], "done", None, 20.0))
+    display.finished(Outcome(runs[1], "failed", "no memory", 1.0))
+    with display.console.capture() as told:
+        display.console.print(display._render())
+    text = Text.from_ansi(told.get()).plain
+    assert "1/3 1 running" in text
+    assert "0/3 1 running 1 failed" in text
+    assert "2 of 6 (33%)" in text
+    assert "about 40 s left" in text  # two waiting and two just begun, 20 s each, on two workers
+    assert "running: quadratic equal seed 1, quadratic random seed 1" in text
