@@ -59,7 +59,7 @@ def test_tapweight_needs_torch_and_nothing_else():
         ("hpo_bench/core", ["core", "tasks.base", "errors"]),
         ("hpo_bench/records", ["records", "core", "errors"]),
         ("hpo_bench/search", ["search", "core", "records", "tasks.base", "errors", "registry"]),
-        ("hpo_bench/again.py", ["core.protocol", "presets"]),
+        ("hpo_bench/again.py", ["core.protocol", "presets", "task_options"]),
         ("hpo_bench/compare", ["compare", "records", "errors", "again"]),
         ("hpo_bench/config.py", ["core", "search.base", "errors", "registry", "presets"]),
         ("hpo_bench/runner.py", ["config", "core", "records", "search.base", "tasks.base", "errors", "registry"]),
