@@ -38,7 +38,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--single-updates", action="store_true", help="time single updates, too: CG takes 40 steps")
-    parser.add_argument("--errors", type=int, default=0, metavar="SEEDS", help="measure the last step's errors, too")
+    parser.add_argument("--errors", action="store_true", help="measure the last step's errors, and no time")
     parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--clock",
@@ -60,6 +60,9 @@ def main() -> None:
         except ImportError as error:
             print(f"\n{name}: skipped, {error}")
             continue
+        if args.errors:
+            print(f"\n{workload.describe}; {workload.sizes}\n\n{last_step_errors(workload)}")
+            continue
         timed = variants(workload, single_updates=args.single_updates)
         row, reason = betty_row.betty(workload)
         if row is None:
@@ -68,8 +71,6 @@ def main() -> None:
             timed["Betty's engine, every step"] = row
         clock = time.perf_counter if args.clock == "wall" else time.process_time
         report(workload, measure(timed, args.rounds, device, clock))
-        if args.errors:
-            print(last_step_errors(workload, args.errors))
 
 
 def where(device: torch.device) -> str:
