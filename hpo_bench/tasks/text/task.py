@@ -31,7 +31,7 @@ class TextTask(Task):
     similarity.
     """
 
-    eval_batch_size = 128  # a text is some 30 atoms' worth of tokens
+    eval_batch_size = 128  # a token's activations are far wider than an atom's
 
     def __init__(
         self,
