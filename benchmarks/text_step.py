@@ -35,11 +35,11 @@ OBJECTIVES = {"mlm": ("mlm",), "mlm, contrast, sop": ("mlm", "contrast", "sop")}
 
 
 def ours(texts: list[str], layers: int, objectives: tuple[str, ...], batch: int, precision: Any) -> Block:
-    """A whole step of the core's kind: draw, forward, backward, fused AdamW."""
+    """A whole step of the core's kind: draw, forward, backward, AdamW."""
     path = locate_minilm().path
     corpus = TextCorpus(texts, load_base(path, layers), Tokeniser(path), objectives=objectives)
     model = corpus.build_model().train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5, fused=True)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-5)
 
     def step(number: int) -> Measured:
         start = time.perf_counter()

@@ -4,29 +4,35 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpo_bench.core.device import prepare_process, resolve_device
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.records import environment
 from hpo_bench.records.run_folder import unwritable
+from hpo_bench.tasks.base import Pretrainable
 
 WARMUP = 0.02  # share of the steps over which the learning rate rises; it falls to zero along a cosine afterwards
+
+Save = Callable[[Path, nn.Module, dict[str, Any]], str]  # writes a model with its metadata, and gives the SHA-256
 
 
 def pretrain_base(
     out: Path,
     *,
-    molecules: int,
+    molecules: int = 100_000,
     epochs: int,
-    encoder: dict[str, Any],
+    encoder: str = "gin",
+    shape: dict[str, int],
     learning_rate: float,
     batch_size: int,
     seed: int,
@@ -35,24 +41,29 @@ def pretrain_base(
 ) -> dict[str, Any]:
     """Train on `molecules` MOSES molecules, write the checkpoint, and return its metadata with its SHA-256.
 
+    `encoder` names one of `CORPORA`, `shape` what was asked for: layers, width, image_size.
+
     Raises:
-        UserError: MOSES cannot be had, or `out` cannot be written.
+        UserError: MOSES cannot be had, `out` cannot be written, or the encoder has no such shape.
         Diverged: a loss is not finite.
     """
     from rich.console import Console
     from rich.progress import Progress
 
     from hpo_bench.data import load_moses
-    from hpo_bench.tasks.molecule.checkpoint import save_base
-    from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 
+    if encoder not in CORPORA:
+        raise unknown_name("encoder", encoder, sorted(CORPORA))
+    make_corpus, understood = CORPORA[encoder]
+    if others := [name for name in shape if name not in understood]:
+        raise UserError(f"the encoder {encoder} has no {' and no '.join(others)}", "leave it out")
     prepare_process()
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise unwritable(out, error) from error
-    corpus = MoleculeCorpus(load_moses(molecules, seed), encoder=encoder, device=resolve_device(device), seed=seed)
-    steps = epochs * max(1, len(corpus) // batch_size)
+    corpus, about, save = make_corpus(load_moses(molecules, seed), shape, resolve_device(device), seed)
+    steps = epochs * max(1, about["molecules"] // batch_size)
     protocol = Protocol.parsed(
         {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "precision": precision}
     )
@@ -74,7 +85,7 @@ def pretrain_base(
         trainer.run(equal, steps, after_step)
     losses = torch.stack(recent).mean(0).tolist()
     metadata = {
-        **corpus.metadata,
+        **about,
         "corpus": "MOSES, train part (molsets==0.3.1)",
         "epochs": epochs,
         "protocol": {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "precision": precision},
@@ -82,7 +93,37 @@ def pretrain_base(
         "seconds": time.perf_counter() - started,
         "environment": made_by,
     }
-    return {**metadata, "sha256": save_base(out, trainer.model, corpus.statistics, metadata)}
+    return {**metadata, "sha256": save(out, trainer.model, metadata)}
+
+
+def _graphs(
+    smiles: list[str], shape: dict[str, int], device: torch.device, seed: int
+) -> tuple[Pretrainable, dict[str, Any], Save]:
+    from hpo_bench.tasks.molecule.checkpoint import save_base
+    from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
+
+    corpus = MoleculeCorpus(smiles, encoder=shape, device=device, seed=seed)
+    return corpus, corpus.metadata, lambda path, model, about: save_base(path, model, corpus.statistics, about)
+
+
+def _images(
+    smiles: list[str], shape: dict[str, int], device: torch.device, seed: int
+) -> tuple[Pretrainable, dict[str, Any], Save]:
+    from hpo_bench.tasks.image.checkpoint import save_base
+    from hpo_bench.tasks.image.corpus import ImageCorpus
+    from hpo_bench.tasks.image.encoder import resnet18
+    from hpo_bench.tasks.image.render import PUBLISHED_SIZE, check_size
+
+    size, width = check_size(shape.get("image_size", PUBLISHED_SIZE)), shape.get("width", 64)
+    corpus = ImageCorpus(smiles, size=size, encoder=resnet18(width), device=device, seed=seed)
+    return corpus, corpus.metadata, lambda path, model, about: save_base(path, model.get_submodule("encoder"), about)
+
+
+# Who makes the corpus of an encoder (with its metadata and how to save its model), and the shapes it understands.
+CORPORA: dict[str, tuple[Callable[..., tuple[Pretrainable, dict[str, Any], Save]], tuple[str, ...]]] = {
+    "gin": (_graphs, ("layers", "width")),
+    "imagemol": (_images, ("width", "image_size")),
+}
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, peak: float, step: int, steps: int) -> None:

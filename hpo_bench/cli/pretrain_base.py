@@ -9,17 +9,19 @@ from typing import Annotated, Any
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import DataDir, Json, use_data_dir
+from hpo_bench.cli.options import DataDir, Json, given, use_data_dir
 
 
 @app.command("pretrain-base")
 def pretrain_base(
     out: Annotated[Path, typer.Option(help="The checkpoint to write (.safetensors); of a language model, a folder.")],
     corpus: Annotated[Path | None, typer.Option(help="Make a language model of this file, one text a line.")] = None,
-    molecules: Annotated[int, typer.Option(min=1, help="MOSES molecules to train on.")] = 100_000,
-    epochs: Annotated[int, typer.Option(min=1, help="Passes over them.")] = 10,
-    layers: Annotated[int, typer.Option(min=1, help="Layers (GIN of Hu et al. 2020: 5).")] = 3,
-    width: Annotated[int, typer.Option(min=1, help="Width (GIN of Hu et al. 2020: 300).")] = 64,
+    molecules: Annotated[int | None, typer.Option(min=1, help="MOSES molecules (default 100000).")] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Passes over the molecules or texts.")] = 10,
+    encoder: Annotated[str | None, typer.Option(help="gin (graphs; default) or imagemol (images).")] = None,
+    layers: Annotated[int | None, typer.Option(min=1, help="Layers (default 3; gin of Hu et al. 2020: 5).")] = None,
+    width: Annotated[int | None, typer.Option(min=1, help="Width (default 64; gin of Hu et al. 2020: 300).")] = None,
+    image_size: Annotated[int | None, typer.Option(help="imagemol: pixels (default 224).")] = None,
     learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
     batch_size: Annotated[int, typer.Option(help="Molecules or texts a step.")] = 256,
     seed: Annotated[int, typer.Option()] = 0,
@@ -29,6 +31,7 @@ def pretrain_base(
     as_json: Json = False,
 ) -> None:
     """Pretrain an encoder and the objective heads on unlabelled molecules, or a BERT on unlabelled texts (mlm)."""
+    from hpo_bench.errors import UserError
     from hpo_bench.pretrain_base import pretrain_base as make_base
     from hpo_bench.pretrain_text import pretrain_text
 
@@ -41,8 +44,12 @@ def pretrain_base(
         "device": device,
         "precision": precision,
     }
-    if corpus is not None:
-        report = pretrain_text(out, corpus_file=corpus, layers=layers, width=width, **common)
+    if corpus is None:
+        shape = given(layers=layers, width=width, image_size=image_size)
+        report = make_base(out, **given(molecules=molecules, encoder=encoder), shape=shape, **common)
     else:
-        report = make_base(out, molecules=molecules, encoder={"layers": layers, "width": width}, **common)
+        if strange := given(molecules=molecules, encoder=encoder, image_size=image_size):
+            flags = " and ".join(f"--{name.replace('_', '-')}" for name in strange)
+            raise UserError(f"{flags} cannot go with --corpus", "a language model takes --layers and --width")
+        report = pretrain_text(out, corpus_file=corpus, **given(layers=layers, width=width), **common)
     print(json.dumps(report, indent=1) if as_json else f"wrote {out}\nlosses: {report['losses']}")

@@ -47,7 +47,7 @@ class FineTuner:
     def __init__(self, task: Task, protocol: Protocol, encoder: nn.Module, seed: int, meter: CostMeter) -> None:
         self.task, self.protocol, self.seed, self.meter = task, protocol, seed, meter
         self.model = AdaptedModel.start(task, encoder, protocol, seed)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=protocol.adapt_learning_rate, fused=True)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=protocol.adapt_learning_rate)
         self.step_number = 0
 
     @property

@@ -31,7 +31,7 @@ class Pretrainer:
         self.task, self.protocol, self.seed, self.meter = task, protocol, seed, meter
         self.model = task.build_model()
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=protocol.learning_rate, weight_decay=protocol.weight_decay, fused=True
+            self.model.parameters(), lr=protocol.learning_rate, weight_decay=protocol.weight_decay
         )
         self.step_number = 0
 

@@ -1,4 +1,7 @@
-"""SMILES through RDKit: which ones parse, and their Bemis-Murcko scaffolds. RDKit's own log is silenced meanwhile."""
+"""SMILES through RDKit: which ones parse, and their Bemis-Murcko scaffolds. RDKit's own log is silenced meanwhile.
+
+What was found for a large set is remembered in the cache, so that a second start does not parse it again.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from hpo_bench.data.remember import remembered
 from hpo_bench.errors import UserError
 
 PARALLEL_FROM = 5000
@@ -19,10 +23,15 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class ParsedSmiles:
-    """`kept` (M,) int64 rows that parse, ascending; `skipped` the others as (row, SMILES), rows counted from 0."""
+    """`kept` (M,) int64 rows that parse, ascending; `skipped` the others as (row, SMILES), rows counted from 0.
+
+    Of the kept ones: `canonical` (M,) SMILES, equal for equal molecules, and `atoms` (M,) int64, atoms of the graph.
+    """
 
     kept: np.ndarray
     skipped: list[tuple[int, str]]
+    canonical: list[str]
+    atoms: np.ndarray
 
 
 def parse_smiles(smiles: Sequence[str], workers: int = 1) -> ParsedSmiles:
@@ -30,14 +39,20 @@ def parse_smiles(smiles: Sequence[str], workers: int = 1) -> ParsedSmiles:
 
     With `workers` > 1 and many molecules, processes share the work (see `scaffolds`). Raises UserError if none parses.
     """
-    good = np.asarray(_spread(_parses, smiles, workers), dtype=bool)
-    if not good.any():
+    found = remembered("parsed", smiles, lambda: _spread(_parsed, smiles, workers))
+    good = [row for row, molecule in enumerate(found) if molecule is not None]
+    if not good:
         sample = ", ".join(repr(text) for text in list(smiles)[:3])
         raise UserError(
             f"None of the {len(smiles)} SMILES can be parsed by RDKit, for example {sample}.",
             "Is the right column named with --smiles?",
         )
-    return ParsedSmiles(np.flatnonzero(good), [(row, smiles[row]) for row in np.flatnonzero(~good).tolist()])
+    return ParsedSmiles(
+        np.asarray(good, dtype=np.int64),
+        [(row, smiles[row]) for row, molecule in enumerate(found) if molecule is None],
+        [found[row][0] for row in good],
+        np.asarray([found[row][1] for row in good], dtype=np.int64),
+    )
 
 
 def scaffolds(smiles: Sequence[str], include_chirality: bool = False, workers: int = 1) -> list[str]:
@@ -47,7 +62,9 @@ def scaffolds(smiles: Sequence[str], include_chirality: bool = False, workers: i
     the work; a script that calls it so needs the usual `if __name__ == "__main__":`. Raises UserError at a SMILES that
     does not parse: drop those first with `parse_smiles`.
     """
-    found = _spread(partial(_scaffolds, include_chirality=include_chirality), smiles, workers)
+    work = partial(_scaffolds, include_chirality=include_chirality)
+    kind = "chiral-scaffolds" if include_chirality else "scaffolds"
+    found = remembered(kind, smiles, lambda: _spread(work, smiles, workers))
     for row, scaffold in enumerate(found):
         if scaffold is None:
             raise UserError(f"SMILES {smiles[row]!r} (row {row}) cannot be parsed by RDKit.", "Drop it from the file.")
@@ -78,12 +95,13 @@ def _spread(work: Callable[[Sequence[str]], list[T]], smiles: Sequence[str], wor
         return [result for part in pool.map(work, chunks) for result in part]
 
 
-def _parses(smiles: Sequence[str]) -> list[bool]:
+def _parsed(smiles: Sequence[str]) -> list[tuple[str, int] | None]:
+    """Canonical SMILES and number of atoms of each; None where RDKit rejects it or it holds no atom."""
     from rdkit import Chem
 
     with silent_rdkit():
         molecules = (Chem.MolFromSmiles(text) for text in smiles)
-        return [molecule is not None and molecule.GetNumAtoms() > 0 for molecule in molecules]
+        return [None if m is None or not m.GetNumAtoms() else (Chem.MolToSmiles(m), m.GetNumAtoms()) for m in molecules]
 
 
 def _scaffolds(smiles: Sequence[str], include_chirality: bool) -> list[str | None]:

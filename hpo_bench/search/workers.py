@@ -36,6 +36,7 @@ from hpo_bench.errors import UserError
 from hpo_bench.records.journal import Journal
 from hpo_bench.search.trials import Outcome, whole_trial
 
+_RAY_STARTS = 4
 _BILL_INTERVAL = 1.0  # seconds between two copies of a worker's bill: at most this much of a killed trial goes unbilled
 
 
@@ -85,7 +86,7 @@ def ray_session(workspace: Path, processes: int, address: str = "") -> Iterator[
             except ConnectionError as error:
                 raise UserError(f"no Ray cluster answers at {address!r}: {error}", "leave --ray-address out") from error
         else:
-            ray.init(
+            _start_ray(
                 num_cpus=processes,
                 include_dashboard=False,
                 object_store_memory=100 * 2**20,  # results are small
@@ -97,6 +98,28 @@ def ray_session(workspace: Path, processes: int, address: str = "") -> Iterator[
         ray.shutdown()
         shutil.rmtree(scratch, ignore_errors=True)
         note.unlink(missing_ok=True)
+
+
+def _start_ray(**options: Any) -> None:
+    """`ray.init`, tried again: on a machine that is busy enough, Ray waits 30 s for its own node and gives up.
+
+    Raises:
+        UserError: it gave up each time.
+    """
+    import ray
+
+    for left in reversed(range(_RAY_STARTS)):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # a bare Exception is what Ray raises here
+            ray.shutdown()
+            if "timed out during startup" not in str(error):
+                raise
+            if not left:
+                raise UserError(
+                    f"Ray did not start in {_RAY_STARTS} attempts of 30 s", "end other work on this machine, or wait"
+                ) from error
 
 
 def share_of_gpu(spec: ProblemSpec, processes: int) -> float:

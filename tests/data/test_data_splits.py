@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hpo_bench.data import MoleculeTable, check_split, load_table, make_split, parse_smiles, scaffolds
+from hpo_bench.data.repeats import find_repeats
 from hpo_bench.data.splits import Split, balanced_scaffold_split, column_split, random_split, scaffold_split
 from hpo_bench.errors import UserError
 
@@ -100,6 +101,8 @@ def test_parse_lists_what_it_skips(capfd: pytest.CaptureFixture[str]) -> None:
     parsed = parse_smiles(["CCO", "not a molecule", "", "c1ccccc1", "C(C)(C)(C)(C)C"])
     assert parsed.kept.tolist() == [0, 3]
     assert parsed.skipped == [(1, "not a molecule"), (2, ""), (4, "C(C)(C)(C)(C)C")]
+    assert parsed.canonical == ["CCO", "c1ccccc1"]
+    assert parsed.atoms.tolist() == [3, 6]
     assert capfd.readouterr().err == ""
     with pytest.raises(UserError, match="None of the 2 SMILES"):
         parse_smiles(["xx", "yy"])
@@ -117,3 +120,28 @@ def test_workers_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert parse_smiles(smiles, workers=2).kept.tolist() == parse_smiles(smiles).kept.tolist()
     rest = [text for text in smiles if text != "xx"]
     assert scaffolds(rest, workers=2) == scaffolds(rest)
+
+
+def test_a_second_start_does_not_parse_again(monkeypatch: pytest.MonkeyPatch, own_cache: Path) -> None:
+    monkeypatch.setattr("hpo_bench.data.remember.FROM", 3)
+    smiles = ["OCC", "xx", "Cc1ccccc1", "C"]
+    first, keys = parse_smiles(smiles), scaffolds(["OCC", "Cc1ccccc1", "C"])
+    with monkeypatch.context() as patch:
+        patch.setattr("hpo_bench.data.smiles._spread", lambda *_: pytest.fail("parsed again"))
+        again = parse_smiles(smiles)
+        assert scaffolds(["OCC", "Cc1ccccc1", "C"]) == keys == ["", "c1ccccc1", ""]
+    assert again.kept.tolist() == first.kept.tolist() == [0, 2, 3]
+    assert (again.canonical, again.skipped) == (first.canonical, first.skipped)
+    assert again.atoms.tolist() == first.atoms.tolist() == [3, 7, 1]
+    for file in (own_cache / "molecules").iterdir():
+        file.write_text(file.read_text()[:-3])
+    assert parse_smiles(smiles).canonical == first.canonical
+
+
+def test_repeats_are_counted_and_conflicts_seen() -> None:
+    nan = np.nan
+    labels = np.array([[1, nan], [nan, 0], [1, 0], [0, 1], [0, nan], [nan, nan], [1, 1]])
+    found = find_repeats(["A", "B", "A", "B", "C", "A", "C"], labels)
+    # A: 1 and 1, 0 and nothing: they agree; B: 0 and 1 in the second column; C: 0 and 1 in the first
+    assert (found.rows, found.groups, found.conflicting) == (4, 3, 2)
+    assert find_repeats(["A", "B"], labels[:2]).groups == 0

@@ -6,6 +6,7 @@ import time
 import pytest
 
 from hpo_bench.core.meter import Cost
+from hpo_bench.errors import UserError
 from hpo_bench.records.journal import Journal
 from hpo_bench.search.pbt import Pbt
 from hpo_bench.search.random import Random
@@ -114,3 +115,36 @@ def test_what_a_killed_ray_left_behind_is_removed(tmp_path, monkeypatch):
     with ray_session(tmp_path, 1):
         assert not left.exists()
         assert not (tmp_path / "ray-session").exists()
+
+
+def test_ray_that_is_slow_to_start_is_started_again(monkeypatch):
+    """Ray gives its own node 30 s, which a busy machine may exceed; another error is not for us to swallow."""
+    import ray
+
+    from hpo_bench.search import workers
+
+    tries = []
+
+    def start(**options):
+        tries.append(options)
+        if len(tries) < 3:
+            raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", start)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    workers._start_ray(num_cpus=1)
+    assert len(tries) == 3
+
+    def never(**options):
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", never)
+    with pytest.raises(UserError, match="did not start in 4 attempts"):
+        workers._start_ray(num_cpus=1)
+
+    def other(**options):
+        raise ValueError("bad port")
+
+    monkeypatch.setattr(ray, "init", other)
+    with pytest.raises(ValueError, match="bad port"):
+        workers._start_ray(num_cpus=1)

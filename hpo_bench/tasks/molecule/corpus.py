@@ -148,10 +148,10 @@ class MoleculeCorpus(Pretrainable):
 
     def _fresh(self) -> MoleculeModel:
         """A model whose every part is initialised from the seed and its own name alone."""
-        encoder = _seeded(lambda: Encoder(**self.encoder_config), self.seed, "encoder")
+        encoder = seeded(lambda: Encoder(**self.encoder_config), self.seed, "encoder")
         width = self.embedding_width
         heads = {
-            kind.name: _seeded(lambda k=kind: k.build_head(width), self.seed, kind.name) for kind in self._objectives
+            kind.name: seeded(lambda k=kind: k.build_head(width), self.seed, kind.name) for kind in self._objectives
         }
         return MoleculeModel(encoder, nn.ModuleDict(heads))
 
@@ -188,7 +188,7 @@ def choose_atoms(graphs: Graphs, generator: torch.Generator, rate: float = MASK_
     return order[rank < quota.index_select(0, graphs.molecule)].sort().values
 
 
-def _seeded(build: Any, seed: int, name: str) -> Any:
+def seeded(build: Any, seed: int, name: str) -> Any:
     """Build a module on the processor from (seed, name), leaving torch's global generator as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed((seed * 1_000_003 + int.from_bytes(name.encode(), "big")) % 2**63)

@@ -8,9 +8,12 @@ masked view writes over an atom or a bond.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from hpo_bench.tasks.molecule.surroundings import ATOM_CODES, IN_RING, Surroundings, is_usual_text, read_surroundings
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -102,27 +105,34 @@ def _ragged_rows(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
     return np.repeat(shift, taken) + np.arange(int(taken.sum()))
 
 
-def atom_rows(molecule: Mol) -> list[tuple[int, ...]]:
-    """Categories of every atom, in the order of `ATOM_FEATURES`."""
+def atom_rows(molecule: Mol, surroundings: Surroundings | None = None) -> list[tuple[int, ...]]:
+    """Categories of every atom, in the order of `ATOM_FEATURES`; with `surroundings` the chirality is 'unspecified'."""
+    if surroundings is not None:
+        return [_atom_row(*ATOM_CODES[code][:5]) for code in surroundings.codes]
     rows: list[tuple[int, ...]] = []
     for number in range(molecule.GetNumAtoms()):  # several times faster than iterating over GetAtoms()
         atom = molecule.GetAtomWithIdx(number)
-        degree, charge, hydrogens = atom.GetDegree(), atom.GetFormalCharge() + 3, atom.GetTotalNumHs()
-        rows.append(
-            (
-                atom.GetAtomicNum(),
-                min(int(atom.GetChiralTag()), 3),
-                degree if degree < 7 else 7,
-                charge if 0 <= charge < 7 else 7,
-                hydrogens if hydrogens < 5 else 5,
-                1 if atom.GetIsAromatic() else 0,
-            )
-        )
+        code = atom.GetAtomicNum(), atom.GetFormalCharge(), atom.GetTotalNumHs(), atom.GetIsAromatic(), atom.GetDegree()
+        rows.append(_atom_row(*code, min(int(atom.GetChiralTag()), 3)))
     return rows
 
 
-def bond_rows(molecule: Mol) -> list[tuple[int, int, int, int]]:
-    """Of every bond: its two atoms, its type and its stereo category."""
+@cache
+def _atom_row(element: int, charge: int, hydrogens: int, aromatic: bool, degree: int, chirality: int = 0) -> Any:
+    return (
+        element,
+        chirality,
+        degree if degree < 7 else 7,
+        charge + 3 if 0 <= charge + 3 < 7 else 7,
+        hydrogens if hydrogens < 5 else 5,
+        1 if aromatic else 0,
+    )
+
+
+def bond_rows(molecule: Mol, surroundings: Surroundings | None = None) -> list[tuple[int, int, int, int]]:
+    """Of every bond: its two atoms, its type and its stereo category; with `surroundings` the latter is 'none'."""
+    if surroundings is not None:
+        return [(begin, end, kind % IN_RING, 0) for begin, end, kind in surroundings.bonds]
     rows = []
     for number in range(molecule.GetNumBonds()):
         bond = molecule.GetBondWithIdx(number)
@@ -155,13 +165,15 @@ def featurise_chunk(smiles: list[str], first_row: int = 0, kinds: tuple[str, ...
     found: dict[str, Any] = {kind: [] for kind in TARGET_KINDS}
     for row, text in enumerate(smiles, start=first_row):
         molecule = parse(text, row)
-        of_atoms, of_bonds = atom_rows(molecule), bond_rows(molecule)
+        surroundings = read_surroundings(molecule)
+        plain = surroundings if is_usual_text(text) else None
+        of_atoms, of_bonds = atom_rows(molecule, plain), bond_rows(molecule, plain)
         atoms += of_atoms
         bonds += of_bonds
         atom_counts.append(len(of_atoms))
         bond_counts.append(len(of_bonds))
         for kind in kinds:
-            found[kind].append(TARGET_KINDS[kind](molecule))
+            found[kind].append(TARGET_KINDS[kind](molecule, surroundings))
     del quiet
     bond_table = np.array(bonds, dtype=np.int16).reshape(len(bonds), 4)
     widths = {kind: target_width(kind) if kind in kinds else 0 for kind in TARGET_KINDS}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from hpo_bench.data import check_split, get_dataset, load_table, make_split, parse_smiles, read_table
+from hpo_bench.data.repeats import find_repeats
 from hpo_bench.data.splits import SPLIT_KINDS
 from hpo_bench.data.table import MoleculeTable
-from hpo_bench.errors import UserError
+from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.tasks.base import LoadedTask
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
 from hpo_bench.tasks.molecule.task import Splits, build_task
@@ -71,34 +72,36 @@ def _load(
     plant: Sequence[str] | None = None,
     base: str | None = None,
     preset: str | None = None,
-    **unknown: Any,
+    encoder: str = "gin",
+    **others: Any,
 ) -> LoadedTask:
-    if unknown:
+    if encoder not in ENCODERS:
+        raise unknown_name("encoder", encoder, sorted(ENCODERS))
+    build, understood = ENCODERS[encoder]
+    if unknown := [key for key in others if key not in understood]:
         given = ", ".join(f"--{key.replace('_', '-')}" for key in unknown)
-        raise UserError(f"{given} does not apply to the task {name}", "leave it out")
+        raise UserError(f"{given} does not apply to the task {name} with the encoder {encoder}", "leave it out")
     workers = os.cpu_count() or 1
     parsed = parse_smiles(table.smiles, workers=workers)
     rows = len(table)
     table = table.take(parsed.kept)
+    repeats = find_repeats(parsed.canonical, table.labels)
     parts = make_split(table, split, workers=workers)  # type: ignore[arg-type]
     scored_on = check_split(table, parts)
-    loaded = build_task(
-        name,
-        table.smiles,
-        table.labels,
-        Splits(parts.train, parts.valid, parts.test),
-        kind=table.kind,
-        metric=metric,
-        objectives=[*(objectives or DEFAULT_OBJECTIVES), *(plant or [])],
-        base=choose_base(base, preset),
-        device=device,
-    )
+    splits = Splits(parts.train, parts.valid, parts.test)
+    chosen = {"objectives": objectives, "plant": plant or [], "base": base, "preset": preset, **others}
+    loaded = build(name, table, splits, metric, device, **chosen)
     report = {
         **loaded.report,
-        "source": {**table.source, "path": Path(table.source["path"]).name},  # records hold no machine's folders
+        "source": _source(table),
         "rows": rows,
         "skipped_smiles": len(parsed.skipped),
         "skipped": [[int(row), text] for row, text in parsed.skipped[:SKIPPED_LISTED]],
+        "duplicates": repeats.rows,
+        "duplicate_groups": repeats.groups,
+        "conflicting_groups": repeats.conflicting,
+        "single_atom_molecules": int((parsed.atoms == 1).sum()),
+        "labels_missing": float(np.isnan(table.labels).mean()),
         "split": parts.kind,
         "split_sha256": parts.fingerprint,
         "labels": list(table.label_names),
@@ -106,6 +109,44 @@ def _load(
         "positive_rate": _positive_rate(table.labels) if table.kind == "classification" else None,
     }
     return replace(loaded, report=report)
+
+
+def _graphs(
+    name: str,
+    table: MoleculeTable,
+    splits: Splits,
+    metric: str,
+    device: torch.device,
+    *,
+    objectives: Sequence[str] | None,
+    plant: Sequence[str],
+    base: str | None,
+    preset: str | None,
+) -> LoadedTask:
+    return build_task(
+        name,
+        table.smiles,
+        table.labels,
+        splits,
+        kind=table.kind,
+        metric=metric,
+        objectives=[*(objectives or DEFAULT_OBJECTIVES), *plant],
+        base=choose_base(base, preset),
+        device=device,
+    )
+
+
+def _images(name: str, table: MoleculeTable, splits: Splits, metric: str, device: torch.device, **chosen: Any) -> Any:
+    from hpo_bench.tasks.image.load import load_images
+
+    return load_images(name, table, splits, metric, device, **chosen)
+
+
+# Who builds a task for an encoder, and the options that belong to it.
+ENCODERS: dict[str, tuple[Callable[..., LoadedTask], tuple[str, ...]]] = {
+    "gin": (_graphs, ()),
+    "imagemol": (_images, ("image_size", "checkpoint")),
+}
 
 
 def choose_base(base: str | None, preset: str | None) -> str | Path | None:
@@ -122,6 +163,14 @@ def choose_base(base: str | None, preset: str | None) -> str | Path | None:
             "make one with hpo-bench pretrain-base --layers 5 --width 300 --out FILE, then give --base FILE",
         )
     return SHIPPED_BASE if base is None else base
+
+
+def _source(table: MoleculeTable) -> dict[str, Any]:
+    """Where the table came from, without this machine's folders: records travel."""
+    source = {**table.source, "path": Path(table.source["path"]).name}
+    if source.get("provider") == "data-dir":
+        source["origin"] = source["path"]
+    return source
 
 
 def _positive_rate(labels: np.ndarray) -> float:

@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpo_bench.tasks.molecule.crippen import crippen_descriptors
+from hpo_bench.tasks.molecule.keys import maccs_bits
+from hpo_bench.tasks.molecule.screen import PatternScreen
+from hpo_bench.tasks.molecule.surroundings import Surroundings
+
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
@@ -36,15 +41,24 @@ def motif_names() -> tuple[str, ...]:
     return tuple(name for name, _ in _fragments())
 
 
-def motif(molecule: Mol) -> list[bool]:
+@cache
+def _motif_screen() -> PatternScreen:
+    return PatternScreen([pattern for _, pattern in _fragments()])
+
+
+def motif(molecule: Mol, surroundings: Surroundings | None = None) -> list[bool]:
     """Which functional groups a molecule has, in the order of `motif_names`."""
+    if surroundings is not None:
+        return _motif_screen().present(surroundings)
     return [molecule.HasSubstructMatch(pattern) for _, pattern in _fragments()]
 
 
-def maccs(molecule: Mol) -> np.ndarray:
+def maccs(molecule: Mol, surroundings: Surroundings | None = None) -> np.ndarray | list[int]:
     """MACCS keys (167,) uint8; bit 0 is never set."""
     from rdkit.Chem import rdMolDescriptors
 
+    if surroundings is not None:
+        return maccs_bits(surroundings)
     bits = rdMolDescriptors.GetMACCSKeysFingerprint(molecule).ToBitString()
     return np.frombuffer(bits.encode(), np.uint8) - 48
 
@@ -57,7 +71,8 @@ _SCALARS = (
     "NumSaturatedHeterocycles", "NumSpiroAtoms", "NumBridgeheadAtoms",
 )
 # fmt: on
-_VECTORS = {"SlogP_VSA_": 12, "SMR_VSA_": 10, "PEOE_VSA_": 14, "MQNs_": 42}
+_CRIPPEN_VECTORS = {"SlogP_VSA_": 12, "SMR_VSA_": 10}
+_VECTORS = {"PEOE_VSA_": 14, "MQNs_": 42}
 
 
 @cache
@@ -72,24 +87,30 @@ def _descriptor_functions() -> tuple[tuple[Callable[..., Any], ...], tuple[Calla
 def descriptor_names() -> tuple[str, ...]:
     """Names of the 103 two-dimensional RDKit descriptors of the regression objective: the cheap and finite ones."""
     names = [*_SCALARS, "CrippenClogP", "CrippenMR"]
-    for prefix, count in _VECTORS.items():
+    for prefix, count in {**_CRIPPEN_VECTORS, **_VECTORS}.items():
         names += [f"{prefix}{number}" for number in range(1, count + 1)]
     return tuple(names)
 
 
-def descriptor(molecule: Mol) -> list[float]:
+def descriptor(molecule: Mol, surroundings: Surroundings | None = None) -> list[float]:
     """The descriptors in their own units, in the order of `descriptor_names`."""
     from rdkit.Chem import rdMolDescriptors
 
     scalars, vectors = _descriptor_functions()
     values = [function(molecule) for function in scalars]
-    values += rdMolDescriptors.CalcCrippenDescriptors(molecule)
+    if surroundings is not None:
+        values += crippen_descriptors(surroundings)
+    else:
+        values += rdMolDescriptors.CalcCrippenDescriptors(molecule)
+        for name in _CRIPPEN_VECTORS:
+            values += getattr(rdMolDescriptors, name)(molecule)
     for function in vectors:
         values += function(molecule)
     return values
 
 
-TARGET_KINDS: dict[str, Callable[[Any], Any]] = {"motif": motif, "maccs": maccs, "descriptor": descriptor}
+TARGET_KINDS: dict[str, Callable[[Any, Any], Any]] = {"motif": motif, "maccs": maccs, "descriptor": descriptor}
+"""Each takes the molecule and its surroundings; without those RDKit is asked for everything, and answers the same."""
 
 
 def target_width(kind: str) -> int:

@@ -119,7 +119,7 @@ def build_task(
     Raises UserError for labels, splits or names that do not fit.
     """
     labels = np.asarray(labels, dtype=np.float64).reshape(len(smiles), -1)
-    _check(labels, splits, kind, metric)
+    check_labels(labels, splits, kind, metric)
     molecules = featurise(smiles)
     device = torch.device(device)
 
@@ -156,7 +156,7 @@ def build_task(
     return LoadedTask(task, test, report)
 
 
-def _check(labels: np.ndarray, splits: Splits, kind: Kind, metric: str) -> None:
+def check_labels(labels: np.ndarray, splits: Splits, kind: Kind, metric: str) -> None:
     expected = metric_of(metric).name == "roc_auc"
     if expected != (kind == "classification"):
         raise UserError(f"metric {metric} does not fit a {kind} task", "roc_auc is for classification alone")

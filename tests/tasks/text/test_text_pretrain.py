@@ -2,10 +2,12 @@
 
 import json
 
+import pytest
 import torch
 from typer.testing import CliRunner
 
 from hpo_bench.cli import app
+from hpo_bench.errors import UserError
 from hpo_bench.tasks.text.encoder import load_base
 from hpo_bench.tasks.text.tokens import Tokeniser
 from tests.tasks.text.conftest import sentences
@@ -34,3 +36,13 @@ def test_from_a_corpus_to_a_model(tmp_path):
         shares = model(**given).logits[0, 2].softmax(0)
     whole = [tokenizer.convert_tokens_to_ids(word) for word in set(" ".join(sentences(200, 0)).split())]
     assert shares[whole].sum() > 0.9, "words of the corpus, not its word pieces"
+
+
+@pytest.mark.parametrize("words", [["--encoder", "gin"], ["--image-size", "32"], ["--molecules", "10"]])
+def test_what_is_of_molecules_is_refused_beside_a_corpus(tmp_path, words):
+    (tmp_path / "corpus.txt").write_text("a dog sees a cat")
+    where = ["--corpus", str(tmp_path / "corpus.txt"), "--out", str(tmp_path / "model")]
+    told = CliRunner().invoke(app, ["pretrain-base", *where, *words])
+    assert isinstance(told.exception, UserError)
+    assert f"{words[0]} cannot go with --corpus" in str(told.exception)
+    assert not (tmp_path / "model").exists()

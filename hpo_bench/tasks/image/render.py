@@ -1,0 +1,109 @@
+"""From SMILES to drawings: RDKit's picture of each molecule, as ImageMol draws it (Zeng et al. 2022, Methods)."""
+
+from __future__ import annotations
+
+import hashlib
+import multiprocessing
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from hpo_bench.errors import UserError
+from hpo_bench.tasks.image.stored import stored
+
+PUBLISHED_SIZE = 224
+SMALLEST, LARGEST = 32, 512  # ResNet-18 halves an image five times
+_RENDERER_VERSION = 1  # part of the cache key: raise it when a drawing changes
+_CHUNK = 100
+_PARALLEL_FROM = 200  # below this a pool costs more than it saves
+
+
+def check_size(size: object) -> int:
+    """A side in pixels.
+
+    Raises:
+        UserError: not a whole number from 32 to 512.
+    """
+    if not isinstance(size, int) or not SMALLEST <= size <= LARGEST:
+        raise UserError(f"image_size is {size!r}", f"give a whole number from {SMALLEST} to {LARGEST}, say 64 or 224")
+    return size
+
+
+def render(smiles: Sequence[str], size: int = PUBLISHED_SIZE, *, workers: int | None = None) -> np.ndarray:
+    """Drawings (M, 3, size, size) uint8, from the cache if they are there.
+
+    `workers` defaults to `HPO_BENCH_WORKERS`, else to the number of processors. A progress bar is shown on a terminal.
+    Raises ValueError, naming the row, for a SMILES that RDKit rejects.
+    """
+    smiles = list(smiles)
+    count = workers or int(os.environ.get("HPO_BENCH_WORKERS") or os.cpu_count() or 1)
+    return stored("images", content_key(smiles, size), lambda: _render(smiles, size, count))
+
+
+def content_key(smiles: Sequence[str], size: int) -> str:
+    """SHA-256 of the SMILES list, the size, the renderer's version and RDKit's."""
+    from rdkit import rdBase
+
+    digest = hashlib.sha256(f"{_RENDERER_VERSION}|{rdBase.rdkitVersion}|{size}|{len(smiles)}\n".encode())
+    digest.update("\n".join(smiles).encode())
+    return digest.hexdigest()
+
+
+def render_chunk(smiles: Sequence[str], size: int, first_row: int = 0) -> np.ndarray:
+    """Drawings (M, 3, size, size) uint8, made in this process."""
+    from rdkit import rdBase
+    from rdkit.Chem import Draw
+
+    from hpo_bench.tasks.molecule.featurise import parse
+
+    quiet = rdBase.BlockLogs()
+    pictures = np.empty((len(smiles), 3, size, size), np.uint8)
+    for row, text in enumerate(smiles):
+        grid = Draw.MolsToGridImage([parse(text, first_row + row)], molsPerRow=1, subImgSize=(size, size))
+        pictures[row] = np.asarray(grid.convert("RGB")).transpose(2, 0, 1)
+    del quiet
+    return pictures
+
+
+def _render(smiles: list[str], size: int, workers: int) -> np.ndarray:
+    jobs = [(smiles[start : start + _CHUNK], size, start) for start in range(0, len(smiles), _CHUNK)]
+    pictures = np.empty((len(smiles), 3, size, size), np.uint8)
+    with _pool(workers if len(smiles) >= _PARALLEL_FROM else 1) as pool:
+        results = pool.imap(_run, jobs) if pool else map(_run, jobs)
+        for (_, _, start), part in zip(jobs, _with_progress(results, len(jobs)), strict=True):
+            pictures[start : start + len(part)] = part
+    return pictures
+
+
+def _run(job: tuple[list[str], int, int]) -> np.ndarray:
+    return render_chunk(*job)
+
+
+@contextmanager
+def _pool(workers: int) -> Iterator[Any]:
+    """A process pool, or None for one worker. Forked on Linux: the children only draw."""
+    if workers < 2:
+        yield None
+        return
+    import rdkit.Chem.Draw  # noqa: F401  (before the fork, so that it is imported once)
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+        pool = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn").Pool(workers)
+    with pool:
+        yield pool
+
+
+def _with_progress(results: Iterator[np.ndarray], total: int) -> Iterator[np.ndarray]:
+    if not sys.stderr.isatty():
+        yield from results
+        return
+    from rich.console import Console
+    from rich.progress import track
+
+    yield from track(results, "Drawing molecules", total=total, console=Console(stderr=True), transient=True)

@@ -1,0 +1,91 @@
+"""A MoleculeNet-like task on drawings: labels, metric and head are those of `MoleculeTask`, the encoder sees images."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hpo_bench.tasks.base import Labelled, LoadedTask
+from hpo_bench.tasks.image.checkpoint import ImageBase
+from hpo_bench.tasks.image.corpus import ImageCorpus
+from hpo_bench.tasks.image.objectives import DEFAULT_OBJECTIVES
+from hpo_bench.tasks.image.packed import PackedImages
+from hpo_bench.tasks.image.render import PUBLISHED_SIZE, check_size, render
+from hpo_bench.tasks.molecule.task import Kind, MoleculeTask, Splits, check_labels
+
+
+class ImageTask(MoleculeTask):
+    """A split's `inputs` are `PackedImages`; fine-tuning reads them as they are, without augmentation."""
+
+    def __init__(
+        self, name: str, kind: Kind, metric: str, train: Labelled, valid: Labelled, corpus: ImageCorpus
+    ) -> None:
+        super().__init__(name, kind, metric, train, valid, corpus)  # type: ignore[arg-type]  # alike in what is used
+
+    def embed(self, encoder: nn.Module, inputs: PackedImages, index: Tensor) -> Tensor:  # type: ignore[override]
+        return encoder(inputs.batch(index))
+
+
+def build_image_task(
+    name: str,
+    smiles: Sequence[str],
+    labels: np.ndarray,
+    splits: Splits,
+    *,
+    kind: Kind,
+    metric: str,
+    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+    image_size: int = PUBLISHED_SIZE,
+    base: ImageBase | None = None,
+    encoder: dict[str, Any] | None = None,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+) -> LoadedTask:
+    """Draw once, split, and hand back the task and, beside it, the test split.
+
+    The arguments are those of `molecule.build_task`; the corpus is the train split. Without a base the encoder starts
+    from the seed: no image base is shipped.
+
+    Raises UserError for labels, splits, sizes or names that do not fit.
+    """
+    labels = np.asarray(labels, dtype=np.float64).reshape(len(smiles), -1)
+    check_labels(labels, splits, kind, metric)
+    device = torch.device(device)
+    pictures = render(smiles, check_size(image_size))
+
+    def labelled(split: str) -> Labelled:
+        rows = np.asarray(getattr(splits, split), dtype=np.int64)
+        values = torch.from_numpy(labels[rows]).to(device, torch.float32)
+        return Labelled(split, PackedImages(pictures[rows], device), values)
+
+    train, valid, test = labelled("train"), labelled("valid"), labelled("test")
+    corpus = ImageCorpus(
+        [smiles[row] for row in splits.train],
+        objectives,
+        size=image_size,
+        encoder=encoder,
+        base=base,
+        device=device,
+        seed=seed,
+        packed=train.inputs,
+    )
+    task = ImageTask(name, kind, metric, train, valid, corpus)
+    report = {
+        "molecules": len(smiles),
+        "train": len(train),
+        "valid": len(valid),
+        "test": len(test),
+        "corpus": "train split",
+        "corpus_hash": corpus.data_hash,
+        "base": task.base_id,
+        "checkpoint": base.report if base else {},
+        "fresh_heads": list(corpus.objectives),
+        "encoder": {"name": "imagemol", "image_size": image_size, **corpus.encoder_config},
+        "clusters": corpus.clusters,
+        "chances": corpus.chances,
+    }
+    return LoadedTask(task, test, report)

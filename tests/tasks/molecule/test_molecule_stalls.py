@@ -1,0 +1,77 @@
+"""A training step must not wait for its device: nothing in it may ask for a value, or for a shape that depends on one.
+
+On a CPU such operations are counted as they reach the dispatcher; where CUDA is, torch is told to refuse them.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
+from hpo_bench.tasks.molecule.objectives import OBJECTIVES
+
+WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "repeat_interleave", "is_nonzero", "equal", "_unique2"}
+
+
+class Waits(TorchDispatchMode):
+    """Names of the operations that would make the host wait for an accelerator."""
+
+    def __init__(self):
+        super().__init__()
+        self.seen = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name = func.overloadpacket.__name__
+        by_mask = name in ("index", "index_put_", "index_put") and any(
+            index is not None and index.dtype is torch.bool for index in args[1]
+        )
+        if name in WAITING or by_mask:
+            self.seen.append(name)
+        return func(*args, **(kwargs or {}))
+
+
+def passes(corpus, model, batch):
+    """What a step of pretraining does with its batch: forward and backward."""
+    corpus.objective_losses(model, batch).sum().backward()
+
+
+@pytest.fixture
+def corpus(bace):
+    return MoleculeCorpus(bace[0][:60], tuple(OBJECTIVES))
+
+
+def test_the_counter_counts():
+    with Waits() as waits:
+        values = torch.arange(4.0)
+        values[values > 1].sum().item()
+        torch.repeat_interleave(torch.tensor([1, 2]))
+    assert waits.seen == ["index", "_local_scalar_dense", "repeat_interleave"]
+
+
+def test_no_pass_of_a_pretraining_step_waits(corpus):
+    batch, model = corpus.draw_batch(16, torch.Generator().manual_seed(0)), corpus.build_model().train()
+    with Waits() as waits:
+        passes(corpus, model, batch)
+    assert waits.seen == []
+    assert all(parameter.grad is not None for parameter in model.parameters())
+
+
+def test_drawing_a_batch_waits_four_times(corpus):
+    """The numbers of atoms and of edges, of hidden atoms and of hidden bonds: the shapes of a step, and no more."""
+    with Waits() as waits:
+        corpus.draw_batch(16, torch.Generator().manual_seed(0))
+    assert sorted(waits.seen) == ["index", "nonzero", "repeat_interleave", "repeat_interleave"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_cuda_does_not_wait_either(bace):
+    corpus = MoleculeCorpus(bace[0][:60], tuple(OBJECTIVES), device="cuda")
+    batch, model = corpus.draw_batch(16, torch.Generator("cuda").manual_seed(0)), corpus.build_model().train()
+    passes(corpus, model, batch)  # the first pass allocates and chooses kernels
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        passes(corpus, model, batch)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
