@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from hpo_bench import registry
-from hpo_bench.again import again
+from hpo_bench.again import again, out_of
 from hpo_bench.core.cost import Cost
 from hpo_bench.errors import UserError
 from hpo_bench.presets import PRESETS
@@ -130,7 +130,8 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
         f"{(environment.get('versions') or {}).get('torch')}, started {content['started']}, ended {content['ended']}",
         highlight=False,
     )
-    console.print(f"again: {again(content, folder)}", highlight=False, markup=False, soft_wrap=True)
+    run_folder = folder if folder.is_dir() else folder.parent
+    console.print(f"again: {again(content, out_of(run_folder))}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _running_bill(folder: Path) -> dict[str, Any]:

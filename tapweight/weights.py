@@ -59,6 +59,8 @@ class ObjectiveWeights:
             )
         if not (lr > 0 and math.isfinite(lr)):
             raise ValueError(f"lr is {lr}, must be positive")
+        if scaled and parametrisation == "softmax" and optimizer == "adam":
+            raise ValueError("Adam scales the gradient itself: scaled is for mirror descent and sgd")
         if (prior is None) != (prior_strength == 0.0):
             raise ValueError("prior and prior_strength belong together: give both or neither")
         self.parametrisation, self.lr, self.floor = parametrisation, lr, floor

@@ -26,8 +26,9 @@ def brief_markdown(rows: Sequence[Row], overall: Sequence[Overall], reference: s
     lines = ["| " + " | ".join(header) + " |", "| --- |" + " ---: |" * (len(header) - 1)]
     for method in methods:
         costs = [row.trials_worth for row in rows if row.method == method]
+        whole = len(costs) == len(groups)  # a mean over some tasks is not to be set beside one over others
         line = [method, *(scores.get((task, method), "") for task in groups)]
-        line += [gains.get(method, "")] * bool(gains) + [number(sum(costs) / len(costs))]
+        line += [gains.get(method, "")] * bool(gains) + [number(sum(costs) / len(costs)) if whole else ""]
         lines.append("| " + " | ".join(line) + " |")
     return "\n".join([*lines, "", *(f"- {sentence}" for sentence in sentences)]) + "\n"
 
@@ -44,8 +45,10 @@ def insert(text: str, path: Path) -> None:
         _, ended, tail = rest.partition(END)
         if not begun or not ended:
             raise UserError(f"{path} has no place for the result", f"put a line {BEGIN} and below it a line {END}")
-        path.write_text(f"{head}{BEGIN}\n{text}{END}{tail}", encoding="utf-8")
-    except OSError as error:
+        aside = path.with_name(f"{path.name}.new")  # a full disk must not leave half of somebody's README
+        aside.write_text(f"{head}{BEGIN}\n{text}{END}{tail}", encoding="utf-8")
+        aside.replace(path)
+    except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be changed: {error}", "name a Markdown file with --insert") from error
 
 

@@ -67,6 +67,16 @@ class MethodRuns:
         """Step-equivalents of each search (R,)."""
         return self.search["step_equivalents"]
 
+    def constant_trials(self, repetition: int) -> list[dict[str, Any]]:
+        """Trials of a search that have a score and were trained under constant weights.
+
+        A search that ends with a model of its own has moved the weights on the way: no constant weights scored that.
+        """
+        if np.isfinite(self.as_searched[repetition]):
+            return []
+        whole = [t for t in self.trials[repetition] if t.get("state") == "done" and t.get("value") is not None]
+        return [trial for trial in whole if len(trial.get("schedule") or []) < 2]
+
     def curves(self) -> list[Curve]:
         """Best valid score so far against step-equivalents, one per repetition; the search's result ends each."""
         curves = []

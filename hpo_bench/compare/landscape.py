@@ -34,10 +34,8 @@ def tried_blocks(task: TaskRuns) -> list[np.ndarray]:
     table: dict[str, dict[int, float]] = defaultdict(dict)
     repetitions: set[int] = set()
     for runs in task.methods.values():
-        for seed, trials in zip(runs.seeds, runs.trials, strict=True):
-            for trial in trials:
-                if trial.get("state") != "done" or trial.get("value") is None or len(trial.get("schedule") or []) > 1:
-                    continue
+        for repetition, seed in enumerate(runs.seeds):
+            for trial in runs.constant_trials(repetition):
                 repetitions.add(seed)
                 table[str(np.round(trial["weights"], DIGITS).tolist())][seed] = float(trial["value"])
     everywhere = {weights: cells for weights, cells in table.items() if set(cells) == repetitions}

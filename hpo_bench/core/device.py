@@ -46,6 +46,7 @@ def prepare_process(processes: int = 1) -> int:
         raise UserError(f"HPO_BENCH_THREADS is {chosen!r}", "set it to the number of threads, 1 or more, or unset it")
     threads = int(chosen) if chosen else max(1, cores // processes)
     torch.set_num_threads(threads)
+
     _keep_freed_memory()
     return threads
 

@@ -6,6 +6,7 @@ Source: Zhang, Somayajula, Xie, "TapWeight: Reweighting Pretraining Objectives f
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -75,6 +76,8 @@ class TapWeight(ObjectiveWeightSearch):
             raise unknown_name("solver", self.solver, tapweight.solvers.names())
         if self.normalise and self.last_step != "gradients":
             raise UserError("normalise needs the norm of every objective's gradient", "give -o last_step=gradients too")
+        if not all(0 < value < math.inf for value in (self.gamma, self.weight_lr)) or not 0 <= self.damping < math.inf:
+            raise UserError("gamma and weight_lr must be positive, damping at least 0, all finite", "see --option")
         if min(self.every, self.effort) < 1 or self.batches < 0 or self.warmup < 0:
             raise UserError("every and effort must be at least 1, batches and warmup at least 0", "see --option")
 
@@ -95,7 +98,7 @@ class TapWeight(ObjectiveWeightSearch):
         cost = self.expected_cost(problem)
         if problem.allowance < cost:
             return Support.no(
-                f"one run costs about {cost:.0f} step-equivalents, {cost / problem.trial_cost:.1f} trials, and the "
+                f"one run costs at most {cost:.0f} step-equivalents, {cost / problem.trial_cost:.1f} trials, and the "
                 f"budget pays for {problem.allowance:.0f}; give a larger --budget"
             )
         return super().supports(problem)
@@ -108,7 +111,7 @@ class TapWeight(ObjectiveWeightSearch):
         batches, a_solve = self.pretraining_batches(solver), solver.cost(size)
         beside, judging = self.level(problem).cost(problem, a_solve)
         an_update = judging + batches * (tapweight.last_step_cost(self.last_step, problem.num_objectives) + a_solve)
-        again = MOST_FAILURES * an_update if a_solve else 0.0
+        again = min(MOST_FAILURES, updates) * an_update if a_solve else 0.0
         return protocol.steps * (3 + beside) + updates * an_update + again + problem.adaptation_cost
 
     def level(self, problem: Problem) -> type[LevelTwo]:

@@ -62,14 +62,17 @@ def read_yaml(file: FilePath) -> Document:
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         document = Document(file, yaml.safe_load(text), {(): 1})
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         what = getattr(error, "problem", None) or error
         raise UserError(f"{file}{where}: not YAML: {what}", "check the indentation and the quotes there") from error
     twice: list[Problem] = []
     if node is not None:
-        _mark(node, (), document.lines, twice)
+        try:
+            _mark(node, (), document.lines, twice)
+        except RecursionError as error:
+            raise UserError(f"{file} refers to itself", "write out what the alias stands for") from error
     if twice:
         raise document.error(twice)
     return document

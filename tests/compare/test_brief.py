@@ -35,6 +35,13 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
         insert("new", tmp_path / "missing.md")
 
 
+def test_a_file_in_another_encoding_is_refused_and_left_alone(page):
+    page.write_bytes(b"\xff\xfe")
+    with pytest.raises(UserError, match="cannot be changed"):
+        insert("new", page)
+    assert page.read_bytes() == b"\xff\xfe"
+
+
 def test_the_command_puts_methods_by_tasks_into_the_page(tmp_path, page):
     runs = write_runs(tmp_path / "runs", methods=("equal", "tpe"), tasks=("bace", "esol"))
     words = ["compare", str(runs), "--out", str(tmp_path / "out"), "--no-figures", "--insert", str(page)]

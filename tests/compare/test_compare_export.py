@@ -125,3 +125,16 @@ def test_mlflow_that_is_not_installed_names_the_extra(runs, monkeypatch):
     monkeypatch.setitem(sys.modules, "mlflow", None)  # what import sees where there is none
     with pytest.raises(UserError, match=r"hpo-bench\[mlflow\]"):
         log_runs(runs, "sqlite://")
+
+
+def test_variants_of_a_method_keep_event_files_of_their_own(tmp_path):
+    """A label is in the folder's name and not in the record."""
+    for label in ("a", "b"):
+        folder = write_run(tmp_path / "runs", method="tpe", trials=2).parent
+        folder.rename(folder.with_name(f"tpe@{label}"))
+    written = write_events(tmp_path / "runs", tmp_path / "events")
+    assert [path.relative_to(tmp_path / "events").parts for path in written] == [
+        ("bace", "tpe@a", "seed-0"),
+        ("bace", "tpe@b", "seed-0"),
+    ]
+    assert all(len(list(path.glob("events.out.tfevents.*"))) == 1 for path in written)

@@ -5,10 +5,14 @@ import math
 import numpy as np
 import pytest
 from scipy import stats
+from synthetic import write_runs
 
 from hpo_bench.compare.aggregate import relative_gain
+from hpo_bench.compare.cohort import cohorts
+from hpo_bench.compare.figures.landscape import scored_weights
 from hpo_bench.compare.ranks import critical_difference, rank_methods
 from hpo_bench.compare.variance import variance_share
+from hpo_bench.records.load import finished, load_runs
 
 BLOCK = np.array([[1.0, 2.0], [3.0, 6.0]])
 
@@ -96,3 +100,15 @@ def test_relative_gain():
     assert gain == pytest.approx(np.array([[0.25]]))
     assert relative_gain(np.array([[1.5]]), np.array([[2.0]]), False) == pytest.approx(np.array([[0.25]]))
     assert np.isnan(relative_gain(np.array([[1.5]]), np.array([[np.nan]]), False)).all()
+
+
+def test_a_score_reached_under_moving_weights_is_no_point_of_the_landscape(tmp_path):
+    write_runs(tmp_path, methods=("equal", "tpe"), trials=3)
+    write_runs(tmp_path, methods=("tapweight",), trials=1)
+    (task,), _ = cohorts(finished(load_runs(tmp_path), tmp_path))
+    learned = task.methods["tapweight"]
+    assert np.isfinite(learned.as_searched).all(), "the run ends with a model of its own"
+    assert [learned.constant_trials(r) for r in range(3)] == [[], [], []]
+    assert [len(task.methods["tpe"].constant_trials(r)) for r in range(3)] == [3, 3, 3]
+    weights, values, _ = scored_weights(task, "equal")
+    assert len(weights) == len(values) == 3 * 3 + sum(len(trials) for trials in task.methods["equal"].trials)

@@ -5,6 +5,7 @@ from typing import ClassVar
 import pytest
 import torch
 
+from hpo_bench.errors import UserError
 from hpo_bench.records.journal import Journal
 from hpo_bench.search.tapweight import MOST_FAILURES, TapWeight
 from hpo_bench.testing.method_contract import MethodContract
@@ -118,3 +119,11 @@ def test_a_failed_probe_says_what_it_cost():
     with pytest.raises(HypergradientFailure) as caught:
         probe_hypergradient(pretraining, probe, torch.ones(2) / 2, pretrain_batches=x, train_batches=x, valid_batches=x)
     assert caught.value.passes["train_forward"] == 1
+
+
+@pytest.mark.parametrize(
+    "option", [{"gamma": -1.0}, {"gamma": float("nan")}, {"weight_lr": float("inf")}, {"damping": -1}]
+)
+def test_numbers_that_mean_nothing_are_refused(option):
+    with pytest.raises(UserError, match="must be positive"):
+        TapWeight(**option)

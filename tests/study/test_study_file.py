@@ -114,3 +114,8 @@ def test_no_file_and_no_mapping(tmp_path):
     assert "cannot read" in refused(tmp_path / "absent.yaml")
     (tmp_path / "list.yaml").write_text("- a\n- b\n")
     assert "a study is a mapping" in refused(tmp_path / "list.yaml")
+
+
+@pytest.mark.parametrize(("text", "reason"), [("a: &a [*a]\n", "refers to itself"), ("name: 2020-13-45\n", "not YAML")])
+def test_yaml_that_no_reader_can_take(write, text, reason):
+    assert reason in refused(write(text))

@@ -156,3 +156,8 @@ def test_refuses_what_is_not_a_gradient():
             weights.update(bad)
     with pytest.raises(ValueError, match="belongs to objectives"):
         weights.load_state_dict(ObjectiveWeights(["a", "b"]).state_dict())
+
+
+def test_adam_and_scaled_steps_exclude_each_other():
+    with pytest.raises(ValueError, match="Adam scales the gradient itself"):
+        ObjectiveWeights(2, scaled=True)

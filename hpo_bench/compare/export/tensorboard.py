@@ -21,7 +21,7 @@ def write_events(path: Path, out: Path) -> list[Path]:
     written = []
     for folder in run_folders(path):
         record = read_run(folder)
-        logs = out / str(record["task"]) / str(record["method"]) / f"seed-{record['seed']}"
+        logs = out.joinpath(*folder.parts[-3:])  # task, method and seed, with the labels of a study's variants
         for old in logs.glob("events.out.tfevents.*"):
             old.unlink()
         writer = SummaryWriter(str(logs))

@@ -48,13 +48,11 @@ def scored_weights(task: TaskRuns, reference: str) -> tuple[np.ndarray, np.ndarr
     origin = dict(zip(base.seeds, base.search_value.tolist(), strict=True)) if base is not None else {}
     weights, values, seeds = [], [], []
     for runs in task.methods.values():
-        for seed, trials in zip(runs.seeds, runs.trials, strict=True):
-            for trial in trials:
-                constant = len(trial.get("schedule") or []) < 2
-                if trial.get("state") == "done" and trial.get("value") is not None and constant:
-                    weights.append(trial["weights"])
-                    values.append(trial["value"])
-                    seeds.append(seed)
+        for repetition, seed in enumerate(runs.seeds):
+            for trial in runs.constant_trials(repetition):
+                weights.append(trial["weights"])
+                values.append(trial["value"])
+                seeds.append(seed)
     relative = bool(values) and all(np.isfinite(origin.get(seed, np.nan)) for seed in seeds)
     shift = [origin[seed] for seed in seeds] if relative else [0.0] * len(seeds)
     return np.array(weights).reshape(-1, len(task.objectives)), np.array(values) - np.array(shift), relative

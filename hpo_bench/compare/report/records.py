@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpo_bench.again import again
+from hpo_bench.again import USUAL, again, out_of
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.style import objective_colours
 from hpo_bench.records.load import read_lines, read_run
@@ -49,7 +49,7 @@ def run_entries(runs: pd.DataFrame, tasks: list[TaskRuns]) -> tuple[list[dict[st
             {
                 "task": task,
                 "method": method,
-                "again": command(record),
+                "again": command(record, out_of(Path(folder), USUAL)),
                 "colours": _shared(list(objective_colours(row["objectives"]).values()), pool, places),
                 "trials": [_trial(trial) for trial in found],
                 "record": {
@@ -61,10 +61,10 @@ def run_entries(runs: pd.DataFrame, tasks: list[TaskRuns]) -> tuple[list[dict[st
     return entries, pool
 
 
-def command(record: Mapping[str, Any]) -> str | None:
+def command(record: Mapping[str, Any], out: Path | None) -> str | None:
     """The command that makes the run again; None where the record lacks what it takes."""
     try:
-        return again(dict(record))
+        return again(dict(record), out)
     except (KeyError, TypeError, AttributeError):
         return None
 
