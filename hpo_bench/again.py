@@ -25,8 +25,9 @@ def again(content: dict[str, Any], out: Path | None = None) -> str:
     words += ["--budget", ",".join(f"{_exactly(limit)}{unit}" for limit, unit in budget if limit is not None)]
     words += ["--retrains", str(config["retrains"]), "--device", config["device"]]
     preset = PRESETS[config["preset"]].protocol if config["preset"] in PRESETS else {}
+    whole = "preset" in config["task_options"]  # the task may give the preset a meaning of its own: all is said
     for key, value in config["protocol"].items():
-        if value != preset.get(key, _DEFAULTS.get(key)):
+        if whole or value != preset.get(key, _DEFAULTS.get(key)):
             words += ["--set", f"{key}={value}"]
     for key, value in config["method_options"].items():
         words += ["-o", f"{key}={value}"]

@@ -76,23 +76,27 @@ def configure(
 ) -> RunConfig:
     """A run's configuration; what is not said comes from the preset. Values may be text, as on a command line.
 
+    A task's loader may carry `presets`: by a preset's name, what the protocol is for this task, since a rate that suits
+    a graph network ruins a language model. Such a loader is told the preset.
+
     Raises:
         UserError: an unknown name, or a value that does not fit.
     """
     sizes = find_preset(preset)
+    own: dict[str, dict[str, Any]] = getattr(registry.load(registry.TASKS, task), "presets", {})
     made = make_method(method, method_options or {})
     return RunConfig(
         method=method,
         task=task,
         seed=seed,
         out=out,
-        protocol=Protocol.parsed(sizes.protocol | (protocol or {})),
+        protocol=Protocol.parsed(sizes.protocol | own.get(preset, {}) | (protocol or {})),
         budget=Budget.parse(budget or sizes.budget),
         retrains=sizes.retrains if retrains is None else retrains,
         preset=preset,
         device=device,
         method_options={name: getattr(made, name) for name in method_options or {}},  # read, so that 0.10 is 0.1
-        task_options=({"preset": preset} if preset == "paper" else {}) | (task_options or {}),
+        task_options=({"preset": preset} if preset == "paper" or preset in own else {}) | (task_options or {}),
         task_label=task_label,
         method_label=method_label,
     )

@@ -29,7 +29,7 @@ Save = Callable[[Path, nn.Module, dict[str, Any]], str]  # writes a model with i
 def pretrain_base(
     out: Path,
     *,
-    molecules: int,
+    molecules: int = 100_000,
     epochs: int,
     encoder: str = "gin",
     shape: dict[str, int],

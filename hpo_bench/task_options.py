@@ -6,7 +6,10 @@ from typing import Any
 
 from hpo_bench.errors import UserError
 
-FLAGS = ("objectives", "plant", "base", "split", "path", "smiles", "label", "kind", "encoder", "checkpoint")
+FLAGS = (
+    *("objectives", "plant", "base", "split", "path", "smiles", "label", "kind"),
+    *("encoder", "checkpoint", "model", "corpus"),
+)
 
 
 def read(pairs: dict[str, str]) -> dict[str, Any]:

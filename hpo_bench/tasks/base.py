@@ -79,6 +79,7 @@ class Task(Pretrainable):
     valid: Labelled
     embedding_width: int
     base_id: str  # names the base checkpoint in records: its file's SHA-256, or "none"
+    eval_batch_size: int = 512  # rows of one pass outside training
 
     @property
     def outputs(self) -> int:

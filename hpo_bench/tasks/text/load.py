@@ -1,0 +1,195 @@
+"""Entry points: GLUE's tasks by name, and a user's own file (`text`)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from hpo_bench.errors import UserError, unknown_name
+
+if TYPE_CHECKING:
+    import torch
+
+    from hpo_bench.data.text_table import TextSplits
+    from hpo_bench.tasks.base import LoadedTask
+
+# What the presets mean for text. `paper`: batches, rates and AdamW as in TapWeight's scripts (arXiv 2410.10006).
+PROTOCOLS: dict[str, dict[str, Any]] = {
+    "quick": {"batch_size": 32, "learning_rate": 5e-5, "adapt_batch_size": 32, "adapt_learning_rate": 1e-4},
+    "standard": {
+        "batch_size": 32,
+        "learning_rate": 5e-5,
+        "epochs": 5,
+        "patience": 2,
+        "adapt_batch_size": 32,
+        "adapt_learning_rate": 5e-5,
+    },
+    "paper": {
+        "batch_size": 32,
+        "learning_rate": 2e-5,
+        "weight_decay": 0.01,
+        "epochs": 10,
+        "patience": 10,
+        "adapt_batch_size": 32,
+        "adapt_learning_rate": 2e-5,
+        "dropout": 0.1,
+    },
+}
+SIZES: dict[str, dict[str, Any]] = {
+    "quick": {"layers": 2, "tokens": 64, "rows": 1250},
+    "standard": {},
+    "paper": {"model": "roberta-base", "tokens": 512, "pooling": "first"},
+}
+
+
+@dataclass(frozen=True)
+class TextOptions:
+    """Options of every text task."""
+
+    model: str = "minilm"  # embedded; or a folder, or a name on the hub
+    layers: int | None = None  # the first so many
+    tokens: int = 128  # of an input
+    pooling: Literal["mean", "first"] = "mean"
+    pairs: Literal["joint", "apart"] = "joint"
+    rows: int | None = None  # labelled rows that train and valid are cut from, drawn by a fixed seed
+    corpus: str | None = None  # file of unlabelled texts; default: the train split's sentences
+    objectives: Sequence[str] | None = None
+    plant: Sequence[str] | None = None
+
+    @classmethod
+    def parsed(cls, task: str, preset: str | None, given: dict[str, Any]) -> TextOptions:
+        """From names and values, which may be text. Raises UserError for one that does not fit."""
+        from pydantic import TypeAdapter, ValidationError
+
+        known = [f.name for f in fields(cls)]
+        for name in given:
+            if name not in known:
+                raise unknown_name(f"option of the task {task}", name, known)
+        sizes = SIZES.get(preset or "standard", {})
+        if "model" in given:  # another model's layers are not the preset's
+            sizes = {name: value for name, value in sizes.items() if name != "layers"}
+        try:
+            options = TypeAdapter(cls).validate_python({**sizes, **given})
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise UserError(
+                f"option {where} of the task {task}: {first['msg']}", f"you gave {first['input']!r}"
+            ) from error
+        for name in ("layers", "tokens", "rows"):
+            if (value := getattr(options, name)) is not None and value < 1:
+                raise UserError(f"option {name} of the task {task} must be at least 1, not {value}")
+        return options
+
+
+@dataclass(frozen=True)
+class TextLoader:
+    """A loader of one task; `splits(rows, own options)` reads its data and names its metric."""
+
+    name: str
+    splits: Callable[..., tuple[TextSplits, str]]
+    own: tuple[str, ...] = ()  # options that are `splits`' alone
+    presets: ClassVar[dict[str, dict[str, Any]]] = PROTOCOLS  # read by the configuration of a run
+
+    def __call__(self, *, device: torch.device, preset: str | None = None, **given: Any) -> LoadedTask:
+        """Data, model and tokeniser as a task.
+
+        Raises:
+            UserError: data or model cannot be had, or an option does not fit.
+        """
+        mine = {name: given.pop(name) for name in self.own if name in given}
+        options = TextOptions.parsed(self.name, preset, given)
+        splits, metric = self.splits(self.name, options.rows, **mine)
+        return _build(self.name, splits, metric, options, device)
+
+
+def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, device: torch.device) -> LoadedTask:
+    from hpo_bench.data.language_model import LEAK, MINILM, locate_minilm
+    from hpo_bench.data.text_table import read_corpus
+    from hpo_bench.tasks.text.encoder import load_base
+    from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES
+    from hpo_bench.tasks.text.task import build_task
+    from hpo_bench.tasks.text.tokens import Tokeniser
+
+    texts, corpus_source = (None, None) if options.corpus is None else read_corpus(options.corpus)
+    embedded = locate_minilm() if options.model == MINILM else None
+    path = options.model if embedded is None else embedded.path
+    tokeniser = Tokeniser(path)
+    loaded = build_task(
+        name,
+        splits,
+        load_base(path, options.layers, options.pooling),
+        tokeniser,
+        metric=metric,
+        objectives=[*(options.objectives or DEFAULT_OBJECTIVES), *(options.plant or [])],
+        corpus_texts=texts,
+        tokens=options.tokens,
+        pairs=options.pairs,
+        device=device,
+    )
+    report = {
+        **loaded.report,
+        "source": splits.train.source,
+        "test_source": splits.test.source,
+        "corpus_source": corpus_source,
+        "model": options.model.rstrip("/").rpartition("/")[2] if embedded is None else embedded.origin,
+        "leak": None if embedded is None else LEAK,
+        "classes": list(splits.train.classes),
+        "labels": _shares(splits),
+    }
+    return replace(loaded, report=report)
+
+
+def _shares(splits: TextSplits) -> dict[str, Any]:
+    """Mean of the train labels, or the share of each class."""
+    import numpy as np
+
+    labels = splits.train.labels
+    if splits.train.kind == "regression":
+        return {"mean": float(labels.mean())}
+    shares = np.bincount(labels.astype(int), minlength=len(splits.train.classes)) / len(labels)
+    return dict(zip(splits.train.classes, shares.tolist(), strict=True))
+
+
+def _glue(name: str, rows: int | None) -> tuple[TextSplits, str]:
+    from hpo_bench.data.glue import GLUE, load_glue
+
+    return load_glue(name, rows=rows), GLUE[name].metric
+
+
+def _own(
+    name: str,
+    rows: int | None,
+    path: str | None = None,
+    text: str = "text",
+    text2: str | None = None,
+    label: Sequence[str] | str = "label",
+    kind: str | None = None,
+    score_range: str | None = None,
+) -> tuple[TextSplits, str]:
+    """A CSV, TSV or JSONL: the columns of the text, of a second text if there are pairs, and of the label."""
+    from hpo_bench.data.text_table import read_texts, split_table
+
+    if path is None or kind is None:
+        raise UserError(
+            "the task text needs a file and the kind of its labels",
+            "give --path FILE --kind classification or regression, --label COLUMN, and the text's column with "
+            "--task-option text=COLUMN (text2=COLUMN for pairs)",
+        )
+    columns = [label] if isinstance(label, str) else list(label)
+    if len(columns) != 1:
+        raise UserError(f"the task text has one label, not {len(columns)}", "give one column with --label")
+    table = read_texts(path, text, columns[0], kind, text2, score_range)
+    return split_table(table, rows), "pearson_spearman" if kind == "regression" else "accuracy"
+
+
+cola = TextLoader("cola", _glue)
+sst2 = TextLoader("sst2", _glue)
+mrpc = TextLoader("mrpc", _glue)
+stsb = TextLoader("stsb", _glue)
+qqp = TextLoader("qqp", _glue)
+mnli = TextLoader("mnli", _glue)
+qnli = TextLoader("qnli", _glue)
+rte = TextLoader("rte", _glue)
+text = TextLoader("text", _own, ("path", "text", "text2", "label", "kind", "score_range"))

@@ -1,0 +1,134 @@
+"""A text task: labelled splits, the corpus of continued pretraining, the base."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from hpo_bench.data.text_table import TextSplits, TextTable
+from hpo_bench.errors import UserError
+from hpo_bench.tasks.base import Labelled, LoadedTask, Task
+from hpo_bench.tasks.text.corpus import TextCorpus
+from hpo_bench.tasks.text.encoder import BaseModel
+from hpo_bench.tasks.text.metrics import metric_of
+from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES, TextBatch
+from hpo_bench.tasks.text.packed import PackedTexts
+from hpo_bench.tasks.text.targets import label_columns, target_of
+from hpo_bench.tasks.text.tokens import Tokeniser
+
+Pairs = Literal["joint", "apart"]
+_ROOM = 8  # tokens of text that an input must have room for
+
+
+class TextTask(Task):
+    """Train and valid texts with labels; a split's `inputs` are `PackedTexts`.
+
+    Pairs go in as one input (`joint`, as BERT is fine-tuned on GLUE), or each text by itself (`apart`): then the
+    embedding is [|u − v|, u ∘ v] of the two texts' embeddings (Conneau et al. 2017), on which a linear probe can tell
+    similarity.
+    """
+
+    eval_batch_size = 128  # a token's activations are far wider than an atom's
+
+    def __init__(
+        self,
+        name: str,
+        table: TextTable,
+        metric: str,
+        train: Labelled,
+        valid: Labelled,
+        corpus: TextCorpus,
+        pairs: Pairs = "joint",
+    ) -> None:
+        self.name, self.kind, self.metric = name, table.kind, metric_of(metric)
+        self.train, self.valid, self.corpus = train, valid, corpus
+        self.objectives, self.device, self.base_id = corpus.objectives, corpus.device, corpus.base.sha256
+        self.apart = pairs == "apart" and table.second is not None
+        self.embedding_width = corpus.base.width * (2 if self.apart else 1)
+        self.target = target_of(table.kind, train.labels)
+
+    def build_model(self) -> nn.Module:
+        return self.corpus.build_model()
+
+    def draw_batch(self, size: int, generator: torch.Generator) -> TextBatch:
+        return self.corpus.draw_batch(size, generator)
+
+    def objective_losses(self, model: nn.Module, batch: TextBatch) -> Tensor:
+        return self.corpus.objective_losses(model, batch)
+
+    def embed(self, encoder: Any, inputs: PackedTexts, index: Tensor) -> Tensor:
+        views = [inputs.side(index, 0), inputs.side(index, 1)] if self.apart else [inputs.batch(index)]
+        pooled = [encoder.pool(hidden, view) for hidden, view in zip(encoder(views), views, strict=True)]
+        if not self.apart:
+            return pooled[0]
+        return torch.cat([(pooled[0] - pooled[1]).abs(), pooled[0] * pooled[1]], dim=1)
+
+    def task_loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
+        return self.target.loss(outputs, labels)
+
+    def decode(self, outputs: Tensor) -> Tensor:
+        return self.target.decode(outputs)
+
+    def solve_probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        return self.target.probe(features, labels)
+
+
+def build_task(
+    name: str,
+    splits: TextSplits,
+    base: BaseModel,
+    tokeniser: Tokeniser,
+    *,
+    metric: str,
+    objectives: Sequence[str] = DEFAULT_OBJECTIVES,
+    corpus_texts: Sequence[str] | None = None,
+    tokens: int = 128,
+    pairs: Pairs = "joint",
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+) -> LoadedTask:
+    """Tokenise once, and hand back the task and, beside it, the test split.
+
+    Args:
+        corpus_texts: texts for continued pretraining. By default the train split's own sentences, each once: with
+            those of valid or test the encoder would adapt to what it is later judged on.
+        tokens: of an input, special ones included; the model's own limit holds where it is lower.
+    """
+    limit = min(tokens, base.limit, tokeniser.limit)
+    if tokeniser.frame.room(limit, pair=True) < _ROOM:
+        raise UserError(f"{limit} tokens leave no room for a text", "give tokens=32 or more")
+    if len(tokeniser.hf) > base.vocabulary:
+        raise UserError(
+            f"the tokeniser knows {len(tokeniser.hf)} tokens, the model {base.vocabulary}", "use the model's own one"
+        )
+    device = torch.device(device)
+
+    def labelled(split: str, table: TextTable) -> Labelled:
+        second = None if table.second is None else tokeniser.tokenise(table.second)
+        packed = PackedTexts(tokeniser.tokenise(table.first), second, tokeniser.frame, limit, device)
+        return Labelled(split, packed, torch.from_numpy(label_columns(table)).to(device))
+
+    train, valid, test = (labelled(part, getattr(splits, part)) for part in ("train", "valid", "test"))
+    texts = splits.train.sentences() if corpus_texts is None else list(corpus_texts)
+    corpus = TextCorpus(texts, base, tokeniser, objectives=objectives, limit=limit, device=device, seed=seed)
+    task = TextTask(name, splits.train, metric, train, valid, corpus, pairs)
+    report = {
+        "train": len(train),
+        "valid": len(valid),
+        "test": len(test),
+        "corpus": f"{len(corpus)} texts of the train split" if corpus_texts is None else f"{len(corpus)} given texts",
+        "corpus_hash": corpus.data_hash,
+        "tokens": limit,
+        "truncated": {part.name: part.inputs.truncated for part in (train, valid, test)}
+        | {"corpus": corpus.packed.truncated},
+        "corpus_tokens": len(corpus.packed.ids),
+        "layers": base.layers,
+        "base": base.sha256,
+        "mlm_head": "the checkpoint's" if base.mlm_head else "fresh transform, decoder tied to the word embeddings",
+        "pairs": None if splits.train.second is None else ("apart" if task.apart else "joint"),
+        "pooling": base.encoder.pooling,
+    }
+    return LoadedTask(task, test, report)

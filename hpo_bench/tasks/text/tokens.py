@@ -1,0 +1,167 @@
+"""Tokenising: once, by a fast tokeniser on all cores, kept on disk under a key of its content."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpo_bench.data.cache import cache_dir
+from hpo_bench.errors import UserError
+
+_LONGEST = 10**6  # tokenisers without a limit of their own say 1e30
+
+
+@dataclass(frozen=True)
+class Frame:
+    """The special tokens around a text and between two: prefix, a, suffix; or prefix, a, middle, b, suffix."""
+
+    prefix: tuple[int, ...]
+    middle: tuple[int, ...]
+    suffix: tuple[int, ...]
+    pad: int
+    second_type: int | None  # token type of b; None where the model knows no token types
+
+    def room(self, limit: int, pair: bool) -> int:
+        """Tokens of text that fit into `limit`."""
+        return limit - len(self.prefix) - len(self.suffix) - (len(self.middle) if pair else 0)
+
+
+@dataclass(frozen=True)
+class TokenArrays:
+    """Texts as token ids without special tokens: ids (T,) int32 end to end, counts (N,) int64."""
+
+    ids: np.ndarray
+    counts: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+class Tokeniser:
+    """A fast tokeniser of transformers, with what is needed beyond it.
+
+    Raises UserError: no tokeniser at `path`, or one without a fast implementation.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        from transformers import AutoTokenizer
+
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+        try:
+            self.hf: Any = AutoTokenizer.from_pretrained(str(path))
+        except Exception as error:  # whatever the hub's client or a parser raises
+            raise unloadable("tokeniser", path, error) from error
+        if not getattr(self.hf, "is_fast", False):
+            raise UserError(f"{path} has no fast tokeniser", "add a tokenizer.json, or use another model")
+
+    @property
+    def limit(self) -> int:
+        """Tokens that the tokeniser says the model takes, special ones included."""
+        return min(int(self.hf.model_max_length), _LONGEST)
+
+    @property
+    def mask(self) -> int:
+        """The mask token's id. Raises UserError if there is none."""
+        if self.hf.mask_token_id is None:
+            raise UserError(
+                "the tokeniser has no mask token, which the objectives mlm and span need",
+                "choose others with --objectives, for example contrast,sop",
+            )
+        return int(self.hf.mask_token_id)
+
+    @cached_property
+    def frame(self) -> Frame:
+        """Read off an encoded pair, so that any model's convention comes out right."""
+        encoded = self.hf("a", "b", return_token_type_ids=True)
+        ids, owner, types = encoded["input_ids"], encoded.sequence_ids(0), encoded["token_type_ids"]
+        first = [i for i, part in enumerate(owner) if part == 0]
+        second = [i for i, part in enumerate(owner) if part == 1]
+        typed = "token_type_ids" in self.hf.model_input_names
+        pad = self.hf.pad_token_id
+        return Frame(
+            tuple(ids[: first[0]]),
+            tuple(ids[first[-1] + 1 : second[0]]),
+            tuple(ids[second[-1] + 1 :]),
+            0 if pad is None else int(pad),
+            int(types[second[0]]) if typed else None,
+        )
+
+    @cached_property
+    def ordinary(self) -> np.ndarray:
+        """Ids that are no special tokens (V',), from which random replacements are drawn."""
+        return np.setdiff1d(np.arange(len(self.hf)), np.array(self.hf.all_special_ids))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """SHA-256 of the tokeniser's whole definition."""
+        return hashlib.sha256(self.hf.backend_tokenizer.to_str().encode()).hexdigest()
+
+    def tokenise(self, texts: Sequence[str]) -> TokenArrays:
+        """All texts, from the cache if they are there. Raises UserError for a text that gives no token at all."""
+        texts = list(texts)
+        digest = hashlib.sha256(f"{self.fingerprint}|{len(texts)}\n".encode())
+        digest.update("\0".join(texts).encode())
+        path = cache_dir() / "text" / f"{digest.hexdigest()}.safetensors"
+        arrays = _read(path)
+        if arrays is None:
+            arrays = self._encode(texts)
+            _write(path, arrays)
+        if len(arrays) and not arrays.counts.all():
+            bad = texts[int(np.argmin(arrays.counts))]
+            raise UserError(f"the text {bad[:40]!r} is empty to the tokeniser", "leave it out")
+        return arrays
+
+    def _encode(self, texts: list[str]) -> TokenArrays:
+        backend = self.hf.backend_tokenizer
+        backend.no_truncation()
+        backend.no_padding()
+        encoded = [one.ids for one in backend.encode_batch_fast(texts, add_special_tokens=False)]
+        counts = np.fromiter((len(ids) for ids in encoded), np.int64, len(encoded))
+        flat = np.concatenate([np.array(ids, np.int32) for ids in encoded]) if encoded else np.zeros(0, np.int32)
+        return TokenArrays(flat.astype(np.int32), counts)
+
+
+def unloadable(what: str, path: str | Path, error: Exception) -> UserError:
+    """The error for a model or tokeniser that transformers cannot load."""
+    told = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:300]
+    return UserError(
+        f"There is no {what} {str(path)!r} that can be loaded ({told}).",
+        "Give --model minilm (embedded), a folder with config.json, tokenizer.json and model.safetensors, or a name on "
+        "the hub (which needs a network or its cache).",
+    )
+
+
+def _read(path: Path) -> TokenArrays | None:
+    """The cached arrays, or None if there are none or they cannot be read."""
+    from safetensors.numpy import load_file
+
+    if not path.exists():
+        return None
+    try:
+        arrays = TokenArrays(**load_file(path))
+    except Exception as error:  # a torn or foreign file must never stop a run
+        warnings.warn(f"unreadable cache file {path} ({error}); computing it again", stacklevel=2)
+        return None
+    return arrays if int(arrays.counts.sum()) == len(arrays.ids) else None
+
+
+def _write(path: Path, arrays: TokenArrays) -> None:
+    """Write aside and rename; a folder that cannot be written to costs a warning only."""
+    from safetensors.numpy import save_file
+
+    aside = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file({"ids": arrays.ids, "counts": arrays.counts}, aside)
+        os.replace(aside, path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        warnings.warn(f"cannot cache tokens in {path.parent}: {error}", stacklevel=2)
