@@ -17,6 +17,7 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -29,6 +30,11 @@ from hpo_bench.tasks.molecule.packed import PackedMolecules
 
 STEPS = 10
 BATCH = 128
+
+
+def targets(compute: Callable[[Any, Any], Any], molecules: list[Any], around: list[Any]) -> list[Any]:
+    """One kind of target of every molecule."""
+    return [compute(molecule, near) for molecule, near in zip(molecules, around, strict=True)]
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -114,9 +120,9 @@ def by_kind(name: str, data_dir: str | None, most: int) -> None:
         print(f"{name}: {len(rest)} molecules after {len(warm)} others; microseconds a molecule, one process")
         print(f"  parse {parsing:.0f}, read surroundings {reading:.0f}")
         for kind, compute in TARGET_KINDS.items():
-            _, fast = per_molecule(lambda c=compute: [c(m, near) for m, near in zip(molecules, around, strict=True)])
+            _, fast = per_molecule(partial(targets, compute, molecules, around))
             fresh = [parse(text) for text in rest]  # RDKit keeps what it has computed in the molecule
-            _, plain = per_molecule(lambda c=compute, f=fresh: [c(m, None) for m in f])
+            _, plain = per_molecule(partial(targets, compute, fresh, [None] * len(fresh)))
             print(f"  {kind:12s}{fast:7.0f}  by RDKit alone {plain:7.0f}")
 
 
