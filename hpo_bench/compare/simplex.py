@@ -61,8 +61,13 @@ class Simplex:
         return (
             f"The choice of weights explains {100 * share.weights.value:.0f} %{interval} of the variance of {what} "
             f"({p_equals(share.p)}), seeds {100 * share.seeds:.0f} %, their interaction and noise "
-            f"{100 * share.rest:.0f} %; {share.weightings} weightings × {len(self.seeds)} seeds."
+            f"{100 * share.rest:.0f} %; {share.weightings} weightings × {len(self.seeds)} seeds{self._left_out(share)}."
         )
+
+    def _left_out(self, share: VarianceShare) -> str:
+        """The worst weightings are those that diverge: whoever reads a share has to know that they are not in it."""
+        count = len(self.points) - share.weightings
+        return f"; {count} more not counted, where a trial diverged" if count else ""
 
     def frame(self) -> pd.DataFrame:
         """One line per point: weights, valid score with interval, difference to the centre, the score of every seed."""

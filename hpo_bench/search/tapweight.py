@@ -36,8 +36,8 @@ class TapWeight(ObjectiveWeightSearch):
         damping: δ added to the Hessians' diagonal by the solvers that invert them. A solver that meets an indefinite
             Hessian fails: it is tried again with four times the damping, which then stays.
         effort: iterations of conjugate gradients, terms of the Neumann series, rank of Nyström.
-        last_step: how the K directional derivatives are taken: jvp (exact), central or forward (differences, for
-            models with an operation that has no forward-mode derivative), or gradients (exact, K backward passes).
+        last_step: how the K directional derivatives are taken: jvp (exact), central (differences, for models with an
+            operation that has no forward-mode derivative), or gradients (exact, K backward passes).
         levels: 3, or 2 for the bilevel ablation.
         level_two: tuned: a copy of the encoder is fine-tuned beside it; probe: a head is solved exactly at every
             update; protocol: whichever of the two the protocol adapts encoders by.
@@ -59,7 +59,7 @@ class TapWeight(ObjectiveWeightSearch):
     solver: str = "identity"
     damping: float = 0.1
     effort: int = 5
-    last_step: Literal["central", "forward", "jvp", "gradients"] = "jvp"
+    last_step: Literal["jvp", "central", "gradients"] = "jvp"
     levels: Literal[2, 3] = 3
     level_two: Literal["protocol", "tuned", "probe"] = "protocol"
     every: int = 5

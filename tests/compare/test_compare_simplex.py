@@ -69,3 +69,10 @@ def test_one_seed_cannot_tell(tmp_path):
 def test_without_a_centre_there_is_nothing_to_compare_with(tmp_path):
     with pytest.raises(UserError, match="centre of the simplex"):
         measured(tmp_path, {CENTRE: [None, None], A: [3.0, 6.0]})
+
+
+def test_the_sentence_says_how_many_weightings_diverged(tmp_path):
+    whole = measured(tmp_path / "whole", {CENTRE: [1.0, 2.0], A: [3.0, 6.0]})
+    assert whole.sentence.endswith("2 weightings × 2 seeds.")
+    found = measured(tmp_path / "one", {CENTRE: [1.0, 2.0], A: [3.0, 6.0], B: [None, 9.0]})
+    assert found.sentence.endswith("2 weightings × 2 seeds; 1 more not counted, where a trial diverged.")

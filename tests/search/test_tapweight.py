@@ -36,14 +36,14 @@ def test_level_two_is_the_protocols_adaptation_unless_named(mode, level_two, exp
     assert TapWeight(level_two=level_two).level(quick_problem(mode=mode)).name == expected
 
 
-@pytest.mark.parametrize("last_step", ["jvp", "central", "forward", "gradients"])
+@pytest.mark.parametrize("last_step", ["jvp", "central", "gradients"])
 @pytest.mark.parametrize(("level_two", "batches"), [("probe", 0), ("probe", 2), ("tuned", 0), ("tuned", 3)])
 def test_every_pass_is_billed_by_its_samples(level_two, batches, last_step, tmp_path):
     """Against a count by hand: 24 steps, 4 updates, 80 rows of train and of valid, batches of 16."""
     problem = quick_problem(steps=24, adapt_batch_size=16, batch_size=16)
     method = TapWeight(warmup=4, level_two=level_two, batches=batches, last_step=last_step)
     search(method, problem, tmp_path)
-    passes = {"jvp": 3, "central": 2, "forward": 2, "gradients": 1 + 2 * problem.num_objectives}
+    passes = {"jvp": 3, "central": 2, "gradients": 1 + 2 * problem.num_objectives}
     judged = {"probe": 3 * (80 + 80) / 16, "tuned": 3 * 80 / 16}[level_two]
     beside = {"probe": 0, "tuned": 3}[level_two]
     expected = 24 * (3 + beside) + 4 * (judged + passes[last_step] * (batches or 4)) + (80 + 80) / 16
