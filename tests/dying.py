@@ -6,6 +6,7 @@ import sys
 
 from hpo_bench.core.meter import CostMeter
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell ignores it for what runs in the background
 name, last = sys.argv[1], int(sys.argv[2])
 sys.argv = ["hpo-bench", *sys.argv[3:]]
 count_passes, count = CostMeter.passes, 0
