@@ -22,10 +22,10 @@ SCRIPTS = ("theme.js", "tables.js", "dialog.js", "plots.js")
 UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
-def write_report(comparison: Comparison, path: Path) -> Path:
+def write_report(comparison: Comparison, path: Path) -> list[Path]:
     """Write the comparison as one HTML file that loads nothing from anywhere; the same comparison, the same bytes."""
     path.write_text(render(comparison), encoding="utf-8")
-    return path
+    return [path]
 
 
 def render(comparison: Comparison) -> str:
