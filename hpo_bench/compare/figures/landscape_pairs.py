@@ -45,7 +45,8 @@ def pairs(task: TaskRuns, weights: np.ndarray, colours: dict[str, Any], what: st
     _frames(axes, corners, high)
     _labels(axes, names, pitch, high)
     again = {**colours, "c": np.repeat(colours["c"], len(corners))}
-    points = axes.scatter(*place(weights).T, s=10, linewidths=0, rasterized=True, marker=DOT, **again)
+    along, up = place(weights).T
+    points = axes.scatter(along, up, s=10, linewidths=0, rasterized=True, marker=DOT, **again)
     end_points(task, axes, place, 6.0)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     beside = figure.add_axes((1 - 1.05 / width, bottom, 0.16 / width, 0.6 * (top - bottom)))
@@ -61,11 +62,12 @@ def _frames(axes: Axes, corners: np.ndarray, high: float) -> None:
     from_, to = max(0.0, 1 - high), min(1.0, high)
     level = [[(LOW, tick), (high, tick)] for tick in _ticks(high)]
     upright = [[(tick, LOW), (tick, high)] for tick in _ticks(high)]
-    for lines, look in (
+    looks: list[tuple[list[Any], dict[str, Any]]] = [
         ([*level, *upright], {"colors": "#E4E4E4", "linewidths": 0.6, "zorder": 0}),
         ([[(from_, to), (to, from_)]], {"colors": "#BBBBBB", "linewidths": 0.7}),
         ([[(LOW, high), (LOW, LOW), (high, LOW)]], {"colors": "black", "linewidths": 0.8, "zorder": 2.5}),
-    ):
+    ]
+    for lines, look in looks:
         everywhere = [corner + line for corner in corners for line in lines]
         axes.add_collection(LineCollection(everywhere, clip_on=False, **look), autolim=False)
 
@@ -89,5 +91,5 @@ def _labels(axes: Axes, names: tuple[str, ...], pitch: float, high: float) -> No
 
 
 def _ticks(high: float) -> np.ndarray:
-    ticks = MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10]).tick_values(0, high)
+    ticks = np.asarray(MaxNLocator(nbins=3, steps=[1, 2, 2.5, 5, 10]).tick_values(0, high))
     return ticks[(ticks >= 0) & (ticks <= high)]
