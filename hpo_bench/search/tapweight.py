@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -24,6 +25,7 @@ from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
 from hpo_bench.search.tapweight_levels import LEVELS_TWO, OF_MODE, LevelTwo
 
 CHECKPOINT_EVERY = 50  # steps: at most this much is trained again after a kill
+AS_SEARCHED = "as_searched.safetensors"
 MOST_FAILURES = 6  # solves of one run that are made again with more damping: 4^6 times the damping given
 
 
@@ -135,6 +137,15 @@ class TapWeight(ObjectiveWeightSearch):
         return tapweight.solvers.by_name(self.solver, optimizer=optimizer, damping=damping, effort=self.effort)
 
     def search(self, problem: Problem, journal: Journal) -> SearchResult:
+        if not journal.trials:  # else a run that was killed later: its state has been cleared away
+            self._learn(problem, journal)
+        (trial,) = journal.trials
+        assert trial.value is not None
+        checkpoint = journal.workspace / AS_SEARCHED
+        return SearchResult(WeightSchedule.constant(np.asarray(trial.weights)), trial.value, checkpoint)
+
+    def _learn(self, problem: Problem, journal: Journal) -> None:
+        """The run, up to its line in trials.jsonl and the adapted model in the workspace."""
         state = _State(self, problem, journal)
         while not state.trial.finished:
             state.advance(min(problem.protocol.steps, state.trial.step + CHECKPOINT_EVERY))
@@ -142,8 +153,7 @@ class TapWeight(ObjectiveWeightSearch):
             reason = journal.trajectory[-1].get("failure", "there was none") if journal.trajectory else "there was none"
             raise Diverged(f"no update of the weights succeeded; the last reason: {reason}")
         weights = state.weights.average if self.average else state.weights.values
-        value, checkpoint = state.finish(journal, weights.tolist())
-        return SearchResult(WeightSchedule.constant(weights.numpy()), value, checkpoint)
+        state.finish(weights.tolist())
 
 
 class _State:
@@ -230,17 +240,13 @@ class _State:
     def _solver(self, optimizer: torch.optim.Optimizer) -> tapweight.solvers.Solver:
         return self.method.make_solver(optimizer, self.damping)
 
-    def finish(self, journal: Journal, weights: list[float]) -> tuple[float, Any]:
-        """Adapt the encoder that the run ended with, as every trial does; its valid score and its checkpoint."""
-        checkpoint = journal.workspace / "as_searched.safetensors"
-        if not journal.trials:
-            adapted = self.trial.validate()
-            save_state(checkpoint, {"model": dict(adapted.model.state_dict())})
-            note = {"updates": self.weights.updates, "failed_solves": self.failures, "damping": self.damping}
-            journal.record_trial(0, weights, adapted.value, self.problem.meter.snapshot(), note=note)
-        value = journal.trials[0].value
-        assert value is not None
-        return value, checkpoint
+    def finish(self, weights: list[float]) -> None:
+        """Adapt the encoder that the run ended with, as every trial does, and record it; then the state can go."""
+        adapted = self.trial.validate()
+        save_state(self.journal.workspace / AS_SEARCHED, {"model": dict(adapted.model.state_dict())})
+        note = {"updates": self.weights.updates, "failed_solves": self.failures, "damping": self.damping}
+        self.journal.record_trial(0, weights, adapted.value, self.problem.meter.snapshot(), note=note)
+        self.path.unlink(missing_ok=True)
 
     def _state(self) -> dict[str, Any]:
         return {

@@ -51,6 +51,18 @@ def test_every_pass_is_billed_by_its_samples(level_two, batches, last_step, tmp_
     assert method.expected_cost(problem) == pytest.approx(expected)
 
 
+def test_a_finished_search_keeps_its_model_and_no_state(tmp_path):
+    """The state (weights, moments, the copy beside) is several times the model; only an unfinished search needs it."""
+    problem = quick_problem(steps=24)
+    found, journal = search(TapWeight(warmup=4), problem, tmp_path)
+    assert [path.name for path in journal.workspace.iterdir()] == ["as_searched.safetensors"]
+    spent = problem.meter.snapshot().step_equivalents
+    again, _ = search(TapWeight(warmup=4), problem, tmp_path)  # killed while it retrained, and gone on with
+    assert (again.value, again.as_searched) == (found.value, found.as_searched)
+    assert again.weights.tolist() == found.weights.tolist()
+    assert problem.meter.snapshot().step_equivalents == spent, "nothing is trained again"
+
+
 def test_finds_the_harmful_objective(tmp_path):
     problem = quick_problem("20", steps=400, learning_rate=0.01, mode="probe")
     result, _ = search(TapWeight(), problem, tmp_path)
