@@ -24,6 +24,7 @@ from hpo_bench.data import load_table, parse_smiles
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus, MoleculeModel
 from hpo_bench.tasks.molecule.gin import Encoder
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
+from hpo_bench.tasks.molecule.refinement import prepared
 
 Step = Callable[[], Any]
 
@@ -144,7 +145,7 @@ def steps_for(corpus: MoleculeCorpus, layers: int, width: int, batch: int) -> di
 
     def supervised_loss(model: nn.Module) -> Tensor:
         index = torch.randperm(len(corpus), generator=generator)[:batch]
-        return F.binary_cross_entropy_with_logits(model(corpus.packed.batch(index)), labels[index])
+        return F.binary_cross_entropy_with_logits(model(prepared(corpus.packed.batch(index), layers)), labels[index])
 
     def pretraining_loss(model: MoleculeModel) -> Tensor:
         return corpus.objective_losses(model, corpus.draw_batch(batch, generator)).sum()
