@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -36,25 +38,30 @@ class GINLayer(nn.Module):
         return self.second(F.relu(self.first(own.index_add(0, level.destination, messages))))
 
 
-class ShareNorm(nn.BatchNorm1d):
-    """Batch norm of rows that stand for unequal shares of the batch."""
+class CountedNorm(nn.BatchNorm1d):
+    """Batch norm of rows that stand for several samples each."""
 
-    def forward(self, rows: Tensor, shares: Tensor | None, count: int) -> Tensor:
-        """(P, width) -> (P, width), with the shares (P,) of `count` samples that the rows stand for; None = 1/P."""
-        if shares is None or not self.training:
+    def forward(self, rows: Tensor, counts: Tensor | None = None, total: int = 0) -> Tensor:
+        """(P, width) -> (P, width); counts (P,), of sum `total`, are the rows' samples, None = one each."""
+        if counts is None or not self.training:
             return super().forward(rows)
         wide = rows.float() if rows.dtype is torch.bfloat16 else rows
-        share = shares.to(wide.dtype)[:, None]
+        share = counts.to(wide.dtype)[:, None] / total
         mean = (wide * share).sum(0)
         centred = wide - mean
         variance = (centred.square() * share).sum(0)
-        with torch.no_grad():
-            self.num_batches_tracked.add_(1)
-            unbiased = variance.detach() * (count / max(count - 1, 1))
-            self.running_mean.data.lerp_(mean.detach().to(self.running_mean.dtype), self.momentum)
-            self.running_var.data.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+        unbiased = variance.detach() * (total / max(total - 1, 1))
+        self._remember(running_mean=mean.detach(), running_var=unbiased)
         scale = self.weight * (variance + self.eps).rsqrt()
         return torch.addcmul(self.bias, centred, scale).to(rows.dtype)
+
+    @torch.no_grad()
+    def _remember(self, **statistics: Tensor) -> None:
+        """Update the running statistics, by name, hidden from autograd as torch's own batch norm does."""
+        buffers: dict[str, Any] = self._buffers
+        for name, new in statistics.items():
+            buffers[name].data.lerp_(new.to(buffers[name].dtype), self.momentum or 0.0)
+        buffers["num_batches_tracked"].add_(1)
 
 
 class Encoder(nn.Module):
@@ -71,7 +78,7 @@ class Encoder(nn.Module):
         self.atom_embedding = nn.Parameter(torch.empty(ATOM_CATEGORIES, width))
         nn.init.xavier_uniform_(self.atom_embedding)
         self.layers = nn.ModuleList(GINLayer(width, expansion) for _ in range(layers))
-        self.norms = nn.ModuleList(ShareNorm(width) for _ in range(layers))
+        self.norms = nn.ModuleList(CountedNorm(width) for _ in range(layers))
 
     def forward(self, graphs: Graphs) -> tuple[Tensor, Tensor]:
         """Embeddings of the atoms (N, width) and of the molecules (B, width), both float32 or wider."""
@@ -81,7 +88,7 @@ class Encoder(nn.Module):
         nodes = graphs.atom_table.to(self.atom_embedding.dtype) @ self.atom_embedding
         last = len(self.layers) - 1
         for number, (layer, norm, level) in enumerate(zip(self.layers, self.norms, levels.layers, strict=True)):
-            nodes = norm(layer(nodes, level, graphs.bond_table), level.shares, graphs.num_atoms)
+            nodes = norm(layer(nodes, level, graphs.bond_table), level.counts, graphs.num_atoms)
             if number < last:
                 nodes = F.relu(nodes)
             if self.dropout:

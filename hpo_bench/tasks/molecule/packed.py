@@ -20,15 +20,15 @@ class Level(NamedTuple):
     """What one layer of an encoder computes: P rows from the rows of the layer before (at first, of the atom table).
 
     own (P,): the row of the atom itself, None where rows stay as they are. source (F,): row of the neighbour,
-    destination (F,) in 0 to P-1, ascending, bond_code (F,): for each edge that ends in one of the P atoms. shares (P,):
-    the share of the batch's atoms that a row stands for, float32, 0 for padding; None where each row is one atom.
+    destination (F,) in 0 to P-1, ascending, bond_code (F,): for each edge that ends in one of the P atoms. counts (P,):
+    how many atoms a row stands for, float32, 0 for padding; None where each row is one atom.
     """
 
     own: Tensor | None
     source: Tensor
     destination: Tensor
     bond_code: Tensor
-    shares: Tensor | None
+    counts: Tensor | None
 
 
 class Levels(NamedTuple):

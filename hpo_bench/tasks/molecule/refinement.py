@@ -64,7 +64,7 @@ def refined(graphs: Graphs, depth: int) -> Graphs:
                 source=source.index_select(0, edges),
                 destination=number.index_select(0, graphs.destination.index_select(0, edges)),
                 bond_code=graphs.bond_code.index_select(0, edges),
-                shares=row.bincount(minlength=rows).to(torch.float32) / len(atoms),
+                counts=row.bincount(minlength=rows).to(torch.float32),
             )
         )
     return replace(graphs, levels=Levels(tuple(layers), row))

@@ -37,6 +37,11 @@ def passes(corpus, model, batch):
     corpus.objective_losses(model, batch).sum().backward()
 
 
+def as_on_an_accelerator(graphs, depth):
+    """What `prepared` does there: nothing."""
+    return graphs
+
+
 @pytest.fixture
 def corpus(bace):
     return MoleculeCorpus(bace[0][:60], tuple(OBJECTIVES))
@@ -50,7 +55,10 @@ def test_the_counter_counts():
     assert waits.seen == ["index", "_local_scalar_dense", "repeat_interleave"]
 
 
-def test_no_pass_of_a_pretraining_step_waits(corpus):
+@pytest.mark.parametrize("where", ["processor", "accelerator"])
+def test_no_pass_of_a_pretraining_step_waits(corpus, monkeypatch, where):
+    if where == "accelerator":
+        monkeypatch.setattr("hpo_bench.tasks.molecule.corpus.prepared", as_on_an_accelerator)
     batch, model = corpus.draw_batch(16, torch.Generator().manual_seed(0)), corpus.build_model().train()
     with Waits() as waits:
         passes(corpus, model, batch)
@@ -58,8 +66,9 @@ def test_no_pass_of_a_pretraining_step_waits(corpus):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_drawing_a_batch_waits_four_times(corpus):
+def test_drawing_a_batch_waits_four_times(corpus, monkeypatch):
     """The numbers of atoms and of edges, of hidden atoms and of hidden bonds: the shapes of a step, and no more."""
+    monkeypatch.setattr("hpo_bench.tasks.molecule.corpus.prepared", as_on_an_accelerator)
     with Waits() as waits:
         corpus.draw_batch(16, torch.Generator().manual_seed(0))
     assert sorted(waits.seen) == ["index", "nonzero", "repeat_interleave", "repeat_interleave"]
