@@ -117,7 +117,10 @@ class MoleculeCorpus(Pretrainable):
         step do not depend on the choice of objectives.
         """
         order = torch.randperm(len(self), generator=generator, device=self.device)
-        index = order[:size]
+        return self.batch_of(order[:size], generator)
+
+    def batch_of(self, index: Tensor, generator: torch.Generator) -> MoleculeBatch:
+        """The molecules `index` (B,) and their masks."""
         clean = self.packed.batch(index)
         if not self._needs_mask:
             nothing = index.new_zeros(0)
@@ -136,8 +139,11 @@ class MoleculeCorpus(Pretrainable):
     def objective_losses(self, model: nn.Module, batch: MoleculeBatch) -> Tensor:
         """Losses (K,) in the order of `objectives`, each about 1 at chance."""
         embedded = {view: Embedded(*model.encoder(batch.views[view])) for view in self._views}  # type: ignore[operator]
-        heads = model.heads
-        losses = [kind.loss(heads[kind.name], embedded, batch) for kind in self._objectives]  # type: ignore[index, arg-type]
+        return self.losses_of(model.heads, embedded, batch)  # type: ignore[arg-type]
+
+    def losses_of(self, heads: nn.ModuleDict, embedded: dict[str, Embedded], batch: MoleculeBatch) -> Tensor:
+        """The losses (K,) from the embeddings of the views."""
+        losses = [kind.loss(heads[kind.name], embedded, batch) for kind in self._objectives]
         # One division by a tensor: by a number, a forward-mode tangent would turn into float64.
         return torch.stack(losses) / self._chance
 
