@@ -46,10 +46,10 @@ class CountedNorm(nn.BatchNorm1d):
         if counts is None or not self.training:
             return super().forward(rows)
         wide = rows.float() if rows.dtype is torch.bfloat16 else rows
-        share = counts.to(wide.dtype)[:, None] / total
-        mean = (wide * share).sum(0)
+        times = counts.to(wide.dtype)[:, None]
+        mean = (wide * times).sum(0) / total
         centred = wide - mean
-        variance = (centred.square() * share).sum(0)
+        variance = (centred.square() * times).sum(0) / total
         unbiased = variance.detach() * (total / max(total - 1, 1))
         self._remember(running_mean=mean.detach(), running_var=unbiased)
         scale = self.weight * (variance + self.eps).rsqrt()
