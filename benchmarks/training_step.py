@@ -1,168 +1,124 @@
-"""One training step on BACE, measured beside PyTorch Geometric and beside the matmuls alone.
+"""One training step on BACE beside PyTorch Geometric's, phase by phase, and beside the processor's matmul rate.
 
     python benchmarks/training_step.py --threads 2
 
-Every alternative is timed in turn within each round (load, forward, backward, Adam), so a busy machine slows all of
-them alike; medians and ratios are printed. "floor" is the time of the encoder's matrix products at the rate that this
-machine reaches for products of these shapes in fp32, measured in the same rounds.
+A step is load, forward, backward, Adam. All alternatives compute the losses of the same weights on batches of the same
+size (their agreement is printed). Each lives in a process of its own, since a heap that others have cut up slows a step
+down, and all take a turn in each round, so that a busy machine slows all of them alike. Medians are printed; ratios are
+of medians. "matmuls" are the matrix products of a step as torch's profiler sees them, at which rate they run, and what
+part that is of the rate of a product of two 1024 x 1024 matrices, measured in the same rounds.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import itertools
+import multiprocessing
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, cast
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from workloads import molecule_step as work
 
 from hpo_bench.core.device import describe_processor, prepare_process
 from hpo_bench.data import load_table, parse_smiles
-from hpo_bench.tasks.molecule.corpus import MoleculeCorpus, MoleculeModel
-from hpo_bench.tasks.molecule.gin import Encoder
+from hpo_bench.tasks.molecule import corpus as corpus_module
+from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
 
-Step = Callable[[], Any]
+PHASES = ("load", "forward", "backward", "Adam")
+STEPS_A_TURN = 4  # the first of them warms the caches up and is not counted
+GEOMETRIC, OURS, EVERY_ATOM = "PyTorch Geometric", "ours", "ours, every atom"
+KINDS: dict[str, dict[str, Callable[[MoleculeCorpus, int], work.Alternative]]] = {
+    "supervised": {
+        GEOMETRIC: work.geometric_supervised,
+        EVERY_ATOM: work.our_supervised,
+        OURS: work.our_supervised,
+    },
+    "six objectives": {GEOMETRIC: work.geometric_six, EVERY_ATOM: work.our_six, OURS: work.our_six},
+}
 
 
-class Reference(nn.Module):
-    """The same encoder as a user of PyTorch Geometric writes it: embeddings per feature, GINEConv, global_mean_pool."""
+@dataclass
+class Matmuls:
+    """The matrix products of a step: FLOPs and seconds."""
 
-    def __init__(self, layers: int, width: int) -> None:
-        super().__init__()
-        from torch_geometric.nn import GINEConv
-
-        from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES
-
-        def perceptron() -> nn.Module:
-            return nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
-
-        self.atoms = nn.ModuleList(nn.Embedding(f.size, width) for f in ATOM_FEATURES)
-        self.bonds = nn.ModuleList(
-            nn.ModuleList(nn.Embedding(f.size, width) for f in BOND_FEATURES) for _ in range(layers)
-        )
-        self.convolutions = nn.ModuleList(GINEConv(perceptron()) for _ in range(layers))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(layers))
-        self.head = nn.Linear(width, 1)
-
-    def forward(self, data: Any) -> Tensor:
-        """Logits (B, 1)."""
-        from torch_geometric.nn import global_mean_pool
-
-        h = sum(table(data.x[:, i]) for i, table in enumerate(self.atoms))
-        for number, (convolution, norm, tables) in enumerate(
-            zip(self.convolutions, self.norms, self.bonds, strict=True)
-        ):
-            edges = sum(bond(data.edge_attr[:, i]) for i, bond in enumerate(cast(nn.ModuleList, tables)))
-            h = norm(convolution(h, data.edge_index, edges))
-            h = F.relu(h) if number + 1 < len(self.norms) else h
-        return self.head(global_mean_pool(h, data.batch))
+    flops: float
+    seconds: float
 
 
-class Supervised(nn.Module):
-    """Our encoder under the same linear head."""
+def stepper(alternative: work.Alternative, bf16: bool) -> Callable[[], list[float]]:
+    """A whole step, which returns the milliseconds of its phases."""
+    optimizer = torch.optim.Adam(alternative.model.parameters(), lr=1e-4)
 
-    def __init__(self, layers: int, width: int) -> None:
-        super().__init__()
-        self.encoder, self.head = Encoder(layers, width), nn.Linear(width, 1)
-
-    def forward(self, graphs: Any) -> Tensor:
-        """Logits (B, 1)."""
-        return self.head(self.encoder(graphs)[1])
-
-
-def optimised(model: nn.Module, loss: Callable[[], Tensor]) -> Step:
-    """A whole training step of `model` with Adam."""
-    optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
-
-    def step() -> None:
+    def step() -> list[float]:
+        marks = [time.perf_counter()]
+        batch = alternative.load()
+        marks.append(time.perf_counter())
+        with torch.autocast("cpu", torch.bfloat16) if bf16 else contextlib.nullcontext():
+            loss = alternative.loss(batch)
+        marks.append(time.perf_counter())
         optimizer.zero_grad(set_to_none=True)
-        loss().backward()
+        loss.backward()
+        marks.append(time.perf_counter())
         optimizer.step()
+        marks.append(time.perf_counter())
+        return [1e3 * (b - a) for a, b in itertools.pairwise(marks)]
 
     return step
 
 
-def in_bf16(loss: Callable[[], Tensor]) -> Callable[[], Tensor]:
-    """The loss under bf16 autocast."""
-
-    def wrapped() -> Tensor:
-        with torch.autocast("cpu", torch.bfloat16):
-            return loss().float()
-
-    return wrapped
-
-
-def geometric_loader(corpus: MoleculeCorpus, batch: int) -> Iterator[Any]:
-    """PyTorch Geometric's own DataLoader over the same molecules, without end."""
-    from torch_geometric.data import Data
-    from torch_geometric.loader import DataLoader
-
-    packed, data = corpus.packed, []
-    for row in range(len(corpus)):
-        graph = packed.batch(torch.tensor([row]))
-        data.append(
-            Data(
-                x=packed.atom_values[graph.atom_code],
-                edge_index=torch.stack([graph.source, graph.destination]),
-                edge_attr=packed.bond_values[graph.bond_code],
-                y=torch.tensor([[float(row % 2)]]),
-            )
-        )
-    loader = DataLoader(data, batch_size=batch, shuffle=True, drop_last=True)
-    while True:
-        yield from loader
+def matmuls(step: Callable[[], Any], steps: int = 10) -> Matmuls:
+    """What the profiler says of the matrix products of a step."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True) as profile:
+        for _ in range(steps):
+            step()
+    events = [event for event in profile.key_averages() if event.key in ("aten::mm", "aten::addmm")]
+    took = sum(event.self_cpu_time_total for event in events) / 1e6
+    return Matmuls(sum(event.flops for event in events) / steps, took / steps)
 
 
-def matmuls(atoms: int, layers: int, width: int, passes: int = 1) -> tuple[Step, float]:
-    """The products of the encoder's perceptrons, forward and backward, on `atoms` rows; and their FLOPs."""
-    x, hidden = torch.randn(atoms, width), torch.randn(atoms, 2 * width)
-    first, second = torch.randn(2 * width, width), torch.randn(width, 2 * width)
+def serve(pipe: Connection, threads: int, step: Callable[[], list[float]], every_atom: bool) -> None:
+    """In a process of its own: a turn of steps whenever the pipe says so, then their matrix products."""
+    torch.set_num_threads(threads)
+    if every_atom:  # as on an accelerator
+        corpus_module.prepared = work.prepared = lambda graphs, depth: graphs
+    for _ in range(5):
+        step()
+    pipe.send("ready")
+    while pipe.recv() == "turn":
+        pipe.send([step() for _ in range(STEPS_A_TURN)][1:])
+    pipe.send(matmuls(step))
 
-    def run() -> None:
-        for _ in range(passes * layers):
-            x @ first.T, hidden @ second.T  # forward
-            hidden @ first, x @ second  # gradient of the inputs
-            hidden.T @ x, x.T @ hidden  # gradient of the weights
 
-    return run, passes * layers * 6 * 2.0 * atoms * width * 2 * width
+def serve_peak(pipe: Connection, threads: int) -> None:
+    """The same for products of two 1024 x 1024 matrices: GFLOP/s."""
+    torch.set_num_threads(threads)
+    a, b = torch.randn(1024, 1024), torch.randn(1024, 1024)
+    a @ b
+    pipe.send("ready")
+    while pipe.recv() == "turn":
+        start = time.perf_counter()
+        for _ in range(5):
+            a @ b
+        pipe.send([5 * 2 * 1024**3 / (time.perf_counter() - start) / 1e9])
+    pipe.send(None)
 
 
-def steps_for(corpus: MoleculeCorpus, layers: int, width: int, batch: int) -> dict[str, Step]:
-    """The alternatives by name."""
-    generator = torch.Generator().manual_seed(0)
-    labels = (torch.arange(len(corpus)) % 2).float()[:, None]
-    loader = geometric_loader(corpus, batch)
-    theirs, ours, ours16 = Reference(layers, width), Supervised(layers, width), Supervised(layers, width)
-
-    def reference_loss() -> Tensor:
-        data = next(loader)
-        return F.binary_cross_entropy_with_logits(theirs(data), data.y)
-
-    def supervised_loss(model: nn.Module) -> Tensor:
-        index = torch.randperm(len(corpus), generator=generator)[:batch]
-        return F.binary_cross_entropy_with_logits(model(corpus.packed.batch(index)), labels[index])
-
-    def pretraining_loss(model: MoleculeModel) -> Tensor:
-        return corpus.objective_losses(model, corpus.draw_batch(batch, generator)).sum()
-
-    six, six16 = corpus.build_model(), corpus.build_model()
-    atoms = corpus.packed.batch(torch.arange(len(corpus))).num_atoms * batch // len(corpus)
-    return {
-        "PyTorch Geometric, supervised": optimised(theirs, reference_loss),
-        "ours, supervised": optimised(ours, lambda: supervised_loss(ours)),
-        "ours, supervised, bf16": optimised(ours16, in_bf16(lambda: supervised_loss(ours16))),
-        "floor, one view": matmuls(atoms, layers, width)[0],
-        "ours, six objectives": optimised(six, lambda: pretraining_loss(six)),
-        "ours, six objectives, bf16": optimised(six16, in_bf16(lambda: pretraining_loss(six16))),
-        "floor, two views": matmuls(atoms, layers, width, passes=2)[0],
-        "loading: PyTorch Geometric": lambda: next(loader),
-        "loading: ours": lambda: corpus.packed.batch(torch.randperm(len(corpus), generator=generator)[:batch]),
-        "loading: ours, with masks": lambda: corpus.draw_batch(batch, generator),
-    }
+@contextlib.contextmanager
+def served(target: Callable[..., None], *arguments: Any) -> Iterator[Connection]:
+    """The pipe to a child process; forked, so that molecules are read once."""
+    ours, theirs = multiprocessing.Pipe()
+    process = multiprocessing.get_context("fork").Process(target=target, args=(theirs, *arguments), daemon=True)
+    process.start()
+    assert ours.recv() == "ready"
+    yield ours
+    process.join()
 
 
 def main() -> None:
@@ -170,42 +126,76 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--task", default="bace", help="data set of the catalogue")
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--rounds", type=int, default=30)
+    parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--shape", action="append", help="layers x width, for example 3x64; may be repeated")
+    parser.add_argument("--shape", default="3x64", help="layers x width")
     given = parser.parse_args()
     prepare_process()  # as the product does, for all alternatives alike
-    torch.set_num_threads(given.threads)
+    torch.set_num_threads(1)  # a process with OpenMP threads cannot be forked
     table = load_table(given.task)
     smiles = [table.smiles[row] for row in parse_smiles(table.smiles).kept]
+    layers, width = (int(part) for part in given.shape.split("x"))
+    corpus = MoleculeCorpus(smiles, DEFAULT_OBJECTIVES, encoder={"layers": layers, "width": width})
     print(f"torch {torch.__version__}, {given.threads} threads, {describe_processor()}")
-    for shape in given.shape or ["3x64", "4x64", "4x96"]:
-        layers, width = (int(part) for part in shape.split("x"))
-        corpus = MoleculeCorpus(smiles, DEFAULT_OBJECTIVES, encoder={"layers": layers, "width": width})
-        steps = steps_for(corpus, layers, width, given.batch)
-        times: dict[str, list[float]] = {name: [] for name in steps}
-        for number in range(given.rounds + 3):
-            for name, step in steps.items():
-                start = time.perf_counter()
-                step()
-                if number >= 3:
-                    times[name].append(1e3 * (time.perf_counter() - start))
-        report(shape, given.batch, corpus, {name: statistics.median(values) for name, values in times.items()})
+    print(f"{given.task}, {given.shape}, batch {given.batch}; {describe(corpus, given.batch)}")
+    print(f"losses differ from PyTorch Geometric's by {work.agreement(corpus, given.batch):.1e} at most")
+    with contextlib.ExitStack() as stack:
+        pipes: dict[tuple[str, str], Connection] = {}
+        for kind, alternatives in KINDS.items():
+            for name, build in alternatives.items():
+                for bf16 in (False, True) if name == OURS else (False,):
+                    step = stepper(build(corpus, given.batch), bf16)
+                    key = (kind, f"{name}, bf16" if bf16 else name)
+                    pipes[key] = stack.enter_context(served(serve, given.threads, step, name == EVERY_ATOM))
+        pipes["peak", ""] = stack.enter_context(served(serve_peak, given.threads))
+        turns: dict[tuple[str, str], list[Any]] = {key: [] for key in pipes}
+        for _ in range(given.rounds):
+            for key, pipe in pipes.items():
+                pipe.send("turn")
+                turns[key] += pipe.recv()
+        products = {}
+        for key, pipe in pipes.items():
+            pipe.send("end")
+            products[key] = pipe.recv()
+    report(turns, products)
 
 
-def report(shape: str, batch: int, corpus: MoleculeCorpus, medians: dict[str, float]) -> None:
-    """Print the medians of one shape and the ratios that matter."""
-    layers, width = (int(part) for part in shape.split("x"))
-    atoms = corpus.packed.batch(torch.arange(len(corpus))).num_atoms * batch // len(corpus)
-    flops = matmuls(atoms, layers, width)[1]
-    floors = {"supervised": medians["floor, one view"], "six": medians["floor, two views"]}
-    print(f"\n{shape}, batch {batch} ({atoms} atoms), fp32 matmuls {flops / floors['supervised'] / 1e6:.0f} GFLOP/s")
-    for name, median in medians.items():
-        over = next((f"{median / floor:6.2f} x floor" for key, floor in floors.items() if f", {key}" in name), "")
-        print(f"  {name:32s}{median:8.2f} ms  {over}")
-    speedup = medians["PyTorch Geometric, supervised"] / medians["ours, supervised"]
-    loading = medians["loading: PyTorch Geometric"] / medians["loading: ours"]
-    print(f"  like for like against PyTorch Geometric: {speedup:.2f} times as fast; loading {loading:.1f} times")
+def describe(corpus: MoleculeCorpus, batch: int) -> str:
+    """Rows of each layer in one batch."""
+    views = corpus.draw_batch(batch, torch.Generator().manual_seed(0)).views
+    rows = {
+        name: [int((level.counts > 0).sum()) for level in graphs.levels.layers if level.counts is not None]
+        for name, graphs in views.items()
+        if graphs.levels is not None
+    }
+    return f"{next(iter(views.values())).num_atoms} atoms, classes at each layer {rows}"
+
+
+def report(turns: dict[tuple[str, str], list[Any]], products: dict[tuple[str, str], Any]) -> None:
+    """Print phases, ratios and matmul rates."""
+    peak = statistics.median(turns.pop(("peak", "")))
+    print(f"fp32 product of 1024 x 1024: {peak:.0f} GFLOP/s\n")
+    head = "".join(f"{phase:>10s}" for phase in (*PHASES, "step, ms"))
+    print(f"{'':36s}{head}{'matmuls, ms':>13s}{'GFLOP':>8s}{'GFLOP/s':>9s}{'of peak':>9s}")
+    totals = {}
+    for (kind, name), steps in turns.items():
+        phases = [statistics.median(phase) for phase in zip(*steps, strict=True)]
+        totals[kind, name] = statistics.median(sum(step) for step in steps)
+        matmul = products[kind, name]
+        rate = matmul.flops / matmul.seconds / 1e9
+        print(
+            f"{kind + ': ' + name:36s}{''.join(f'{ms:10.2f}' for ms in (*phases, totals[kind, name]))}"
+            f"{1e3 * matmul.seconds:13.2f}{matmul.flops / 1e9:8.2f}{rate:9.0f}{rate / peak:9.0%}"
+        )
+    print()
+    for kind in KINDS:
+        theirs, own = totals[kind, GEOMETRIC], totals[kind, OURS]
+        classes = totals[kind, EVERY_ATOM] / own
+        bf16 = own / totals[kind, f"{OURS}, bf16"]
+        print(
+            f"{kind}: {theirs / own:.2f} times PyTorch Geometric's throughput, "
+            f"{classes:.2f} times that on every atom; bf16 {bf16:.2f} times fp32"
+        )
 
 
 if __name__ == "__main__":

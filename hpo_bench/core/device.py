@@ -8,6 +8,7 @@ import os
 import platform
 from contextlib import AbstractContextManager
 
+import numpy as np
 import torch
 
 from hpo_bench.core.protocol import Precision
@@ -69,6 +70,15 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     if precision == "bf16":
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
+
+
+def to_device(values: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Numbers that the host makes at every step, as float32 on the device, without waiting for it.
+
+    From memory that the system may page out a copy to an accelerator holds the host up until the device gets there.
+    """
+    tensor = torch.from_numpy(values.astype(np.float32))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def synchronise(device: torch.device) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hpo_bench.core.device import autocast
+from hpo_bench.core.device import autocast, to_device
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed, generator
@@ -66,7 +66,7 @@ class Pretrainer:
         losses = torch.full((self.task.num_objectives,), float("nan"))
         with self.meter.phase("pretraining"):
             while self.step_number < until:
-                weights = torch.as_tensor(schedule.at(self.step_number), dtype=torch.float32, device=self.task.device)
+                weights = to_device(schedule.at(self.step_number), self.task.device)
                 losses = self.step(weights, self.draw_batch(self.step_number))
                 # Reading a loss stalls an accelerator, so divergence is looked for now and then.
                 if self.step_number % 50 == 0 or self.step_number == until:

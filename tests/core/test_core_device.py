@@ -1,7 +1,10 @@
+import os
+
+import numpy as np
 import pytest
 import torch
 
-from hpo_bench.core.device import prepare_process, resolve_device
+from hpo_bench.core.device import prepare_process, resolve_device, to_device
 from hpo_bench.errors import UserError
 
 
@@ -36,3 +39,24 @@ def test_a_number_of_threads_that_is_none_is_refused(monkeypatch, value):
     monkeypatch.setenv("HPO_BENCH_THREADS", value)
     with pytest.raises(UserError, match="HPO_BENCH_THREADS"):
         prepare_process()
+
+
+@pytest.mark.parametrize(("processes", "each"), [(1, 8), (2, 4), (4, 2), (8, 1), (3, 2), (16, 1)])
+def test_processes_share_the_cores(monkeypatch, threads, processes, each):
+    monkeypatch.delenv("HPO_BENCH_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    assert prepare_process(processes) == each == torch.get_num_threads()
+
+
+def test_numbers_of_the_host_arrive_as_float32():
+    values = to_device(np.array([0.25, 0.75]), torch.device("cpu"))
+    assert values.dtype is torch.float32
+    assert values.tolist() == [0.25, 0.75]
+
+
+def test_numbers_go_to_an_accelerator_from_pinned_memory_without_waiting(monkeypatch):
+    calls = []
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: calls.append("pin") or self)
+    monkeypatch.setattr(torch.Tensor, "to", lambda self, *args, **options: calls.append((args, options)) or self)
+    to_device(np.ones(2), torch.device("cuda"))
+    assert calls == ["pin", ((torch.device("cuda"),), {"non_blocking": True})]

@@ -1,9 +1,11 @@
 """Trials side by side: the same results and the same bill as one after the other."""
 
 import json
+import os
 import time
 
 import pytest
+import torch
 
 from hpo_bench.core.meter import Cost
 from hpo_bench.errors import UserError
@@ -11,7 +13,15 @@ from hpo_bench.records.journal import Journal
 from hpo_bench.search.pbt import Pbt
 from hpo_bench.search.random import Random
 from hpo_bench.search.tpe import Tpe
-from hpo_bench.search.workers import bill_path, bill_worker, billed_to, build_problem, claim_lost_bills, ray_session
+from hpo_bench.search.workers import (
+    TrialActor,
+    bill_path,
+    bill_worker,
+    billed_to,
+    build_problem,
+    claim_lost_bills,
+    ray_session,
+)
 from hpo_bench.testing.method_contract import Interruption, Watch, run
 from hpo_bench.testing.problems import quick_problem
 
@@ -30,6 +40,19 @@ def test_a_problem_is_made_again_from_its_spec():
         trial.advance(weights, 24)
         values.append(trial.validate().value)
     assert values[0] == values[1]
+
+
+def test_workers_share_the_cores(monkeypatch):
+    """N workers x threads = cores, in the process of the worker."""
+    monkeypatch.delenv("HPO_BENCH_THREADS")
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(6)), raising=False)
+    before = torch.get_num_threads()
+    try:
+        for workers, threads in ((2, 3), (3, 2), (6, 1)):
+            TrialActor(quick_problem("2").spec, workers)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_without_a_spec_there_are_no_workers():

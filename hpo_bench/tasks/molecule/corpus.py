@@ -19,6 +19,7 @@ from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, CorpusData, 
 from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED, Embedded
 from hpo_bench.tasks.molecule.objectives.masking import MASK_RATE
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
+from hpo_bench.tasks.molecule.refinement import prepared
 from hpo_bench.tasks.molecule.targets import Statistics
 
 STANDARD_ENCODER: dict[str, Any] = {"layers": 3, "width": 64, "dropout": 0.0, "expansion": 2}
@@ -88,6 +89,11 @@ class MoleculeCorpus(Pretrainable):
         return int(self.encoder_config["width"])
 
     @property
+    def depth(self) -> int:
+        """Layers of the encoder."""
+        return int(self.encoder_config["layers"])
+
+    @property
     def metadata(self) -> dict[str, Any]:
         """What `save_base` must be told about a model of this corpus; losses and steps may be added."""
         return {
@@ -111,24 +117,33 @@ class MoleculeCorpus(Pretrainable):
         step do not depend on the choice of objectives.
         """
         order = torch.randperm(len(self), generator=generator, device=self.device)
-        index = order[:size]
+        return self.batch_of(order[:size], generator)
+
+    def batch_of(self, index: Tensor, generator: torch.Generator) -> MoleculeBatch:
+        """The molecules `index` (B,) and their masks."""
         clean = self.packed.batch(index)
         if not self._needs_mask:
             nothing = index.new_zeros(0)
-            return MoleculeBatch(index, {CLEAN: clean}, nothing, nothing)
+            return MoleculeBatch(index, {CLEAN: prepared(clean, self.depth)}, nothing, nothing)
         atoms = choose_atoms(clean, generator)
         hidden = torch.zeros(clean.num_atoms, dtype=torch.bool, device=self.device)
         hidden[atoms] = True
         edges = hidden.index_select(0, clean.source) | hidden.index_select(0, clean.destination)
         one_way = edges & (clean.source < clean.destination)
-        views = {CLEAN: clean, MASKED: clean.masked(hidden, edges)}
+        views = {
+            CLEAN: prepared(clean, self.depth),
+            MASKED: prepared(clean.masked(hidden, edges), self.depth),
+        }
         return MoleculeBatch(index, views, atoms, one_way.nonzero().squeeze(1))
 
     def objective_losses(self, model: nn.Module, batch: MoleculeBatch) -> Tensor:
         """Losses (K,) in the order of `objectives`, each about 1 at chance."""
         embedded = {view: Embedded(*model.encoder(batch.views[view])) for view in self._views}  # type: ignore[operator]
-        heads = model.heads
-        losses = [kind.loss(heads[kind.name], embedded, batch) for kind in self._objectives]  # type: ignore[index, arg-type]
+        return self.losses_of(model.heads, embedded, batch)  # type: ignore[arg-type]
+
+    def losses_of(self, heads: nn.ModuleDict, embedded: dict[str, Embedded], batch: MoleculeBatch) -> Tensor:
+        """The losses (K,) from the embeddings of the views."""
+        losses = [kind.loss(heads[kind.name], embedded, batch) for kind in self._objectives]
         # One division by a tensor: by a number, a forward-mode tangent would turn into float64.
         return torch.stack(losses) / self._chance
 

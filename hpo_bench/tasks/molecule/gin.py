@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES
-from hpo_bench.tasks.molecule.packed import Graphs
+from hpo_bench.tasks.molecule.packed import Graphs, Level
+from hpo_bench.tasks.molecule.refinement import whole
 
 ATOM_CATEGORIES = sum(feature.size for feature in ATOM_FEATURES)
 BOND_CATEGORIES = sum(feature.size for feature in BOND_FEATURES)
@@ -26,12 +29,39 @@ class GINLayer(nn.Module):
         self.first = nn.Linear(width, expansion * width)
         self.second = nn.Linear(expansion * width, width)
 
-    def forward(self, nodes: Tensor, graphs: Graphs) -> Tensor:
-        """(N, width) -> (N, width)."""
-        bonds = (graphs.bond_table.to(self.bond_embedding.dtype) @ self.bond_embedding).to(nodes.dtype)
-        # index_select, not nodes[source]: its backward is one index_add, several times faster.
-        messages = F.relu(nodes.index_select(0, graphs.source) + bonds.index_select(0, graphs.bond_code))
-        return self.second(F.relu(self.first(nodes.index_add(0, graphs.destination, messages))))
+    def forward(self, rows: Tensor, level: Level, bond_table: Tensor) -> Tensor:
+        """Rows of the layer before (Q, width) -> (P, width)."""
+        bonds = (bond_table.to(self.bond_embedding.dtype) @ self.bond_embedding).to(rows.dtype)
+        # index_select, not rows[source]: its backward is one index_add, several times faster.
+        messages = F.relu(rows.index_select(0, level.source) + bonds.index_select(0, level.bond_code))
+        own = rows if level.own is None else rows.index_select(0, level.own)
+        return self.second(F.relu(self.first(own.index_add(0, level.destination, messages))))
+
+
+class CountedNorm(nn.BatchNorm1d):
+    """Batch norm of rows that stand for several samples each."""
+
+    def forward(self, rows: Tensor, counts: Tensor | None = None, total: int = 0) -> Tensor:
+        """(P, width) -> (P, width); counts (P,), of sum `total`, are the rows' samples, None = one each."""
+        if counts is None or not self.training:
+            return super().forward(rows)
+        wide = rows.float() if rows.dtype is torch.bfloat16 else rows
+        times = counts.to(wide.dtype)[:, None]
+        mean = (wide * times).sum(0) / total
+        centred = wide - mean
+        variance = (centred.square() * times).sum(0) / total
+        unbiased = variance.detach() * (total / max(total - 1, 1))
+        self._remember(running_mean=mean.detach(), running_var=unbiased)
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return torch.addcmul(self.bias, centred, scale).to(rows.dtype)
+
+    @torch.no_grad()
+    def _remember(self, **statistics: Tensor) -> None:
+        """Update the running statistics, by name, hidden from autograd as torch's own batch norm does."""
+        buffers: dict[str, Any] = self._buffers
+        for name, new in statistics.items():
+            buffers[name].data.lerp_(new.to(buffers[name].dtype), self.momentum or 0.0)
+        buffers["num_batches_tracked"].add_(1)
 
 
 class Encoder(nn.Module):
@@ -48,20 +78,23 @@ class Encoder(nn.Module):
         self.atom_embedding = nn.Parameter(torch.empty(ATOM_CATEGORIES, width))
         nn.init.xavier_uniform_(self.atom_embedding)
         self.layers = nn.ModuleList(GINLayer(width, expansion) for _ in range(layers))
-        self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(layers))
+        self.norms = nn.ModuleList(CountedNorm(width) for _ in range(layers))
 
     def forward(self, graphs: Graphs) -> tuple[Tensor, Tensor]:
         """Embeddings of the atoms (N, width) and of the molecules (B, width), both float32 or wider."""
-        nodes = (graphs.atom_table.to(self.atom_embedding.dtype) @ self.atom_embedding).index_select(
-            0, graphs.atom_code
-        )
+        levels = graphs.levels
+        if levels is None or (self.dropout and self.training):  # dropout tells equal atoms apart
+            levels = whole(graphs, len(self.layers))
+        nodes = graphs.atom_table.to(self.atom_embedding.dtype) @ self.atom_embedding
         last = len(self.layers) - 1
-        for number, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            nodes = norm(layer(nodes, graphs))
+        for number, (layer, norm, level) in enumerate(zip(self.layers, self.norms, levels.layers, strict=True)):
+            nodes = norm(layer(nodes, level, graphs.bond_table), level.counts, graphs.num_atoms)
             if number < last:
                 nodes = F.relu(nodes)
             if self.dropout:
                 nodes = F.dropout(nodes, self.dropout, self.training)
+        if levels.atom is not None:
+            nodes = nodes.index_select(0, levels.atom)
         if nodes.dtype is torch.bfloat16:
             nodes = nodes.float()  # sums over many atoms lose too much in bf16
         pooled = nodes.new_zeros(len(graphs), nodes.shape[1]).index_add(0, graphs.molecule, nodes)

@@ -7,6 +7,7 @@ is a bond. The encoder embeds the rows of the table once a step instead of embed
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,13 +16,36 @@ from torch import Tensor
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES, Feature, MoleculeArrays
 
 
+class Level(NamedTuple):
+    """What one layer of an encoder computes: P rows from the rows of the layer before (at first, of the atom table).
+
+    own (P,): the row of the atom itself, None where rows stay as they are. source (F,): row of the neighbour,
+    destination (F,) in 0 to P-1, ascending, bond_code (F,): for each edge that ends in one of the P atoms. counts (P,):
+    how many atoms a row stands for, float32, 0 for padding; None where each row is one atom.
+    """
+
+    own: Tensor | None
+    source: Tensor
+    destination: Tensor
+    bond_code: Tensor
+    counts: Tensor | None
+
+
+class Levels(NamedTuple):
+    """`layers`, and each atom's row (N,) in the output of the last, None where each row is one atom."""
+
+    layers: tuple[Level, ...]
+    atom: Tensor | None
+
+
 @dataclass(frozen=True)
 class Graphs:
     """B molecules as one graph of N atoms and E directed edges, edges sorted by destination.
 
     atom_code (N,), bond_code (E,): rows of atom_table (U, sum of atom categories) and bond_table (V, sum of bond
     categories), float32 tables of ones and zeros whose last row is MASK in every feature. source, destination (E,):
-    atoms of the batch. molecule (N,): 0 to B-1. sizes (B, 1): atoms of each molecule, float32.
+    atoms of the batch. molecule (N,): 0 to B-1. sizes (B, 1): atoms of each molecule, float32. levels: how an encoder
+    may save itself atoms with equal surroundings, see `refinement`.
     """
 
     atom_code: Tensor
@@ -32,6 +56,7 @@ class Graphs:
     sizes: Tensor
     atom_table: Tensor
     bond_table: Tensor
+    levels: Levels | None = None
 
     @property
     def num_atoms(self) -> int:
@@ -47,6 +72,7 @@ class Graphs:
             self,
             atom_code=self.atom_code.masked_fill(atoms, self.atom_table.shape[0] - 1),
             bond_code=self.bond_code.masked_fill(edges, self.bond_table.shape[0] - 1),
+            levels=None,
         )
 
 

@@ -9,25 +9,33 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from hpo_bench.core.adaptation import FineTuner
+from hpo_bench.core.device import to_device
+from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.pretraining import Pretrainer
+from hpo_bench.core.protocol import Protocol
+from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
-from hpo_bench.tasks.molecule.objectives import OBJECTIVES
+from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 
+EQUAL = WeightSchedule.constant([1 / len(DEFAULT_OBJECTIVES)] * len(DEFAULT_OBJECTIVES))
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "repeat_interleave", "is_nonzero", "equal", "_unique2"}
 
 
 class Waits(TorchDispatchMode):
     """Names of the operations that would make the host wait for an accelerator."""
 
-    def __init__(self):
+    def __init__(self, host_side=()):
         super().__init__()
-        self.seen = []
+        self.seen, self.host_side = [], host_side
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         name = func.overloadpacket.__name__
         by_mask = name in ("index", "index_put_", "index_put") and any(
             index is not None and index.dtype is torch.bool for index in args[1]
         )
-        if name in WAITING or by_mask:
+        on_host = name == "_local_scalar_dense" and args[0].data_ptr() in self.host_side
+        if (name in WAITING or by_mask) and not on_host:
             self.seen.append(name)
         return func(*args, **(kwargs or {}))
 
@@ -35,6 +43,11 @@ class Waits(TorchDispatchMode):
 def passes(corpus, model, batch):
     """What a step of pretraining does with its batch: forward and backward."""
     corpus.objective_losses(model, batch).sum().backward()
+
+
+def as_on_an_accelerator(graphs, depth):
+    """What `prepared` does there: nothing."""
+    return graphs
 
 
 @pytest.fixture
@@ -50,7 +63,10 @@ def test_the_counter_counts():
     assert waits.seen == ["index", "_local_scalar_dense", "repeat_interleave"]
 
 
-def test_no_pass_of_a_pretraining_step_waits(corpus):
+@pytest.mark.parametrize("where", ["processor", "accelerator"])
+def test_no_pass_of_a_pretraining_step_waits(corpus, monkeypatch, where):
+    if where == "accelerator":
+        monkeypatch.setattr("hpo_bench.tasks.molecule.corpus.prepared", as_on_an_accelerator)
     batch, model = corpus.draw_batch(16, torch.Generator().manual_seed(0)), corpus.build_model().train()
     with Waits() as waits:
         passes(corpus, model, batch)
@@ -58,11 +74,48 @@ def test_no_pass_of_a_pretraining_step_waits(corpus):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_drawing_a_batch_waits_four_times(corpus):
+def test_drawing_a_batch_waits_four_times(corpus, monkeypatch):
     """The numbers of atoms and of edges, of hidden atoms and of hidden bonds: the shapes of a step, and no more."""
+    monkeypatch.setattr("hpo_bench.tasks.molecule.corpus.prepared", as_on_an_accelerator)
     with Waits() as waits:
         corpus.draw_batch(16, torch.Generator().manual_seed(0))
     assert sorted(waits.seen) == ["index", "nonzero", "repeat_interleave", "repeat_interleave"]
+
+
+def unbilled_steps(loaded, monkeypatch):
+    """Two trainers of the core after their first step, which counts FLOPs, as if on an accelerator."""
+    for module in ("corpus", "task"):
+        monkeypatch.setattr(f"hpo_bench.tasks.molecule.{module}.prepared", as_on_an_accelerator)
+    task, protocol = loaded.task, Protocol(batch_size=16, adapt_batch_size=16)
+    meter = CostMeter(protocol.batch_size, task.device)
+    pretrainer = Pretrainer(task, protocol, 0, meter)
+    tuner = FineTuner(task, protocol, pretrainer.model.encoder, 0, meter)
+    pretrainer.run(EQUAL, 1)
+    tuner.step(tuner.draw_batch(0))
+    return pretrainer, tuner
+
+
+def host_side(optimizer):
+    """Adam's counters of steps: they live on the host, so reading them is no waiting."""
+    return {state["step"].data_ptr() for state in optimizer.state.values()}
+
+
+def test_no_whole_step_of_pretraining_waits(loaded, monkeypatch):
+    """Weights, passes, optimiser and bill; the batch is drawn before."""
+    pretrainer, _ = unbilled_steps(loaded, monkeypatch)
+    batch, weights = pretrainer.draw_batch(1), to_device(EQUAL.at(1), loaded.task.device)
+    with Waits(host_side(pretrainer.optimizer)) as waits:
+        pretrainer.step(weights, batch)
+    assert waits.seen == []
+    assert pretrainer.step_number == 2
+
+
+def test_a_step_of_fine_tuning_waits_for_the_shapes_of_its_batch_alone(loaded, monkeypatch):
+    _, tuner = unbilled_steps(loaded, monkeypatch)
+    index = tuner.draw_batch(1)
+    with Waits(host_side(tuner.optimizer)) as waits:
+        tuner.step(index)
+    assert waits.seen == ["repeat_interleave", "repeat_interleave"]
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

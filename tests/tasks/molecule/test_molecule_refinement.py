@@ -1,0 +1,139 @@
+"""Classes of equal atoms against brute force, and an encoder on classes against the encoder on every atom."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch.func import functional_call, jvp
+
+from hpo_bench.tasks.molecule.featurise import featurise_chunk
+from hpo_bench.tasks.molecule.gin import Encoder
+from hpo_bench.tasks.molecule.packed import PackedMolecules
+from hpo_bench.tasks.molecule.refinement import prepared, refined
+
+DEPTH = 3
+
+
+def some(packed, masked):
+    """64 molecules, with a fifth of the atoms and of the edges hidden or none."""
+    graphs, random = packed.batch(torch.arange(64)), torch.Generator().manual_seed(0)
+    if not masked:
+        return graphs
+    atoms, edges = (torch.rand(len(t), generator=random) < 0.2 for t in (graphs.atom_code, graphs.bond_code))
+    return graphs.masked(atoms, edges)
+
+
+@pytest.fixture(params=[False, True], ids=["clean", "masked"])
+def graphs(molecules, request):
+    return some(PackedMolecules(molecules), request.param)
+
+
+@pytest.fixture
+def encoder():
+    torch.manual_seed(0)
+    built = Encoder(layers=DEPTH, width=16)
+    for norm in built.norms:
+        norm.running_mean.normal_()
+        norm.running_var.uniform_(0.5, 2)
+    return built.double()
+
+
+def colours(graphs, depth):
+    """Surroundings of every atom as nested tuples."""
+    found = [(code,) for code in graphs.atom_code.tolist()]
+    for _ in range(depth):
+        around = [[] for _ in found]
+        edges = zip(graphs.source.tolist(), graphs.destination.tolist(), graphs.bond_code.tolist(), strict=True)
+        for source, destination, bond in edges:
+            around[destination].append((found[source], bond))
+        found = [(own, tuple(sorted(those))) for own, those in zip(found, around, strict=True)]
+    return found
+
+
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_classes_are_those_of_equal_surroundings(graphs, depth):
+    atom, counts = refined(graphs, depth).levels.atom.tolist(), refined(graphs, depth).levels.layers[-1].counts
+    expected = colours(graphs, depth)
+    assert len(set(zip(atom, expected, strict=True))) == len(set(atom)) == len(set(expected)) < len(atom)
+    assert counts.tolist() == [atom.count(row) for row in range(len(counts))]
+
+
+def test_rows_are_padded_to_few_shapes_and_edges_stay_sorted(graphs):
+    for level in refined(graphs, DEPTH).levels.layers:
+        assert len(level.own) == len(level.counts)
+        assert len(level.own) % 64 == 0
+        assert (level.destination.diff() >= 0).all()
+
+
+def outcome(encoder, graphs):
+    """Embeddings, buffers afterwards, and gradients of a function of both embeddings."""
+    encoder.zero_grad()
+    nodes, pooled = encoder(graphs)
+    (nodes.sin().sum() + pooled.square().sum()).backward()
+    return [
+        nodes.detach(),
+        pooled.detach(),
+        *[buffer.clone() for buffer in encoder.buffers()],
+        *[parameter.grad.clone() for parameter in encoder.parameters()],
+    ]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_an_encoder_on_classes_equals_the_encoder_on_atoms(encoder, graphs, training):
+    encoder.train(training)
+    start = {name: value.clone() for name, value in encoder.state_dict().items()}
+    expected = outcome(encoder, graphs)
+    encoder.load_state_dict(start)
+    for a, b in zip(outcome(encoder, refined(graphs, DEPTH)), expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_forward_mode_and_double_backward_are_those_on_atoms(encoder, graphs):
+    encoder.train()
+    parameters = {name: value.detach() for name, value in encoder.named_parameters()}
+    torch.manual_seed(1)
+    direction = {name: torch.randn_like(value) for name, value in parameters.items()}
+    buffers = {name: value.clone() for name, value in encoder.named_buffers()}
+
+    def value(given, view):
+        copies = {name: buffer.clone() for name, buffer in buffers.items()}
+        return functional_call(encoder, {**given, **copies}, (view,))[1].sin().sum()
+
+    def product(view):
+        leaves = {name: p.clone().requires_grad_() for name, p in parameters.items()}
+        first = torch.autograd.grad(value(leaves, view), list(leaves.values()), create_graph=True)
+        slope = sum((g * v).sum() for g, v in zip(first, direction.values(), strict=True))
+        return torch.autograd.grad(slope, list(leaves.values()))
+
+    tangents = [
+        jvp(lambda p, v=view: value(p, v), (parameters,), (direction,)) for view in (graphs, refined(graphs, 3))
+    ]
+    torch.testing.assert_close(tangents[1], tangents[0])
+    torch.testing.assert_close(product(refined(graphs, DEPTH)), product(graphs), rtol=1e-6, atol=1e-8)
+
+
+def test_dropout_tells_equal_atoms_apart(graphs):
+    torch.manual_seed(0)
+    encoder = Encoder(layers=2, width=8, dropout=0.5).train()
+    embedded = []
+    for view in (graphs, refined(graphs, 2)):
+        torch.manual_seed(1)
+        embedded.append(encoder(view)[0])
+    assert torch.equal(*embedded)
+
+
+def test_a_lone_atom_and_molecules_without_bonds():
+    graphs = PackedMolecules(featurise_chunk(["C", "C", "[Na+]", "CC"])).batch(torch.arange(4))
+    assert refined(graphs, 2).levels.atom.tolist() == [0, 0, 1, 2, 2]
+    alone = PackedMolecules(featurise_chunk(["C"])).batch(torch.tensor([0]))
+    encoder = Encoder(layers=2, width=8).eval()
+    torch.testing.assert_close(encoder(refined(alone, 2)), encoder(alone))
+
+
+def test_masking_forgets_the_classes(graphs):
+    nothing = torch.zeros(graphs.num_atoms, dtype=torch.bool), torch.zeros(len(graphs.source), dtype=torch.bool)
+    assert refined(graphs, DEPTH).masked(*nothing).levels is None
+
+
+def test_a_processor_refines(graphs):
+    assert prepared(graphs, DEPTH).levels is not None
