@@ -108,13 +108,18 @@ def _ragged_rows(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
 def atom_rows(molecule: Mol, surroundings: Surroundings | None = None) -> list[tuple[int, ...]]:
     """Categories of every atom, in the order of `ATOM_FEATURES`; with `surroundings` the chirality is 'unspecified'."""
     if surroundings is not None:
-        return [_atom_row(*ATOM_CODES[code][:5]) for code in surroundings.codes]
+        for code in ATOM_CODES[len(_ROWS) :]:
+            _ROWS.append(_atom_row(*code[:5]))
+        return [_ROWS[code] for code in surroundings.codes]
     rows: list[tuple[int, ...]] = []
     for number in range(molecule.GetNumAtoms()):  # several times faster than iterating over GetAtoms()
         atom = molecule.GetAtomWithIdx(number)
         code = atom.GetAtomicNum(), atom.GetFormalCharge(), atom.GetTotalNumHs(), atom.GetIsAromatic(), atom.GetDegree()
         rows.append(_atom_row(*code, min(int(atom.GetChiralTag()), 3)))
     return rows
+
+
+_ROWS: list[tuple[int, ...]] = []  # of each of `ATOM_CODES`, as far as it was needed
 
 
 @cache

@@ -6,6 +6,7 @@ alone (most functional groups, MACCS keys and Crippen types) is worked out once 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
@@ -37,6 +38,8 @@ class AtomCode(NamedTuple):
 
 ATOM_CODES: list[AtomCode] = []  # every kind of atom seen by this process; it only grows
 _NUMBERS: dict[tuple[int, int, int, bool, int, int, int], int] = {}
+AROUND: list[tuple[int, ...]] = []  # every kind of neighbourhood: a code and the sorted (kind, code) of its neighbours
+_AROUND_NUMBERS: dict[tuple[int, ...], int] = {}
 _KIND_SPAN = 2 * IN_RING  # kinds of bonds, when a kind and a code are one number
 
 
@@ -45,16 +48,16 @@ class Surroundings:
     """One molecule of N atoms.
 
     codes: of each atom its number in `ATOM_CODES`. bonds: of each bond (begin, end, kind), kind = category of its type
-    + IN_RING where it is in a ring. neighbours: of each atom its (kind, atom number). around: of each atom its code and
-    the sorted (kind, code) of its neighbours, as one tuple of numbers. rings, ring_bonds: of each ring of the smallest
-    set its atoms, and its bonds as a mask.
+    + IN_RING where it is in a ring. neighbours: of each atom its (kind, atom number). around: of each atom the number
+    in `AROUND` of its code and the (kind, code) of its neighbours. rings, ring_bonds: of each ring of the smallest set
+    its atoms, and its bonds as a mask.
     """
 
     molecule: Mol
     codes: list[int]
     bonds: list[tuple[int, int, int]]
     neighbours: list[list[tuple[int, int]]]
-    around: list[tuple[int, ...]]
+    around: list[int]
     rings: tuple[tuple[int, ...], ...]
     ring_bonds: list[int]
 
@@ -66,50 +69,82 @@ def is_usual_text(smiles: str) -> bool:
 
 def read_surroundings(molecule: Mol) -> Surroundings | None:
     """The molecule's surroundings; None where it has an element or a bond that these numbers would not tell apart."""
-    atom_at, bond_at = molecule.GetAtomWithIdx, molecule.GetBondWithIdx
-    atoms = [atom_at(number) for number in range(molecule.GetNumAtoms())]
-    elements = [atom.GetAtomicNum() for atom in atoms]
+    from rdkit.Chem import Atom, Bond
+
+    atoms = list(map(molecule.GetAtomWithIdx, range(molecule.GetNumAtoms())))  # much faster than GetAtoms()
+    elements = list(map(Atom.GetAtomicNum, atoms))
     if not _USUAL_ELEMENTS.issuperset(elements):
         return None
+    bond_objects = list(map(molecule.GetBondWithIdx, range(molecule.GetNumBonds())))
+    try:
+        kinds = [_KINDS[order] for order in map(Bond.GetBondTypeAsDouble, bond_objects)]
+    except KeyError:
+        return None
     ring_info = molecule.GetRingInfo()
-    rings = ring_info.AtomRings()
+    rings, bond_rings = ring_info.AtomRings(), ring_info.BondRings()
     ring_count = [0] * len(atoms)
     for ring in rings:
         for number in ring:
             ring_count[number] += 1
-    ring_bonds = [reduce(or_, [1 << number for number in ring]) for ring in ring_info.BondRings()]
-    in_ring = reduce(or_, ring_bonds, 0)
-    bonds: list[tuple[int, int, int]] = []
+    for number in set().union(*bond_rings):
+        kinds[number] += IN_RING
+    bonds = list(zip(map(Bond.GetBeginAtomIdx, bond_objects), map(Bond.GetEndAtomIdx, bond_objects), kinds, strict=True))
     neighbours: list[list[tuple[int, int]]] = [[] for _ in atoms]
-    for number in range(molecule.GetNumBonds()):
-        bond = bond_at(number)
-        kind = _KINDS.get(bond.GetBondTypeAsDouble())
-        if kind is None:
-            return None
-        if in_ring >> number & 1:
-            kind += IN_RING
-        begin, end = bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()
-        bonds.append((begin, end, kind))
+    for begin, end, kind in bonds:
         neighbours[begin].append((kind, end))
         neighbours[end].append((kind, begin))
-    codes = []
-    for atom, element, near, ring_number in zip(atoms, elements, neighbours, ring_count, strict=True):
-        code = (
-            element,
-            atom.GetFormalCharge(),
-            atom.GetTotalNumHs(),
-            atom.GetIsAromatic(),
-            len(near),
-            ring_number,
-            atom.GetTotalValence() if element == NITROGEN else 0,
+    codes = _atom_codes(
+        zip(
+            elements,
+            map(Atom.GetFormalCharge, atoms),
+            map(Atom.GetTotalNumHs, atoms),
+            map(Atom.GetIsAromatic, atoms),
+            map(len, neighbours),
+            ring_count,
+            [atom.GetTotalValence() if element == NITROGEN else 0 for atom, element in zip(atoms, elements, strict=True)],
+            strict=True,
         )
-        place = _NUMBERS.get(code)
-        if place is None:
-            place = _NUMBERS[code] = len(ATOM_CODES)
-            ATOM_CODES.append(AtomCode(*code))
-        codes.append(place)
+    )
+    spans = [_KIND_SPAN * code for code in codes]
     around = [
-        (code, *sorted([_KIND_SPAN * codes[other] + kind for kind, other in near]))
+        (code, *sorted([spans[other] + kind for kind, other in near]))
         for code, near in zip(codes, neighbours, strict=True)
     ]
-    return Surroundings(molecule, codes, bonds, neighbours, around, rings, ring_bonds)
+    return Surroundings(
+        molecule,
+        codes,
+        bonds,
+        neighbours,
+        _numbers(around),
+        rings,
+        [reduce(or_, [1 << number for number in ring]) for ring in bond_rings],
+    )
+
+
+def _atom_codes(atoms: Iterable[tuple[int, int, int, bool, int, int, int]]) -> list[int]:
+    """The number of each atom in `ATOM_CODES`, which grows where one is new."""
+    codes = []
+    for atom in atoms:
+        place = _NUMBERS.get(atom)
+        if place is None:
+            place = _NUMBERS[atom] = len(ATOM_CODES)
+            ATOM_CODES.append(AtomCode(*atom))
+        codes.append(place)
+    return codes
+
+
+def _numbers(around: list[tuple[int, ...]]) -> list[int]:
+    """The number of each neighbourhood in `AROUND`, which grows where one is new."""
+    numbers = []
+    for key in around:
+        place = _AROUND_NUMBERS.get(key)
+        if place is None:
+            place = _AROUND_NUMBERS[key] = len(AROUND)
+            AROUND.append(key)
+        numbers.append(place)
+    return numbers
+
+
+def leaf_of(number: int) -> tuple[int, int]:
+    """Kind and code of a neighbour as it stands in `AROUND`."""
+    return number % _KIND_SPAN, number // _KIND_SPAN
