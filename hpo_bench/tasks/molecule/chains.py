@@ -21,7 +21,7 @@ _THREE_BEFORE = {90: _QH, 116: _CH3}
 _FOUR_BEFORE = {91: _QH, 108: _CH3}
 OR_RINGS = (90, 91, 116, 128, 129)  # these may also be met by a ring, which is not looked for here
 ALWAYS = frozenset(
-    {62, 118, 127, 130, 136, 138, 144, 147, 150, *_THREE_APART, *_FOUR_APART, *_TWO_BEFORE, *_THREE_BEFORE, *_FOUR_BEFORE}
+    {62, 118, 127, 130, 136, 138, 144, 147, 150, *_THREE_APART, *_FOUR_APART, *_TWO_BEFORE, *_FOUR_BEFORE}
 ).difference(OR_RINGS)  # decided here
 
 _flags: list[int] = []  # of each of `ATOM_CODES`
@@ -105,7 +105,7 @@ def _between(flags: list[int], next_to: list[list[int]]) -> dict[int, bool]:
                 if middle == first:
                     continue
                 for last in next_to[middle]:
-                    if last == second or last == first:
+                    if last in (second, first):
                         continue
                     third |= flags[last]
                     for beyond in next_to[last]:
@@ -139,16 +139,16 @@ def _before_methylene(flags: list[int], next_to: list[list[int]]) -> dict[int, b
             if flags[first] & _CH2 and len(next_to[first]) > 1:
                 starts.add(after)
             for second in next_to[first]:
-                if second == methylene or second == after:
+                if second in (methylene, after):
                     continue
                 two |= flags[second]
                 for third in next_to[second]:
-                    if third == first or third == methylene or third == after:
+                    if third in (first, methylene, after):
                         continue
                     seen = flags[third]
                     three |= seen
                     for fourth in next_to[third]:
-                        if fourth == second or fourth == first or fourth == methylene or fourth == after:
+                        if fourth in (second, first, methylene, after):
                             continue
                         four |= flags[fourth]
                         if seen & _CH2:
@@ -162,4 +162,3 @@ def _before_methylene(flags: list[int], next_to: list[list[int]]) -> dict[int, b
             met[key] = reached & wanted > 0
     met[128], met[129] = longer, long
     return {key: answer for key, answer in met.items() if answer or key not in OR_RINGS}
-

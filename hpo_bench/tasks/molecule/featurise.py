@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -180,11 +181,11 @@ def featurise_chunk(smiles: list[str], first_row: int = 0, kinds: tuple[str, ...
         for kind in kinds:
             found[kind].append(TARGET_KINDS[kind](molecule, surroundings))
     del quiet
-    bond_table = np.array(bonds, dtype=np.int16).reshape(len(bonds), 4)
+    bond_table = np.array(list(chain.from_iterable(bonds)), dtype=np.int16).reshape(len(bonds), 4)
     widths = {kind: target_width(kind) if kind in kinds else 0 for kind in TARGET_KINDS}
     types = {kind: np.float32 if kind == "descriptor" else np.uint8 for kind in TARGET_KINDS}
     return MoleculeArrays(
-        atoms=np.array(atoms, dtype=np.uint8).reshape(len(atoms), len(ATOM_FEATURES)),
+        atoms=np.array(list(chain.from_iterable(atoms)), np.uint8).reshape(len(atoms), len(ATOM_FEATURES)),
         bonds=bond_table[:, 2:].astype(np.uint8),
         ends=bond_table[:, :2].copy(),
         atom_counts=np.array(atom_counts, dtype=np.int32),

@@ -43,7 +43,8 @@ def _screen() -> tuple[PatternScreen, list[int], list[tuple[int, int]]]:
             counted[key] = smarts, limit
         else:
             screened[key] = smarts
-    screen = PatternScreen([Chem.MolFromSmarts(text) for text in screened.values()], [one for one, _ in counted.values()])
+    patterns = [Chem.MolFromSmarts(text) for text in screened.values()]
+    screen = PatternScreen(patterns, [smarts for smarts, _ in counted.values()])
     return screen, list(screened), [(key, limit) for key, (_, limit) in counted.items()]
 
 

@@ -54,9 +54,7 @@ def quantum_numbers(surroundings: Surroundings) -> list[int]:
     return numbers
 
 
-def _atom_numbers(
-    element: int, charge: int, hydrogens: int, aromatic: bool, degree: int, rings: int
-) -> dict[int, int]:
+def _atom_numbers(element: int, charge: int, hydrogens: int, aromatic: bool, degree: int, rings: int) -> dict[int, int]:
     """What one atom adds, by place."""
     found = {_HEAVY: 1}
     if element in _ELEMENTS:

@@ -10,15 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 # Text with none of these gives a molecule without stereo labels and with bonds of the four usual types only.
 _UNUSUAL_TEXT = frozenset("@/\\|>~$")
-# Metals may be given dative bonds, which have the order of a single one; explicit hydrogens look further than one bond.
 _USUAL_ELEMENTS = frozenset({5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53})
+_DUMMY_OR_HYDROGEN = frozenset({0, 1})  # hydrogens that are atoms look further than one bond
+_USUAL_BONDS = frozenset({1, 2, 3, 12})  # rdkit.Chem.BondType: single, double, triple, aromatic
 _KINDS = {1.0: 0, 2.0: 1, 3.0: 2, 1.5: 3}  # bond order to the category of `BOND_FEATURES`
 IN_RING = 8  # added to the kind of a bond in a ring
 NITROGEN = 7
@@ -58,7 +59,7 @@ class Surroundings:
     bonds: list[tuple[int, int, int]]
     neighbours: list[list[tuple[int, int]]]
     around: list[int]
-    rings: tuple[tuple[int, ...], ...]
+    rings: list[list[int]]
     ring_bonds: list[int]
 
 
@@ -68,27 +69,32 @@ def is_usual_text(smiles: str) -> bool:
 
 
 def read_surroundings(molecule: Mol) -> Surroundings | None:
-    """The molecule's surroundings; None where it has an element or a bond that these numbers would not tell apart."""
+    """The molecule's surroundings; None where it has an atom or a bond that these numbers would not tell apart."""
     from rdkit.Chem import Atom, Bond
 
     atoms = list(map(molecule.GetAtomWithIdx, range(molecule.GetNumAtoms())))  # much faster than GetAtoms()
     elements = list(map(Atom.GetAtomicNum, atoms))
-    if not _USUAL_ELEMENTS.issuperset(elements):
-        return None
     bond_objects = list(map(molecule.GetBondWithIdx, range(molecule.GetNumBonds())))
+    if not _USUAL_ELEMENTS.issuperset(elements):
+        if not _DUMMY_OR_HYDROGEN.isdisjoint(elements):
+            return None
+        if any(bond.GetBondType() not in _USUAL_BONDS for bond in bond_objects):
+            return None  # a dative bond of a metal has the order of a single one
     try:
         kinds = [_KINDS[order] for order in map(Bond.GetBondTypeAsDouble, bond_objects)]
     except KeyError:
         return None
     ring_info = molecule.GetRingInfo()
-    rings, bond_rings = ring_info.AtomRings(), ring_info.BondRings()
+    rings = [plain_list(ring) for ring in ring_info.AtomRings()]
+    bond_rings = [plain_list(ring) for ring in ring_info.BondRings()]
     ring_count = [0] * len(atoms)
     for ring in rings:
         for number in ring:
             ring_count[number] += 1
     for number in set().union(*bond_rings):
         kinds[number] += IN_RING
-    bonds = list(zip(map(Bond.GetBeginAtomIdx, bond_objects), map(Bond.GetEndAtomIdx, bond_objects), kinds, strict=True))
+    ends = map(Bond.GetBeginAtomIdx, bond_objects), map(Bond.GetEndAtomIdx, bond_objects)
+    bonds = list(zip(*ends, kinds, strict=True))
     neighbours: list[list[tuple[int, int]]] = [[] for _ in atoms]
     for begin, end, kind in bonds:
         neighbours[begin].append((kind, end))
@@ -101,7 +107,7 @@ def read_surroundings(molecule: Mol) -> Surroundings | None:
             map(Atom.GetIsAromatic, atoms),
             map(len, neighbours),
             ring_count,
-            [atom.GetTotalValence() if element == NITROGEN else 0 for atom, element in zip(atoms, elements, strict=True)],
+            [atoms[a].GetTotalValence() if element == NITROGEN else 0 for a, element in enumerate(elements)],
             strict=True,
         )
     )
@@ -143,6 +149,11 @@ def _numbers(around: list[tuple[int, ...]]) -> list[int]:
             AROUND.append(key)
         numbers.append(place)
     return numbers
+
+
+def plain_list(vector: Any) -> list[Any]:
+    """A vector of RDKit's, which is slow to iterate over, as a list."""
+    return list(map(vector.__getitem__, range(len(vector))))
 
 
 def leaf_of(number: int) -> tuple[int, int]:
