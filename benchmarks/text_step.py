@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from transformers import TrainerCallback
+from transformers import PrinterCallback, TrainerCallback
 
 from hpo_bench.core.device import autocast, describe_processor, prepare_process
 from hpo_bench.core.rng import generator
@@ -94,6 +94,7 @@ def trainer(texts: list[str], layers: int, batch: int, precision: str) -> Block:
         )
         data: Any = {"train_dataset": rows, "data_collator": counted}
         loop = Trainer(model=model, args=arguments, callbacks=[Clock()], **data)
+        loop.remove_callback(PrinterCallback)
         loop.train()
         return [(end - start, count, count) for start, end, count in zip(ends, ends[1:], tokens[1:], strict=False)]
 

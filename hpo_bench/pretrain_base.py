@@ -47,9 +47,6 @@ def pretrain_base(
         UserError: MOSES cannot be had, `out` cannot be written, or the encoder has no such shape.
         Diverged: a loss is not finite.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from hpo_bench.data import load_moses
 
     if encoder not in CORPORA:
@@ -63,7 +60,34 @@ def pretrain_base(
     except OSError as error:
         raise unwritable(out, error) from error
     corpus, about, save = make_corpus(load_moses(molecules, seed), shape, resolve_device(device), seed)
-    steps = epochs * max(1, about["molecules"] // batch_size)
+    protocol, model, outcome = train(
+        corpus, epochs * max(1, about["molecules"] // batch_size), batch_size, learning_rate, precision, seed
+    )
+    metadata = {
+        **about,
+        "corpus": "MOSES, train part (molsets==0.3.1)",
+        "epochs": epochs,
+        "protocol": {"steps": protocol.steps, "batch_size": batch_size, "learning_rate": learning_rate}
+        | {"precision": precision},
+        **outcome,
+    }
+    return {**metadata, "sha256": save(out, model, metadata)}
+
+
+def train(
+    corpus: Pretrainable, steps: int, batch_size: int, learning_rate: float, precision: str, seed: int
+) -> tuple[Protocol, nn.Module, dict[str, Any]]:
+    """Equal weights, the rate warmed up to `learning_rate` and let down to zero, with a progress bar on stderr.
+
+    Returns the protocol, the trained model, and for its metadata: the losses at the end, seconds, environment.
+
+    Raises:
+        UserError: a setting that is out of range.
+        Diverged: a loss is not finite.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
     protocol = Protocol.parsed(
         {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "precision": precision}
     )
@@ -84,16 +108,15 @@ def pretrain_base(
         equal = WeightSchedule.constant([1 / corpus.num_objectives] * corpus.num_objectives)
         trainer.run(equal, steps, after_step)
     losses = torch.stack(recent).mean(0).tolist()
-    metadata = {
-        **about,
-        "corpus": "MOSES, train part (molsets==0.3.1)",
-        "epochs": epochs,
-        "protocol": {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "precision": precision},
-        "losses": dict(zip(corpus.objectives, losses, strict=True)),
-        "seconds": time.perf_counter() - started,
-        "environment": made_by,
-    }
-    return {**metadata, "sha256": save(out, trainer.model, metadata)}
+    return (
+        protocol,
+        trainer.model,
+        {
+            "losses": dict(zip(corpus.objectives, losses, strict=True)),
+            "seconds": time.perf_counter() - started,
+            "environment": made_by,
+        },
+    )
 
 
 def _graphs(

@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import tempfile
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from hpo_bench.core.device import prepare_process, resolve_device
-from hpo_bench.core.meter import CostMeter
-from hpo_bench.core.pretraining import Pretrainer
-from hpo_bench.core.protocol import Protocol
-from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
-from hpo_bench.pretrain_base import set_learning_rate
-from hpo_bench.records import environment
+from hpo_bench.pretrain_base import train
 from hpo_bench.records.run_folder import unwritable
 
 
@@ -44,9 +35,6 @@ def pretrain_text(
         UserError: the file cannot be read, `out` cannot be written, or `objectives` lack mlm (its head is kept).
         Diverged: a loss is not finite.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from hpo_bench.data.text_table import read_corpus
     from hpo_bench.tasks.text.corpus import TextCorpus
     from hpo_bench.tasks.text.encoder import load_base
@@ -73,33 +61,13 @@ def pretrain_text(
             seed=seed,
         )
         steps = epochs * max(1, len(corpus) // batch_size)
-        protocol = Protocol.parsed(
-            {"steps": steps, "batch_size": batch_size, "learning_rate": learning_rate, "precision": precision}
-        )
-        trainer = Pretrainer(corpus, protocol, seed, CostMeter(batch_size, corpus.device))
-        recent: list[Tensor] = []
-        made_by, started = environment.describe(), time.perf_counter()
-        with Progress(console=Console(stderr=True)) as progress:
-            row = progress.add_task("pretraining", total=steps)
-
-            def after_step(step: int, losses: Tensor) -> None:
-                set_learning_rate(trainer.optimizer, learning_rate, step, steps)
-                recent.append(losses)
-                del recent[:-100]
-                progress.update(row, completed=step)
-
-            set_learning_rate(trainer.optimizer, learning_rate, 0, steps)
-            equal = WeightSchedule.constant([1 / corpus.num_objectives] * corpus.num_objectives)
-            trainer.run(equal, steps, after_step)
-        losses = torch.stack(recent).mean(0).tolist()
+        protocol, model, outcome = train(corpus, steps, batch_size, learning_rate, precision, seed)
         metadata = {
             "corpus": source,
             "seed": seed,
             "epochs": epochs,
             "protocol": protocol.to_json(),
-            "losses": dict(zip(corpus.objectives, losses, strict=True)),
-            "seconds": time.perf_counter() - started,
-            "environment": made_by,
+            **outcome,
         }
-        write_trained(out, Path(fresh), trainer.model.cpu(), metadata)  # type: ignore[arg-type]
+        write_trained(out, Path(fresh), model.cpu(), metadata)  # type: ignore[arg-type]
     return {**metadata, "sha256": load_base(out).sha256}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from hpo_bench.compare.cohort import TaskRuns, cohorts, left_out
 from hpo_bench.compare.export.latex import to_latex
 from hpo_bench.compare.overall_table import overall_markdown, overall_table
 from hpo_bench.compare.ranks import Ranking
+from hpo_bench.compare.side_by_side import Job, side_by_side
 from hpo_bench.compare.summary import Row, summarise
 from hpo_bench.compare.table import TerminalTable, by_task, table_frame, to_csv, to_json, to_markdown
 from hpo_bench.compare.verdict import verdict, weights_matter
@@ -158,12 +160,12 @@ def _write(comparison: Comparison, folder: Path, figures: bool) -> list[Path]:
         files.append(folder / name)
     comparison.frame().to_parquet(folder / "table.parquet", index=False)
     files.append(folder / "table.parquet")
-    files.append(write_report(comparison, folder / "report.html"))
-    if not figures:
-        return files
-    from hpo_bench.compare.figures.draw import draw_all, drawings
+    jobs: list[Job] = [partial(write_report, comparison, folder / "report.html")]
+    if figures:
+        from hpo_bench.compare.figures import draw
 
-    return files + draw_all(drawings(comparison.tasks, by_task(rows), comparison.ranking, reference), folder)
+        jobs += draw.jobs(draw.drawings(comparison.tasks, by_task(rows), comparison.ranking, reference), folder)
+    return files + side_by_side(jobs)
 
 
 def _cautions(done: pd.DataFrame, tasks: list[TaskRuns], rows: list[Row], reference: str) -> list[str]:

@@ -87,6 +87,8 @@ def run_folders(root: Path) -> list[Path]:
     Raises:
         UserError: `root` is not a folder.
     """
+    if root.is_file():
+        raise UserError(f"{root} is a file.", "Name the folder that holds the records.")
     if not root.is_dir():
         raise UserError(f"There is no folder {root}.", HOW_TO_RUN.format(path=root))
     found = []

@@ -20,7 +20,7 @@ TASK_FIGURES = ("cost-accuracy", "anytime", "weights", "trajectories", "time", "
 @pytest.fixture
 def no_figures(monkeypatch):
     """For tests that look at tables alone."""
-    monkeypatch.setattr("hpo_bench.compare.figures.draw.draw_all", lambda figures, folder: [])
+    monkeypatch.setattr("hpo_bench.compare.figures.draw.drawings", lambda *arguments: {})
 
 
 @pytest.fixture(scope="module")

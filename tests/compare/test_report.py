@@ -41,7 +41,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr("hpo_bench.compare.figures.draw.draw_all", lambda figures, folder: [])
+    monkeypatch.setattr("hpo_bench.compare.figures.draw.drawings", lambda *arguments: {})
 
 
 @pytest.fixture(scope="module")

@@ -97,9 +97,10 @@ def test_the_hub_is_read_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> 
         return datasets.DatasetDict({p: datasets.Dataset.from_dict(rows) for p in ("train", "validation", "test")})
 
     monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr("huggingface_hub.dataset_info", lambda name, timeout: asked.append((name,)))
     monkeypatch.delenv("HPO_BENCH_DATA", raising=False)
     splits = load_glue("rte")
-    assert asked == [("nyu-mll/glue", "rte")]
+    assert asked == [("nyu-mll/glue",), ("nyu-mll/glue", "rte")]
     assert (len(splits.train), len(splits.valid), len(splits.test)) == (9, 3, 12)
     assert splits.test.second == ["b"] * 12
     assert splits.test.labels.tolist() == [0, 1] * 6

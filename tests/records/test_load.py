@@ -73,6 +73,8 @@ def test_empty_and_missing_folders(tmp_path):
         load_runs(tmp_path)
     with pytest.raises(UserError, match="no folder"):
         load_runs(tmp_path / "nowhere")
+    with pytest.raises(UserError, match="is a file"):
+        load_runs(tmp_path / "notes.txt")
 
 
 def test_trials_and_trajectories(tmp_path):

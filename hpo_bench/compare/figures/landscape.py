@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import numpy as np
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hpo_bench.compare.cohort import TaskRuns
+from hpo_bench.compare.figures.end_points import EXPLAINED, end_points
+from hpo_bench.compare.figures.landscape_pairs import pairs
 from hpo_bench.compare.figures.save import new_figure
 from hpo_bench.compare.style import method_style, metric_name
 
@@ -38,7 +37,7 @@ def landscape(task: TaskRuns, reference: str) -> Figure | None:
     low, high = np.quantile(values, [0.02, 0.98])
     bright = "viridis" if task.higher_is_better else "viridis_r"  # bright is good
     colours = {"c": values, "cmap": bright, "vmin": low, "vmax": high}
-    draw = _triangle if len(names) == 3 else _pairs
+    draw = _triangle if len(names) == 3 else pairs
     return draw(task, weights, colours, what, title)
 
 
@@ -94,63 +93,8 @@ def _triangle(task: TaskRuns, weights: np.ndarray, colours: dict[str, Any], what
     for name, corner, side in placed:
         shift = {"right": (-6, 0), "left": (6, 0), "center": (0, 6)}[side]
         axes.annotate(name, corner, xytext=shift, textcoords="offset points", ha=side)
-    _end_points(task, axes, corners_to_plane)
+    end_points(task, axes, corners_to_plane)
     figure.colorbar(points, ax=axes, label=what, shrink=0.7)
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    axes.legend(
-        loc="upper left",
-        title="mean end point\n(small: one\nrepetition)",
-        title_fontsize=8,
-        bbox_to_anchor=(-0.12, 1.0),
-    )
+    axes.legend(loc="upper left", title=EXPLAINED, title_fontsize=8, bbox_to_anchor=(-0.12, 1.0))
     return figure
-
-
-def _pairs(task: TaskRuns, weights: np.ndarray, colours: dict[str, Any], what: str, title: str) -> Figure:
-    names = task.objectives
-    across = len(names) - 1
-    width, height = 2.6 + 1.3 * across, 1.3 + 1.25 * across  # laid out by hand: many panels make the solver slow
-    figure = new_figure(width, height)
-    figure.set_layout_engine("none")
-    edges = {"left": 0.65 / width, "right": 1 - 1.3 / width, "bottom": 0.5 / height, "top": 1 - 0.45 / height}
-    limit = min(1.0, float(weights.max())) + 0.05
-    places = figure.add_gridspec(across, across, **edges)
-    for row in range(across):
-        for column in range(row + 1):
-            panel = figure.add_subplot(places[row, column])
-            x, y = column, row + 1
-            points = panel.scatter(weights[:, x], weights[:, y], s=10, linewidths=0, rasterized=True, **colours)
-            panel.plot([0, 1], [1, 0], color="#BBBBBB", linewidth=0.7)
-            panel.set(xlim=(-0.03, limit), ylim=(-0.03, limit))
-            panel.locator_params(nbins=3)
-            panel.tick_params(labelsize=7, labelbottom=row == across - 1, labelleft=column == 0)
-            _end_points(task, panel, partial(np.take, indices=[x, y], axis=1), 6.0)
-            if row == across - 1:
-                panel.set_xlabel(names[x])
-            if column == 0:
-                panel.set_ylabel(names[y])
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    handles, labels = panel.get_legend_handles_labels()
-    beside = figure.add_axes((1 - 1.05 / width, edges["bottom"], 0.16 / width, 0.6 * (edges["top"] - edges["bottom"])))
-    figure.colorbar(points, cax=beside, label=what)
-    place = 1 - 0.1 / width, 1 - 0.4 / height
-    figure.legend(
-        handles,
-        labels,
-        title="mean end point\n(small: one\nrepetition)",
-        title_fontsize=8,
-        loc="upper right",
-        bbox_to_anchor=place,
-    )
-    return figure
-
-
-def _end_points(task: TaskRuns, axes: Axes, place: Callable[[np.ndarray], np.ndarray], size: float = 7.0) -> None:
-    for label, (colour, marker) in method_style(task.methods).items():
-        x, y = place(task.methods[label].weights.mean(axis=0, keepdims=True))[0]
-        edge: dict[str, Any] = {"markeredgecolor": "black", "markeredgewidth": 0.8}
-        own = size * 1.5 if marker == "*" else size
-        ends = place(task.methods[label].weights)
-        single: dict[str, Any] = {"markersize": 0.55 * own, "markeredgecolor": "black", "markeredgewidth": 0.5}
-        axes.plot(ends[:, 0], ends[:, 1], marker, color=colour, linestyle="none", alpha=0.85, zorder=3, **single)
-        axes.plot(x, y, marker, color=colour, markersize=own, label=label, zorder=4, **edge)

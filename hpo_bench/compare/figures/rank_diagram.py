@@ -21,7 +21,7 @@ def rank_diagram(ranking: Ranking | None) -> Figure | None:
     axes = figure.add_subplot()
     axes.grid(visible=False)
     colours = {label: colour for label, (colour, _) in method_style(names).items()}
-    scikit_posthocs.critical_difference_diagram(
+    drawn = scikit_posthocs.critical_difference_diagram(
         pd.Series(ranking.average, index=names),
         pd.DataFrame(ranking.p_nemenyi, index=names, columns=names),
         ax=axes,
@@ -30,6 +30,8 @@ def rank_diagram(ranking: Ranking | None) -> Figure | None:
         label_fmt_right="  {label} ({rank:.2f})",
         crossbar_props={"color": "#333333", "linewidth": 3},
     )
+    for (bar,) in drawn["crossbars"]:
+        bar.set_xdata(sorted(bar.get_xdata()))  # their order comes from a set of names, another one in every process
     for text in axes.texts:
         text.set_color("#222222")  # a light colour is for a line, not for letters
     axes.set_xlim(0.9, len(names) + 0.1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,10 +21,10 @@ SCRIPTS = ("theme.js", "tables.js", "dialog.js", "plots.js")
 UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "\u2029": "\\u2029"}
 
 
-def write_report(comparison: Comparison, path: Path) -> Path:
+def write_report(comparison: Comparison, path: Path) -> list[Path]:
     """Write the comparison as one HTML file that loads nothing from anywhere; the same comparison, the same bytes."""
     path.write_text(render(comparison), encoding="utf-8")
-    return path
+    return [path]
 
 
 def render(comparison: Comparison) -> str:
@@ -111,8 +110,7 @@ def _add(figures: list[dict[str, Any]], drawn: list[Plot | None]) -> list[tuple[
     places = []
     for plot in drawn:
         if plot is not None:
-            content = asdict(plot)
-            figures.append(plain({key: content[key] for key in ("traces", "layout", "pairs", "title")}))
+            figures.append(plain({key: getattr(plot, key) for key in ("traces", "layout", "pairs", "title")}))
             places.append((len(figures) - 1, plot))
     return places
 

@@ -71,27 +71,28 @@ def command(record: Mapping[str, Any], out: Path | None) -> str | None:
 
 def plain(value: Any) -> Any:
     """A value that every JSON reader takes as it is: no NaN, no integer that a browser would round."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(entry) for key, entry in value.items()}
+    if isinstance(value, float):  # the most frequent first: a report has a few hundred thousand of them
+        return value if math.isfinite(value) else None
+    if isinstance(value, str) or value is None:
+        return value
+    if isinstance(value, int):
+        return value if abs(value) <= EXACT else str(value)
     if isinstance(value, list | tuple):
         return [plain(entry) for entry in value]
-    if isinstance(value, np.ndarray):
-        return plain(value.tolist())
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    if isinstance(value, int) and abs(value) > EXACT:
-        return str(value)
-    return value
+    if isinstance(value, Mapping):
+        return {str(key): plain(entry) for key, entry in value.items()}
+    return plain(value.tolist()) if isinstance(value, np.ndarray) else value
 
 
 def digits(value: Any, count: int = 5) -> Any:
     """Numbers with `count` significant digits, lists and arrays of them too; NaN becomes None."""
-    if isinstance(value, np.ndarray | list | tuple):
+    if isinstance(value, np.ndarray):
+        return digits(value.tolist(), count)
+    if isinstance(value, list | tuple):
         return [digits(entry, count) for entry in value]
-    number = float(value)
-    if not math.isfinite(number):
+    if not math.isfinite(value):
         return None
-    short = float(f"{number:.{count}g}")
+    short = float(f"{value:.{count}g}")
     return int(short) if short.is_integer() and abs(short) < EXACT else short
 
 

@@ -79,8 +79,11 @@ def _load(
         raise unknown_name("encoder", encoder, sorted(ENCODERS))
     build, understood = ENCODERS[encoder]
     if unknown := [key for key in others if key not in understood]:
-        given = ", ".join(f"--{key.replace('_', '-')}" for key in unknown)
-        raise UserError(f"{given} does not apply to the task {name} with the encoder {encoder}", "leave it out")
+        known = [other for other, (_, options) in ENCODERS.items() if set(unknown) <= set(options)]
+        raise UserError(
+            f"the task {name} with the encoder {encoder} has no option {', '.join(unknown)}",
+            f"leave it out, or take --encoder {known[0]}" if known else "leave it out",
+        )
     workers = os.cpu_count() or 1
     parsed = parse_smiles(table.smiles, workers=workers)
     rows = len(table)

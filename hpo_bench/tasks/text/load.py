@@ -105,6 +105,7 @@ class TextLoader:
 
 
 def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, device: torch.device) -> LoadedTask:
+    from hpo_bench.data.hub import locate_model
     from hpo_bench.data.language_model import LEAK, MINILM, locate_minilm
     from hpo_bench.data.text_table import read_corpus
     from hpo_bench.tasks.text.encoder import load_base
@@ -114,7 +115,7 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
 
     texts, corpus_source = (None, None) if options.corpus is None else read_corpus(options.corpus)
     embedded = locate_minilm() if options.model == MINILM else None
-    path = options.model if embedded is None else embedded.path
+    path = locate_model(options.model) if embedded is None else str(embedded.path)
     tokeniser = Tokeniser(path)
     loaded = build_task(
         name,

@@ -47,7 +47,7 @@ def test_images_are_a_task_like_any_other(options, tmp_path):
 def test_options_that_do_not_fit_are_user_errors(options):
     with pytest.raises(UserError, match="Did you mean 'imagemol'"):
         csv(**options, encoder="imagemoll")
-    with pytest.raises(UserError, match="--image-size does not apply to the task csv with the encoder gin"):
+    with pytest.raises(UserError, match="csv with the encoder gin has no option image_size"):
         csv(**options, image_size=64)
     with pytest.raises(UserError, match="image_size is 5"):
         csv(**options, encoder="imagemol", image_size=5)

@@ -1,0 +1,41 @@
+"""Jobs that write files, several processes side by side where that helps."""
+
+from __future__ import annotations
+
+import gc
+import multiprocessing
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+Job = Callable[[], list[Path]]  # returns what it wrote
+MANY = 12  # jobs from which on other processes help
+
+_jobs: Sequence[Job] = ()  # of a worker
+
+
+def side_by_side(jobs: Sequence[Job]) -> list[Path]:
+    """Do all jobs; returns what they wrote, in the order of `jobs`. Long ones should come first."""
+    workers = min(os.cpu_count() or 1, 8)
+    if len(jobs) < MANY or workers < 2 or not sys.platform.startswith("linux") or threading.active_count() > 1:
+        return [path for job in jobs for path in job()]  # a fork is cheap and safe on Linux without threads alone
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        fork = multiprocessing.get_context("fork")
+        with ProcessPoolExecutor(workers, mp_context=fork, initializer=_inherit, initargs=(jobs,)) as pool:
+            return [path for paths in pool.map(_do, range(len(jobs))) for path in paths]
+
+
+def _inherit(jobs: Sequence[Job]) -> None:
+    """A worker has the jobs from the fork, records and all: only their numbers are sent."""
+    global _jobs
+    _jobs = jobs
+    gc.freeze()  # what came with the fork stays; looking through it for garbage would copy it
+
+
+def _do(number: int) -> list[Path]:
+    return _jobs[number]()
