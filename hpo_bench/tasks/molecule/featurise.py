@@ -109,8 +109,8 @@ def _ragged_rows(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
 def atom_rows(molecule: Mol, surroundings: Surroundings | None = None) -> list[tuple[int, ...]]:
     """Categories of every atom, in the order of `ATOM_FEATURES`; with `surroundings` the chirality is 'unspecified'."""
     if surroundings is not None:
-        for code in ATOM_CODES[len(_ROWS) :]:
-            _ROWS.append(_atom_row(*code[:5]))
+        for kind in ATOM_CODES[len(_ROWS) :]:
+            _ROWS.append(_atom_row(*kind[:5]))
         return [_ROWS[code] for code in surroundings.codes]
     rows: list[tuple[int, ...]] = []
     for number in range(molecule.GetNumAtoms()):  # several times faster than iterating over GetAtoms()
