@@ -10,7 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Any, NamedTuple
 
-from hpo_bench.tasks.molecule.surroundings import ATOM_CODES, IN_RING, NITROGEN, Surroundings
+from hpo_bench.tasks.molecule.surroundings import ATOM_CODES, IN_RING, NITROGEN, Surroundings, plain_list
 
 # The bins of RDKit's SlogP_VSA and SMR_VSA descriptors.
 LOGP_BINS = (-0.4, -0.2, 0.0, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.6)
@@ -47,7 +47,7 @@ def crippen_descriptors(surroundings: Surroundings) -> list[float]:
             logp += one.hydrogen_logp
             refractivity += one.hydrogen_refractivity
     by_logp, by_refractivity = [0.0] * (len(LOGP_BINS) + 1), [0.0] * (len(REFRACTIVITY_BINS) + 1)
-    areas, _ = rdMolDescriptors._CalcLabuteASAContribs(surroundings.molecule)
+    areas = plain_list(rdMolDescriptors._CalcLabuteASAContribs(surroundings.molecule)[0])
     for one, area in zip(types, areas, strict=True):
         by_logp[one.logp_bin] += area
         by_refractivity[one.refractivity_bin] += area

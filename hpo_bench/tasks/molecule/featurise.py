@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -108,13 +109,18 @@ def _ragged_rows(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
 def atom_rows(molecule: Mol, surroundings: Surroundings | None = None) -> list[tuple[int, ...]]:
     """Categories of every atom, in the order of `ATOM_FEATURES`; with `surroundings` the chirality is 'unspecified'."""
     if surroundings is not None:
-        return [_atom_row(*ATOM_CODES[code][:5]) for code in surroundings.codes]
+        for kind in ATOM_CODES[len(_ROWS) :]:
+            _ROWS.append(_atom_row(*kind[:5]))
+        return [_ROWS[code] for code in surroundings.codes]
     rows: list[tuple[int, ...]] = []
     for number in range(molecule.GetNumAtoms()):  # several times faster than iterating over GetAtoms()
         atom = molecule.GetAtomWithIdx(number)
         code = atom.GetAtomicNum(), atom.GetFormalCharge(), atom.GetTotalNumHs(), atom.GetIsAromatic(), atom.GetDegree()
         rows.append(_atom_row(*code, min(int(atom.GetChiralTag()), 3)))
     return rows
+
+
+_ROWS: list[tuple[int, ...]] = []  # of each of `ATOM_CODES`, as far as it was needed
 
 
 @cache
@@ -175,11 +181,11 @@ def featurise_chunk(smiles: list[str], first_row: int = 0, kinds: tuple[str, ...
         for kind in kinds:
             found[kind].append(TARGET_KINDS[kind](molecule, surroundings))
     del quiet
-    bond_table = np.array(bonds, dtype=np.int16).reshape(len(bonds), 4)
+    bond_table = np.array(list(chain.from_iterable(bonds)), dtype=np.int16).reshape(len(bonds), 4)
     widths = {kind: target_width(kind) if kind in kinds else 0 for kind in TARGET_KINDS}
     types = {kind: np.float32 if kind == "descriptor" else np.uint8 for kind in TARGET_KINDS}
     return MoleculeArrays(
-        atoms=np.array(atoms, dtype=np.uint8).reshape(len(atoms), len(ATOM_FEATURES)),
+        atoms=np.array(list(chain.from_iterable(atoms)), np.uint8).reshape(len(atoms), len(ATOM_FEATURES)),
         bonds=bond_table[:, 2:].astype(np.uint8),
         ends=bond_table[:, :2].copy(),
         atom_counts=np.array(atom_counts, dtype=np.int32),

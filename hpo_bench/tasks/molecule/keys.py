@@ -9,8 +9,9 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from hpo_bench.tasks.molecule import chains
 from hpo_bench.tasks.molecule.cycles import simple_cycle, sums_of_rings
-from hpo_bench.tasks.molecule.screen import PatternScreen
+from hpo_bench.tasks.molecule.screen import PatternScreen, alternatives
 from hpo_bench.tasks.molecule.surroundings import ATOM_CODES, IN_RING, Surroundings
 
 _CARBON_HYDROGEN = (6, 1)
@@ -22,47 +23,66 @@ _LARGE = range(8, 15)
 
 
 @cache
-def _screen() -> tuple[PatternScreen, list[int], list[tuple[int, int]], list[tuple[int, int, Any]]]:
-    """The screen, the key of each of its patterns, and the keys that ask for more than a number (to exceed):
+def _screen() -> tuple[PatternScreen, list[int], list[tuple[int, int]]]:
+    """The screen, the key of each of its patterns, and of its counted atoms the key and the number to exceed.
 
-    of single atoms, in the order of the screen's counted ones, and of larger patterns, with the pattern.
+    What is found by walking (`chains`) is left out; of keys that chains or rings may meet the rings are left.
     """
     from rdkit import Chem
     from rdkit.Chem.MACCSkeys import smartsPatts
 
-    asked = {key: Chem.MolFromSmarts(smarts) for key, (smarts, _) in smartsPatts.items() if smarts != "?"}
-    more = {key: count for key, (_, count) in smartsPatts.items() if count}
-    single = [key for key in more if asked[key].GetNumAtoms() == 1 and "$" not in smartsPatts[key][0]]
-    screened = [key for key in asked if key not in single]
-    screen = PatternScreen([asked[key] for key in screened], [smartsPatts[key][0] for key in single])
-    several = [(key, count, asked[key]) for key, count in more.items() if key not in single]
-    return screen, screened, [(key, more[key]) for key in single], several
+    screened: dict[int, str] = {}
+    counted: dict[int, tuple[str, int]] = {}
+    for key, (smarts, limit) in smartsPatts.items():
+        if smarts == "?" or key in chains.ALWAYS:
+            continue
+        if key in chains.OR_RINGS:
+            rings = [one.exact for one in alternatives(smarts) if "1" in one.exact.replace("#1", "")]
+            smarts = f"[{','.join(f'$({ring})' for ring in rings)}]"
+        if limit and key != _TWO_SIX_RINGS:
+            counted[key] = smarts, limit
+        else:
+            screened[key] = smarts
+    patterns = [Chem.MolFromSmarts(text) for text in screened.values()]
+    screen = PatternScreen(patterns, [smarts for smarts, _ in counted.values()])
+    return screen, list(screened), [(key, limit) for key, (_, limit) in counted.items()]
 
 
-def maccs_bits(surroundings: Surroundings) -> list[int]:
+def maccs_bits(surroundings: Surroundings) -> bytearray:
     """MACCS keys (167,), equal to RDKit's `GetMACCSKeysFingerprint`."""
     from rdkit.Chem import GetMolFrags
 
-    screen, keys, single, several = _screen()
+    screen, keys, single = _screen()
     molecule = surroundings.molecule
-    bits = [0] * 167
+    bits = bytearray(167)
     stars, numbers = screen.look(surroundings)
     for (key, limit), number in zip(single, numbers, strict=True):
         bits[key] = number > limit
-    known = _ring_bits(surroundings)
+    known = chains.chain_keys(surroundings)
+    if (of_rings := _ring_bits(surroundings)) is not None:
+        known |= of_rings
+    for key, answer in known.items():
+        bits[key] = answer
     there, maybe = screen.candidates(stars)
     for number in there:
         bits[keys[number]] = 1
     for number, query in maybe:
         key = keys[number]
-        if not bits[key]:
-            bits[key] = known[key] if known is not None and key in known else molecule.HasSubstructMatch(query)
-    for key, limit, pattern in several:
-        if bits[key] and (known is None or key not in known):
-            bits[key] = len(molecule.GetSubstructMatches(pattern)) > limit
+        if key not in known and not bits[key]:
+            bits[key] = molecule.HasSubstructMatch(query)
+    if _TWO_SIX_RINGS not in known and bits[_TWO_SIX_RINGS]:
+        bits[_TWO_SIX_RINGS] = len(molecule.GetSubstructMatches(_six_ring())) > 1
     bits[_AROMATIC_RINGS] = _aromatic_rings(surroundings) > 1
     bits[_FRAGMENTS] = len(GetMolFrags(molecule)) > 1
     return bits
+
+
+@cache
+def _six_ring() -> Any:
+    from rdkit import Chem
+    from rdkit.Chem.MACCSkeys import smartsPatts
+
+    return Chem.MolFromSmarts(smartsPatts[_TWO_SIX_RINGS][0])
 
 
 def _ring_bits(surroundings: Surroundings) -> dict[int, bool] | None:

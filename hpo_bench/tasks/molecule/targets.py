@@ -16,6 +16,7 @@ import numpy as np
 
 from hpo_bench.tasks.molecule.crippen import crippen_descriptors
 from hpo_bench.tasks.molecule.keys import maccs_bits
+from hpo_bench.tasks.molecule.mqn import quantum_numbers
 from hpo_bench.tasks.molecule.screen import PatternScreen
 from hpo_bench.tasks.molecule.surroundings import Surroundings
 
@@ -53,7 +54,7 @@ def motif(molecule: Mol, surroundings: Surroundings | None = None) -> list[bool]
     return [molecule.HasSubstructMatch(pattern) for _, pattern in _fragments()]
 
 
-def maccs(molecule: Mol, surroundings: Surroundings | None = None) -> np.ndarray | list[int]:
+def maccs(molecule: Mol, surroundings: Surroundings | None = None) -> np.ndarray | bytearray:
     """MACCS keys (167,) uint8; bit 0 is never set."""
     from rdkit.Chem import rdMolDescriptors
 
@@ -71,8 +72,7 @@ _SCALARS = (
     "NumSaturatedHeterocycles", "NumSpiroAtoms", "NumBridgeheadAtoms",
 )
 # fmt: on
-_CRIPPEN_VECTORS = {"SlogP_VSA_": 12, "SMR_VSA_": 10}
-_VECTORS = {"PEOE_VSA_": 14, "MQNs_": 42}
+_VECTORS = {"SlogP_VSA_": 12, "SMR_VSA_": 10, "PEOE_VSA_": 14, "MQNs_": 42}
 
 
 @cache
@@ -87,7 +87,7 @@ def _descriptor_functions() -> tuple[tuple[Callable[..., Any], ...], tuple[Calla
 def descriptor_names() -> tuple[str, ...]:
     """Names of the 103 two-dimensional RDKit descriptors of the regression objective: the cheap and finite ones."""
     names = [*_SCALARS, "CrippenClogP", "CrippenMR"]
-    for prefix, count in {**_CRIPPEN_VECTORS, **_VECTORS}.items():
+    for prefix, count in _VECTORS.items():
         names += [f"{prefix}{number}" for number in range(1, count + 1)]
     return tuple(names)
 
@@ -100,10 +100,9 @@ def descriptor(molecule: Mol, surroundings: Surroundings | None = None) -> list[
     values = [function(molecule) for function in scalars]
     if surroundings is not None:
         values += crippen_descriptors(surroundings)
-    else:
-        values += rdMolDescriptors.CalcCrippenDescriptors(molecule)
-        for name in _CRIPPEN_VECTORS:
-            values += getattr(rdMolDescriptors, name)(molecule)
+        values += rdMolDescriptors.PEOE_VSA_(molecule)
+        return values + quantum_numbers(surroundings)
+    values += rdMolDescriptors.CalcCrippenDescriptors(molecule)
     for function in vectors:
         values += function(molecule)
     return values
