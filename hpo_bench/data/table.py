@@ -163,13 +163,12 @@ def _build(
 def _numbers(table: CsvFile, at: list[int], names: tuple[str, ...], values: Mapping[str, float]) -> np.ndarray:
     labels = np.full((len(table.rows), len(at)), np.nan)
     known: dict[str, float] = dict(values)  # also a memo: labels repeat, parsing does not
-    for row, cells in enumerate(table.rows):
-        for label, position in enumerate(at):
-            text = cells[position]
-            number = known.get(text)
-            if number is None:
-                number = known[text] = _number(text, table, row, names[label], values)
-            labels[row, label] = number
+    for label, position in enumerate(at):
+        column = [cells[position] for cells in table.rows]
+        for text in dict.fromkeys(column):
+            if text not in known:
+                known[text] = _number(text, table, column.index(text), names[label], values)
+        labels[:, label] = list(map(known.__getitem__, column))
     return labels
 
 
