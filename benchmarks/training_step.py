@@ -87,7 +87,7 @@ def serve(pipe: Connection, threads: int, step: Callable[[], list[float]], every
     """In a process of its own: a turn of steps whenever the pipe says so, then their matrix products."""
     torch.set_num_threads(threads)
     if every_atom:  # as on an accelerator
-        corpus_module.prepared = work.prepared = lambda graphs, depth: graphs
+        corpus_module.prepared = lambda graphs, depth: graphs
     for _ in range(5):
         step()
     pipe.send("ready")
@@ -146,7 +146,7 @@ def main() -> None:
                 for bf16 in (False, True) if name == OURS else (False,):
                     step = stepper(build(corpus, given.batch), bf16)
                     key = (kind, f"{name}, bf16" if bf16 else name)
-                    pipes[key] = stack.enter_context(served(serve, given.threads, step, name == EVERY_ATOM))
+                    pipes[key] = stack.enter_context(served(serve, given.threads, step, name != OURS))
         pipes["peak", ""] = stack.enter_context(served(serve_peak, given.threads))
         turns: dict[tuple[str, str], list[Any]] = {key: [] for key in pipes}
         for _ in range(given.rounds):

@@ -14,7 +14,6 @@ from hpo_bench.tasks.molecule.corpus import MoleculeCorpus, MoleculeModel
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES
 from hpo_bench.tasks.molecule.gin import Encoder
 from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED, Embedded
-from hpo_bench.tasks.molecule.refinement import prepared
 
 
 @dataclass
@@ -141,7 +140,7 @@ def our_supervised(corpus: MoleculeCorpus, batch: int) -> Alternative:
 
     def load() -> Any:
         index = torch.randperm(len(corpus), generator=generator)[:batch]
-        return prepared(corpus.packed.batch(index), corpus.depth), (index % 2).float()[:, None]
+        return corpus.prepare(corpus.packed.batch(index)), (index % 2).float()[:, None]
 
     def loss(given: Any) -> Tensor:
         return F.binary_cross_entropy_with_logits(model.head(model.encoder(given[0])[1]).float(), given[1])
@@ -165,6 +164,6 @@ def agreement(corpus: MoleculeCorpus, batch: int) -> float:
     given = theirs.load()
     alone, own = geometric_supervised(corpus, batch), our_supervised(corpus, batch)
     data = alone.load()
-    labels = prepared(corpus.packed.batch(data.row), corpus.depth), data.y
+    labels = corpus.prepare(corpus.packed.batch(data.row)), data.y
     pairs = [(theirs.loss(given), ours.loss(given[1])), (alone.loss(data), own.loss(labels))]
     return max(float(((a - b) / a).detach().abs()) for a, b in pairs)

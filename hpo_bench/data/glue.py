@@ -10,12 +10,11 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from hpo_bench.data.corpus import _open_text
-from hpo_bench.data.hub import ask_for_dataset
+from hpo_bench.data.hub import load_hub_dataset
 from hpo_bench.data.providers import Progress, resolve_data_dir
 from hpo_bench.data.text_table import TextKind, TextSplits, TextTable, check_not_empty, cut_valid
 from hpo_bench.errors import UserError, unknown_name
@@ -161,10 +160,7 @@ def _label(path: Path, one: GlueSet, line: int, cell: str) -> float:
 
 
 def _from_hub(one: GlueSet) -> tuple[TextTable, TextTable]:
-    from datasets import load_dataset
-
-    ask_for_dataset(HUB)
-    found: Any = load_dataset(HUB, one.name)
+    found = load_hub_dataset(HUB, one.name)
 
     def table(part: str) -> TextTable:
         rows = found[part]

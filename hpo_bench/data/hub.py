@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from hpo_bench.errors import UserError
 
 ANSWER_SECONDS = 10.0
 
 
-def ask_for_dataset(name: str) -> None:
-    """Raise what the hub's client raises if the hub cannot be reached or has no such data.
+def load_hub_dataset(name: str, part: str) -> Any:
+    """`datasets.load_dataset(name, part)`; without a network, or in offline mode, from the hub's cache.
 
-    In offline mode (HF_HUB_OFFLINE=1) nothing is asked: the loader then reads the hub's cache.
+    Raises what the hub's client and the loader raise.
     """
+    import datasets
     from huggingface_hub import dataset_info
-    from huggingface_hub.errors import OfflineModeIsEnabled
+    from huggingface_hub.errors import RepositoryNotFoundError
 
-    with suppress(OfflineModeIsEnabled):
+    offline = datasets.config.HF_HUB_OFFLINE
+    try:
         dataset_info(name, timeout=ANSWER_SECONDS)
+    except RepositoryNotFoundError:
+        raise
+    except Exception:  # no network, a proxy's page, offline mode: whatever the hub's client raises
+        offline = True
+    before, datasets.config.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE, offline
+    try:
+        return datasets.load_dataset(name, part)
+    finally:
+        datasets.config.HF_HUB_OFFLINE = before
 
 
 def locate_model(name: str) -> str:
@@ -42,7 +53,7 @@ def locate_model(name: str) -> str:
     try:
         model_info(name, timeout=ANSWER_SECONDS)
     except (HFValidationError, RepositoryNotFoundError) as error:
-        message = f"There is no model {name!r}: no such folder, and the hub knows no such name."
+        message = f"There is no model {name!r}: no such folder, and the hub shows no such name without access to it."
         raise UserError(message, remedy) from error
     except Exception as unreachable:  # no network, a proxy's page, offline mode: whatever the hub's client raises
         try:

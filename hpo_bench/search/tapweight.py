@@ -16,6 +16,7 @@ from torch import Tensor
 
 import tapweight
 from hpo_bench.core.checkpoint import load_state, save_state
+from hpo_bench.core.device import to_device
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem, Trial
 from hpo_bench.core.schedule import WeightSchedule
@@ -25,7 +26,7 @@ from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
 from hpo_bench.search.tapweight_levels import LEVELS_TWO, OF_MODE, LevelTwo
 
 CHECKPOINT_EVERY = 50  # steps: at most this much is trained again after a kill
-AS_SEARCHED = "as_searched.safetensors"
+STATE, AS_SEARCHED = "state.safetensors", "as_searched.safetensors"
 MOST_FAILURES = 6  # solves of one run that are made again with more damping: 4^6 times the damping given
 
 
@@ -139,6 +140,7 @@ class TapWeight(ObjectiveWeightSearch):
     def search(self, problem: Problem, journal: Journal) -> SearchResult:
         if not journal.trials:  # else a run that was killed later: its state has been cleared away
             self._learn(problem, journal)
+        (journal.workspace / STATE).unlink(missing_ok=True)
         (trial,) = journal.trials
         assert trial.value is not None
         checkpoint = journal.workspace / AS_SEARCHED
@@ -161,7 +163,7 @@ class _State:
 
     def __init__(self, method: TapWeight, problem: Problem, journal: Journal) -> None:
         self.method, self.problem, self.journal = method, problem, journal
-        self.path = journal.workspace / "state.safetensors"
+        self.path = journal.workspace / STATE
         updates = (problem.protocol.steps - method.warmup) // method.every
         self.weights = tapweight.ObjectiveWeights(
             problem.objectives,
@@ -184,7 +186,7 @@ class _State:
         while self.trial.step < until:
             batch = self.pretrainer.draw_batch(self.trial.step)
             with meter.phase("pretraining"):
-                losses = self.pretrainer.step(self.weights.values.to(self.problem.task.device), batch)
+                losses = self.pretrainer.step(to_device(self.weights.values.numpy(), self.problem.task.device), batch)
             with meter.phase("adaptation"):
                 self.level_two.step()
             step = self.trial.step
@@ -241,12 +243,11 @@ class _State:
         return self.method.make_solver(optimizer, self.damping)
 
     def finish(self, weights: list[float]) -> None:
-        """Adapt the encoder that the run ended with, as every trial does, and record it; then the state can go."""
+        """Adapt the encoder that the run ended with, as every trial does, and record it."""
         adapted = self.trial.validate()
         save_state(self.journal.workspace / AS_SEARCHED, {"model": dict(adapted.model.state_dict())})
         note = {"updates": self.weights.updates, "failed_solves": self.failures, "damping": self.damping}
         self.journal.record_trial(0, weights, adapted.value, self.problem.meter.snapshot(), note=note)
-        self.path.unlink(missing_ok=True)
 
     def _state(self) -> dict[str, Any]:
         return {

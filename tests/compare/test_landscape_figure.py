@@ -5,12 +5,28 @@ from synthetic import OBJECTIVES, write_runs
 
 from hpo_bench.compare.cohort import cohorts
 from hpo_bench.compare.figures.landscape import landscape, scored_weights
+from hpo_bench.compare.figures.landscape_pairs import GAP, LOW
 from hpo_bench.records.load import finished, load_runs
 
 
 def origins(ticks, labels):
     """Where the panels' weight 0 stands."""
     return [place for place, label in zip(ticks, labels, strict=True) if label.get_text() == "0"]
+
+
+def test_an_end_beyond_all_trials_stays_in_its_panel(tmp_path):
+    """TapWeight's one trial had moving weights and is no point of the landscape; equal's lies at the centre."""
+    write_runs(tmp_path, methods=("equal", "tapweight"), repetitions=5)
+    (task,), _ = cohorts(finished(load_runs(tmp_path)))
+    weights, _, _ = scored_weights(task, "equal")
+    ends = task.methods["tapweight"].weights
+    assert ends.max() > weights.max() + 0.05
+    figure = landscape(task, "equal")
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    across = origins(axes.get_xticks(), axes.get_xticklabels())
+    side = (across[1] - across[0]) / (1 + GAP) + LOW
+    assert ends.max() <= side
 
 
 def test_every_trial_stands_in_every_panel_at_its_two_weights(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo_bench.data.hub import locate_model
+from hpo_bench.data.hub import load_hub_dataset, locate_model
 from hpo_bench.errors import UserError
 
 NAME = "someone/small-bert"
@@ -47,5 +47,21 @@ def test_without_a_network_and_a_cache_the_reason_is_told(tmp_path: Path, monkey
 
 
 def test_a_name_that_can_be_none_is_refused_without_asking() -> None:
-    with pytest.raises(UserError, match="knows no such name"):
+    with pytest.raises(UserError, match="shows no such name"):
         locate_model("no/such/folder/at/all")
+
+
+def test_without_a_network_a_data_set_comes_from_the_hubs_cache_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    datasets = pytest.importorskip("datasets")
+    offline = []
+
+    def load_dataset(name: str, part: str) -> str:
+        offline.append(datasets.config.HF_HUB_OFFLINE)
+        return f"{name}/{part}"
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(datasets, "load_dataset", load_dataset)
+    monkeypatch.setattr("huggingface_hub.dataset_info", no_network)
+    assert load_hub_dataset("nyu-mll/glue", "rte") == "nyu-mll/glue/rte"
+    assert offline == [True]
+    assert datasets.config.HF_HUB_OFFLINE is False, "put back"

@@ -31,7 +31,8 @@ def pairs(task: TaskRuns, weights: np.ndarray, colours: dict[str, Any], what: st
     figure = new_figure(width, height)
     figure.set_layout_engine("none")
     axes = figure.add_axes((left, bottom, right - left, top - bottom))
-    high = min(1.0, float(weights.max())) + 0.05
+    ends = [run for method in task.methods.values() for run in method.weights]
+    high = min(1.0, float(np.max([weights.max(), *map(np.max, ends)]))) + 0.05  # nothing lies outside its panel
     pitch = (1 + GAP) * (high - LOW)  # from one panel to the next, in weight
     x = np.array([column for row in range(across) for column in range(row + 1)])
     y = np.array([row + 1 for row in range(across) for _ in range(row + 1)])
@@ -60,11 +61,12 @@ def pairs(task: TaskRuns, weights: np.ndarray, colours: dict[str, Any], what: st
 def _frames(axes: Axes, corners: np.ndarray, high: float) -> None:
     """Two sides of every panel, its grid, and the line beyond which two weights would sum to more than 1."""
     from_, to = max(0.0, 1 - high), min(1.0, high)
+    sum_to_one = [[(from_, to), (to, from_)]] if from_ < to else []  # else it lies outside
     level = [[(LOW, tick), (high, tick)] for tick in _ticks(high)]
     upright = [[(tick, LOW), (tick, high)] for tick in _ticks(high)]
     looks: list[tuple[list[Any], dict[str, Any]]] = [
         ([*level, *upright], {"colors": "#E4E4E4", "linewidths": 0.6, "zorder": 0}),
-        ([[(from_, to), (to, from_)]], {"colors": "#BBBBBB", "linewidths": 0.7}),
+        (sum_to_one, {"colors": "#BBBBBB", "linewidths": 0.7}),
         ([[(LOW, high), (LOW, LOW), (high, LOW)]], {"colors": "black", "linewidths": 0.8, "zorder": 2.5}),
     ]
     for lines, look in looks:

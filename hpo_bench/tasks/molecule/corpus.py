@@ -88,10 +88,9 @@ class MoleculeCorpus(Pretrainable):
         """Width of atom and molecule embeddings."""
         return int(self.encoder_config["width"])
 
-    @property
-    def depth(self) -> int:
-        """Layers of the encoder."""
-        return int(self.encoder_config["layers"])
+    def prepare(self, graphs: Graphs) -> Graphs:
+        """For training: refined, unless dropout inside the encoder tells equal atoms apart."""
+        return graphs if self.encoder_config["dropout"] else prepared(graphs, int(self.encoder_config["layers"]))
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -124,16 +123,13 @@ class MoleculeCorpus(Pretrainable):
         clean = self.packed.batch(index)
         if not self._needs_mask:
             nothing = index.new_zeros(0)
-            return MoleculeBatch(index, {CLEAN: prepared(clean, self.depth)}, nothing, nothing)
+            return MoleculeBatch(index, {CLEAN: self.prepare(clean)}, nothing, nothing)
         atoms = choose_atoms(clean, generator)
         hidden = torch.zeros(clean.num_atoms, dtype=torch.bool, device=self.device)
         hidden[atoms] = True
         edges = hidden.index_select(0, clean.source) | hidden.index_select(0, clean.destination)
         one_way = edges & (clean.source < clean.destination)
-        views = {
-            CLEAN: prepared(clean, self.depth),
-            MASKED: prepared(clean.masked(hidden, edges), self.depth),
-        }
+        views = {CLEAN: self.prepare(clean), MASKED: self.prepare(clean.masked(hidden, edges))}
         return MoleculeBatch(index, views, atoms, one_way.nonzero().squeeze(1))
 
     def objective_losses(self, model: nn.Module, batch: MoleculeBatch) -> Tensor:

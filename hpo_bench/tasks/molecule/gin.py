@@ -60,7 +60,7 @@ class CountedNorm(nn.BatchNorm1d):
         """Update the running statistics, by name, hidden from autograd as torch's own batch norm does."""
         buffers: dict[str, Any] = self._buffers
         for name, new in statistics.items():
-            buffers[name].data.lerp_(new.to(buffers[name].dtype), self.momentum or 0.0)
+            buffers[name].data.lerp_(new.to(buffers[name].dtype), self.momentum)
         buffers["num_batches_tracked"].add_(1)
 
 
@@ -83,7 +83,8 @@ class Encoder(nn.Module):
     def forward(self, graphs: Graphs) -> tuple[Tensor, Tensor]:
         """Embeddings of the atoms (N, width) and of the molecules (B, width), both float32 or wider."""
         levels = graphs.levels
-        if levels is None or (self.dropout and self.training):  # dropout tells equal atoms apart
+        # Dropout tells equal atoms apart. FLOPs are counted in evaluation: those of the model, on every atom.
+        if levels is None or self.dropout or not self.training:
             levels = whole(graphs, len(self.layers))
         nodes = graphs.atom_table.to(self.atom_embedding.dtype) @ self.atom_embedding
         last = len(self.layers) - 1

@@ -24,6 +24,7 @@ _ACCEPTOR_SITES, _ACCEPTORS, _DONOR_SITES, _DONORS, _NEGATIVE, _POSITIVE = 19, 2
 _DEGREES, _RING_DEGREES = 24, 27  # plus the degree
 _RING_SIZES, _LARGE_RINGS, _FUSED_ATOMS, _FUSED_BONDS = 29, 39, 40, 41  # the first plus the size
 _AMIDE, _HALOGENS = (7, 8, 16), (9, 17, 35)
+_METHYL = 6, 3  # element, hydrogens
 
 _packed: list[int] = []  # of each of `ATOM_CODES`
 _ends: list[_End] = []  # of each of `AROUND`
@@ -118,7 +119,9 @@ class _End(NamedTuple):
 def _end(key: tuple[int, ...]) -> _End:
     atom = ATOM_CODES[key[0]]
     leaves = [(kind, ATOM_CODES[code]) for kind, code in map(leaf_of, key[1:])]
-    alike = Counter(leaf.element for _, leaf in leaves if leaf.element in _HALOGENS or leaf.hydrogens == 3)
+    alike = Counter(
+        leaf.element for _, leaf in leaves if leaf.element in _HALOGENS or (leaf.element, leaf.hydrogens) == _METHYL
+    )
     carbonyl = atom.element == 6 and any(kind % IN_RING == 1 and leaf.element in _AMIDE for kind, leaf in leaves)
     turns = (
         atom.element if atom.element in (6, *_AMIDE) else 0,

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
 # Text with none of these gives a molecule without stereo labels and with bonds of the four usual types only.
-_UNUSUAL_TEXT = frozenset("@/\\|>~$")
+_UNUSUAL_TEXT = frozenset("@/\\|<>~$")
+_DATIVE_TEXT = frozenset("<>")
 _USUAL_ELEMENTS = frozenset({5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53})
 _DUMMY_OR_HYDROGEN = frozenset({0, 1})  # hydrogens that are atoms look further than one bond
 _USUAL_BONDS = frozenset({1, 2, 3, 12})  # rdkit.Chem.BondType: single, double, triple, aromatic
@@ -68,18 +69,22 @@ def is_usual_text(smiles: str) -> bool:
     return _UNUSUAL_TEXT.isdisjoint(smiles)
 
 
-def read_surroundings(molecule: Mol) -> Surroundings | None:
-    """The molecule's surroundings; None where it has an atom or a bond that these numbers would not tell apart."""
+def read_surroundings(molecule: Mol, smiles: str | None = None) -> Surroundings | None:
+    """The molecule's surroundings; None where it has an atom or a bond that these numbers would not tell apart.
+
+    `smiles`: the text it was parsed from; without it every bond's type is looked at, which takes longer.
+    """
     from rdkit.Chem import Atom, Bond
 
     atoms = list(map(molecule.GetAtomWithIdx, range(molecule.GetNumAtoms())))  # much faster than GetAtoms()
     elements = list(map(Atom.GetAtomicNum, atoms))
     bond_objects = list(map(molecule.GetBondWithIdx, range(molecule.GetNumBonds())))
-    if not _USUAL_ELEMENTS.issuperset(elements):
-        if not _DUMMY_OR_HYDROGEN.isdisjoint(elements):
-            return None
-        if any(bond.GetBondType() not in _USUAL_BONDS for bond in bond_objects):
-            return None  # a dative bond of a metal has the order of a single one
+    usual = _USUAL_ELEMENTS.issuperset(elements)
+    if not usual and not _DUMMY_OR_HYDROGEN.isdisjoint(elements):
+        return None
+    look = not usual or smiles is None or not _DATIVE_TEXT.isdisjoint(smiles)
+    if look and any(bond.GetBondType() not in _USUAL_BONDS for bond in bond_objects):
+        return None  # a dative bond has the order of a single one
     try:
         kinds = [_KINDS[order] for order in map(Bond.GetBondTypeAsDouble, bond_objects)]
     except KeyError:
@@ -95,6 +100,11 @@ def read_surroundings(molecule: Mol) -> Surroundings | None:
         kinds[number] += IN_RING
     ends = map(Bond.GetBeginAtomIdx, bond_objects), map(Bond.GetEndAtomIdx, bond_objects)
     bonds = list(zip(*ends, kinds, strict=True))
+    if 2 + IN_RING in kinds and any(
+        kind == 2 + IN_RING and atoms[begin].GetIsAromatic() and atoms[end].GetIsAromatic()
+        for begin, end, kind in bonds
+    ):
+        return None  # an aryne: RDKit counts its triple bond as an aromatic one here and there
     neighbours: list[list[tuple[int, int]]] = [[] for _ in atoms]
     for begin, end, kind in bonds:
         neighbours[begin].append((kind, end))

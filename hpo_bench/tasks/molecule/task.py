@@ -22,7 +22,6 @@ from hpo_bench.tasks.molecule.metrics import metric_of
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, MoleculeBatch
 from hpo_bench.tasks.molecule.packed import PackedMolecules
 from hpo_bench.tasks.molecule.probe import logistic, ridge, standardiser
-from hpo_bench.tasks.molecule.refinement import prepared
 
 Kind = Literal["classification", "regression"]
 
@@ -67,7 +66,8 @@ class MoleculeTask(Task):
         return self.corpus.objective_losses(model, batch)
 
     def embed(self, encoder: nn.Module, inputs: PackedMolecules, index: Tensor) -> Tensor:
-        return encoder(prepared(inputs.batch(index), self.corpus.depth))[1]
+        graphs = inputs.batch(index)
+        return encoder(self.corpus.prepare(graphs) if encoder.training else graphs)[1]
 
     def task_loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         """Mean over the labels present of the cross-entropy, or of the squared error on standardised labels."""

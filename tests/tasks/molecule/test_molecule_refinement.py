@@ -6,8 +6,14 @@ import pytest
 import torch
 from torch.func import functional_call, jvp
 
+from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.pretraining import Pretrainer
+from hpo_bench.core.protocol import Protocol
+from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.featurise import featurise_chunk
 from hpo_bench.tasks.molecule.gin import Encoder
+from hpo_bench.tasks.molecule.objectives.base import CLEAN
 from hpo_bench.tasks.molecule.packed import PackedMolecules
 from hpo_bench.tasks.molecule.refinement import prepared, refined
 
@@ -133,6 +139,21 @@ def test_a_lone_atom_and_molecules_without_bonds():
 def test_masking_forgets_the_classes(graphs):
     nothing = torch.zeros(graphs.num_atoms, dtype=torch.bool), torch.zeros(len(graphs.source), dtype=torch.bool)
     assert refined(graphs, DEPTH).masked(*nothing).levels is None
+
+
+def test_flops_on_the_bill_are_those_of_every_atom(bace, monkeypatch):
+    """What a processor saves depends on the batch's size and would make samples of one kind cost now this, now that."""
+    counted = []
+    for finds_classes in (True, False):
+        if not finds_classes:
+            monkeypatch.setattr("hpo_bench.tasks.molecule.corpus.prepared", lambda graphs, depth: graphs)
+        corpus = MoleculeCorpus(bace[0][:60], ("atom", "contrast", "descriptor"))
+        meter = CostMeter(16, corpus.device)
+        trainer = Pretrainer(corpus, Protocol(batch_size=16), 0, meter)
+        assert (trainer.draw_batch(0).views[CLEAN].levels is not None) is finds_classes
+        trainer.run(WeightSchedule.constant([1 / 3] * 3), 1)
+        counted.append(meter.total.flops)
+    assert counted[0] == counted[1] > 0
 
 
 def test_a_processor_refines(graphs):

@@ -84,8 +84,7 @@ def test_drawing_a_batch_waits_four_times(corpus, monkeypatch):
 
 def unbilled_steps(loaded, monkeypatch):
     """Two trainers of the core after their first step, which counts FLOPs, as if on an accelerator."""
-    for module in ("corpus", "task"):
-        monkeypatch.setattr(f"hpo_bench.tasks.molecule.{module}.prepared", as_on_an_accelerator)
+    monkeypatch.setattr("hpo_bench.tasks.molecule.corpus.prepared", as_on_an_accelerator)
     task, protocol = loaded.task, Protocol(batch_size=16, adapt_batch_size=16)
     meter = CostMeter(protocol.batch_size, task.device)
     pretrainer = Pretrainer(task, protocol, 0, meter)

@@ -20,6 +20,7 @@ ODD = [
     "C[N+](C)(C)C", "c1ccc[nH]1", "c1ccsc1", "C1=CCNC=C1", "CNCC(O)c1ccc(O)cc1", "OC(=O)c1ccccc1O", "CC#N",
     "CC[Sn](CC)(CC)Cl", "C[Hg]c1ccccc1", "Cl[Pt]Cl", "OC(=O)C(=O)O", "O=C(N)C(=O)NCCO", "C1=CC2CC12", "C1OC1C(F)(F)F",
     "O=C1NC(=O)C(c2ccccc2)(CC)C(=O)N1", "C1OC1", "CCCCCC", "Ic1ccccc1Br", "O=c1cc[nH]c2ccccc12", "C1CC2OC2C1",
+    "C([SiH3])([SiH3])([SiH3])CCC", "FC(F)(F)CCC", "CC(C)(C)CCC",
 ]  # fmt: skip
 
 
@@ -51,8 +52,9 @@ def test_atoms_and_bonds_are_rdkits_own(bace):
 
 
 def test_unusual_molecules_are_left_to_rdkit():
-    for smiles in ("[H][H]", "[2H]O", "N->[Cu]", "*C"):
+    for smiles in ("[H][H]", "[2H]O", "N->[Cu]", "*C", "O=C(O->B(F)F)CC", "CC(=O)Nc1c#cc(O)cc1"):
         assert read_surroundings(parse(smiles)) is None
+        assert read_surroundings(parse(smiles), smiles) is None
     assert not is_usual_text("C[C@H](N)O")
     assert not is_usual_text("F/C=C/F")
 
