@@ -8,79 +8,52 @@ from typing import Annotated
 
 import typer
 
+from hpo_bench.cli import options
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import (
-    Base,
-    Checkpoint,
-    Corpus,
-    DataDir,
-    Device,
-    Encoder,
-    File,
-    Json,
-    Kind,
-    Label,
-    Mode,
-    Model,
-    Objectives,
-    Plant,
-    Precision,
-    PresetName,
-    Settings,
-    Smiles,
-    Split,
-    Task,
-    TaskOptions,
-    Workers,
-    given,
-    pairs,
-    task_options,
-    use_data_dir,
-)
 
 
 @app.command()
 def landscape(
-    task: Task,
+    task: options.Task,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds that every weighting is trained with.")] = 3,
     seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
-    preset: PresetName = "standard",
-    mode: Mode = None,
-    objectives: Objectives = None,
-    plant: Plant = None,
-    device: Device = "auto",
-    precision: Precision = None,
-    workers: Workers = 1,
-    setting: Settings = None,
-    task_option: TaskOptions = None,
-    data_dir: DataDir = None,
-    base: Base = None,
-    model: Model = None,
-    corpus: Corpus = None,
-    encoder: Encoder = None,
-    checkpoint: Checkpoint = None,
-    split: Split = None,
-    path: File = None,
-    smiles: Smiles = None,
-    label: Label = None,
-    kind: Kind = None,
+    preset: options.PresetName = "standard",
+    mode: options.Mode = None,
+    objectives: options.Objectives = None,
+    plant: options.Plant = None,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    workers: options.Workers = 1,
+    setting: options.Settings = None,
+    task_option: options.TaskOptions = None,
+    data_dir: options.DataDir = None,
+    base: options.Base = None,
+    model: options.Model = None,
+    corpus: options.Corpus = None,
+    encoder: options.Encoder = None,
+    checkpoint: options.Checkpoint = None,
+    split: options.Split = None,
+    path: options.File = None,
+    smiles: options.Smiles = None,
+    label: options.Label = None,
+    kind: options.Kind = None,
     out: Annotated[Path, typer.Option(help="Folder for records, table and figure.")] = Path("landscape"),
-    as_json: Json = False,
+    as_json: options.Json = False,
 ) -> None:
     """Does weighting matter? Valid score at vertices, centre and edge midpoints of the simplex × paired seeds."""
     from hpo_bench.display import Display
     from hpo_bench.landscape import measure, plan, to_json, write
     from hpo_bench.runner import Observer, load_task
 
-    use_data_dir(data_dir)
+    options.use_data_dir(data_dir)
     config = plan(
         task,
         out=out,
         seed=seed,
         preset=preset,
-        protocol=pairs(setting) | given(mode=mode, precision=precision),
-        method_options=given(workers=workers if workers > 1 else None),
-        task_options=task_options(
+        protocol=options.pairs(setting) | options.given(mode=mode, precision=precision),
+        method_options=options.given(workers=workers if workers > 1 else None),
+        task_options=options.task_options(
             objectives=objectives,
             plant=plant,
             label=label,

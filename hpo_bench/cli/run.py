@@ -9,71 +9,43 @@ from typing import Annotated
 
 import typer
 
+from hpo_bench.cli import options
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import (
-    Base,
-    Checkpoint,
-    Corpus,
-    DataDir,
-    Device,
-    Encoder,
-    File,
-    Json,
-    Kind,
-    Label,
-    Mode,
-    Model,
-    Objectives,
-    Out,
-    Plant,
-    Precision,
-    PresetName,
-    Settings,
-    Smiles,
-    Split,
-    Task,
-    TaskOptions,
-    Workers,
-    given,
-    pairs,
-    task_options,
-    use_data_dir,
-)
 
 
 @app.command()
 def run(
     method: Annotated[str, typer.Option("--method", "-m", help="How the weights are found (see `list`).")],
-    task: Task,
+    task: options.Task,
     seed: Annotated[int, typer.Option(help="Seed of the first repetition.")] = 0,
     repeats: Annotated[int, typer.Option(min=1, help="Repetitions, with seeds SEED, SEED+1, ….")] = 1,
     budget: Annotated[str | None, typer.Option(help="16 (trials), 5000se (step-equivalents), 600s.")] = None,
-    preset: PresetName = "standard",
-    mode: Mode = None,
-    objectives: Objectives = None,
-    plant: Plant = None,
+    preset: options.PresetName = "standard",
+    mode: options.Mode = None,
+    objectives: options.Objectives = None,
+    plant: options.Plant = None,
     retrains: Annotated[int | None, typer.Option(min=0, help="Fresh seeds to retrain with.")] = None,
-    device: Device = "auto",
-    precision: Precision = None,
-    workers: Workers = 1,
+    device: options.Device = "auto",
+    precision: options.Precision = None,
+    workers: options.Workers = 1,
     ray_address: Annotated[str | None, typer.Option(help="`auto` or an address of a Ray cluster.")] = None,
     solver: Annotated[str | None, typer.Option(help="Inverse-Hessian solver of tapweight.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Method option: name=value.")] = None,
-    setting: Settings = None,
-    task_option: TaskOptions = None,
-    data_dir: DataDir = None,
-    base: Base = None,
-    model: Model = None,
-    corpus: Corpus = None,
-    encoder: Encoder = None,
-    checkpoint: Checkpoint = None,
-    split: Split = None,
-    path: File = None,
-    smiles: Smiles = None,
-    label: Label = None,
-    kind: Kind = None,
-    out: Out = Path("runs"),
-    as_json: Json = False,
+    setting: options.Settings = None,
+    task_option: options.TaskOptions = None,
+    data_dir: options.DataDir = None,
+    base: options.Base = None,
+    model: options.Model = None,
+    corpus: options.Corpus = None,
+    encoder: options.Encoder = None,
+    checkpoint: options.Checkpoint = None,
+    split: options.Split = None,
+    path: options.File = None,
+    smiles: options.Smiles = None,
+    label: options.Label = None,
+    kind: options.Kind = None,
+    out: options.Out = Path("runs"),
+    as_json: options.Json = False,
 ) -> None:
     """Search for weights with one method on one task, retrain with them, test once per fresh seed."""
     from hpo_bench.config import configure
@@ -81,7 +53,7 @@ def run(
     from hpo_bench.runner import Observer, load_task
     from hpo_bench.runner import run as do_run
 
-    use_data_dir(data_dir)
+    options.use_data_dir(data_dir)
     config = configure(
         method,
         task,
@@ -90,10 +62,10 @@ def run(
         preset=preset,
         budget=budget,
         retrains=retrains,
-        protocol=pairs(setting) | given(mode=mode, precision=precision),
-        method_options=pairs(option)
-        | given(solver=solver, workers=workers if workers > 1 else None, ray_address=ray_address),
-        task_options=task_options(
+        protocol=options.pairs(setting) | options.given(mode=mode, precision=precision),
+        method_options=options.pairs(option)
+        | options.given(solver=solver, workers=workers if workers > 1 else None, ray_address=ray_address),
+        task_options=options.task_options(
             objectives=objectives,
             plant=plant,
             label=label,
