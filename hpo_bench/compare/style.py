@@ -37,7 +37,9 @@ METRIC_NAMES = {
     "rmse": "RMSE",
     "mae": "MAE",
     "r2": "R²",
-    "mcc": "MCC",
+    "matthews": "Matthews correlation",
+    "accuracy_f1": "mean of accuracy and F1",
+    "pearson_spearman": "mean of Pearson and Spearman",
     "f1": "F1",
     "accuracy": "accuracy",
     "pearson": "Pearson r",
@@ -108,7 +110,7 @@ def objective_colours(objectives: Iterable[str]) -> dict[str, str]:
 
 def metric_label(metric: str, higher_is_better: bool) -> str:
     """The metric's usual name and which way is better."""
-    return f"{METRIC_NAMES.get(metric, metric)} ({'higher' if higher_is_better else 'lower'} is better)"
+    return f"{metric_name(metric)} ({'higher' if higher_is_better else 'lower'} is better)"
 
 
 def metric_name(metric: str) -> str:
