@@ -18,7 +18,6 @@ import resource
 import tempfile
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import torch
@@ -31,11 +30,7 @@ from hpo_bench.tasks.molecule.packed import PackedMolecules
 
 STEPS = 10
 BATCH = 128
-
-
-def targets(compute: Callable[[Any, Any], Any], molecules: list[Any], around: list[Any]) -> list[Any]:
-    """One kind of target of every molecule."""
-    return [compute(molecule, near) for molecule, near in zip(molecules, around, strict=True)]
+CHUNK = 250  # molecules in one call
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -107,35 +102,39 @@ def train(corpus: MoleculeCorpus) -> None:
 
 
 def by_kind(name: str, data_dir: str | None, most: int) -> None:
-    """Print microseconds a molecule by kind of target, looked up and by RDKit alone."""
+    """Print microseconds a molecule by kind of target, of many molecules together and by RDKit alone."""
     from hpo_bench.data.smiles import silent_rdkit
-    from hpo_bench.tasks.molecule.featurise import parse
+    from hpo_bench.tasks.molecule.featurise import featurise_chunk, parse
     from hpo_bench.tasks.molecule.surroundings import read_surroundings
     from hpo_bench.tasks.molecule.targets import TARGET_KINDS
 
     table = load_table(name, data_dir)
     smiles = table.take(parse_smiles(table.smiles).kept[: 2 * most]).smiles
-    warm, rest = smiles[:most], smiles[most:]
+    chunks = [smiles[start : start + CHUNK] for start in range(0, len(smiles), CHUNK)]
+    warm, chunks = chunks[: len(chunks) // 2], chunks[len(chunks) // 2 :]
+    count = sum(map(len, chunks))
+
+    def per_molecule(work: Callable[[Any], Any], parts: list[Any]) -> tuple[list[Any], float]:
+        start = time.process_time()
+        result = [work(part) for part in parts]
+        return result, 1e6 * (time.process_time() - start) / count
+
     with silent_rdkit():
-
-        def per_molecule(work: Callable[[], Any]) -> tuple[Any, float]:
-            start = time.process_time()
-            result = work()
-            return result, 1e6 * (time.process_time() - start) / len(rest)
-
-        for text in warm:
-            molecule = parse(text)
-            near = read_surroundings(molecule)
-            for compute in TARGET_KINDS.values():
-                compute(molecule, near)
-        molecules, parsing = per_molecule(lambda: [parse(text) for text in rest])
-        around, reading = per_molecule(lambda: [read_surroundings(molecule) for molecule in molecules])
-        print(f"{name}: {len(rest)} molecules after {len(warm)} others; microseconds a molecule, one process")
+        kinds = tuple(TARGET_KINDS)
+        _, first = per_molecule(lambda chunk: featurise_chunk(chunk, kinds=kinds), warm)
+        _, fresh = per_molecule(lambda chunk: featurise_chunk(chunk, kinds=kinds), chunks)
+        _, again = per_molecule(lambda chunk: featurise_chunk(chunk, kinds=kinds), chunks)
+        print(f"{name}: {count} molecules after {len(smiles) - count} others; microseconds a molecule, one process")
+        print(f"  the others {first * count / (len(smiles) - count):.0f}, these {fresh:.0f}, these again {again:.0f}")
+        molecules, parsing = per_molecule(lambda chunk: [parse(text) for text in chunk], chunks)
+        around, reading = per_molecule(
+            lambda pair: read_surroundings(*pair)[0], list(zip(molecules, chunks, strict=True))
+        )
         print(f"  parse {parsing:.0f}, read surroundings {reading:.0f}")
-        for kind, compute in TARGET_KINDS.items():
-            _, fast = per_molecule(partial(targets, compute, molecules, around))
-            fresh = [parse(text) for text in rest]  # RDKit keeps what it has computed in the molecule
-            _, plain = per_molecule(partial(targets, compute, fresh, [None] * len(fresh)))
+        for kind, target in TARGET_KINDS.items():
+            _, fast = per_molecule(target.of_surroundings, around)
+            fresh_ones = [parse(text) for text in smiles[-count:]]  # RDKit keeps what it has computed in the molecule
+            _, plain = per_molecule(target.of_molecule, fresh_ones)
             print(f"  {kind:12s}{fast:7.0f}  by RDKit alone {plain:7.0f}")
 
 

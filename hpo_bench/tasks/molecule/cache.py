@@ -18,16 +18,19 @@ from hpo_bench.data.cache import cache_dir
 from hpo_bench.tasks.molecule.featurise import FEATURISER_VERSION, MoleculeArrays, featurise_chunk
 from hpo_bench.tasks.molecule.targets import TARGET_KINDS, descriptor_names, motif_names
 
+_LAYOUT = 2  # part of the cache key: raise it when the same features are stored in another order
 _CHUNK = 250
 _PARALLEL_FROM = 500  # below this a pool costs more than it saves
 
 
 def content_key(smiles: Sequence[str], kinds: Sequence[str] = tuple(TARGET_KINDS)) -> str:
-    """SHA-256 of the SMILES list, the kinds and names of the targets, the featuriser's version and RDKit's."""
+    """SHA-256 of the SMILES list, the kinds and names of the targets, the versions of featuriser and RDKit."""
     from rdkit import rdBase
 
     names = [*kinds, *motif_names(), *descriptor_names()]
-    digest = hashlib.sha256(f"{FEATURISER_VERSION}|{rdBase.rdkitVersion}|{','.join(names)}|{len(smiles)}\n".encode())
+    digest = hashlib.sha256(
+        f"{FEATURISER_VERSION}|{_LAYOUT}|{rdBase.rdkitVersion}|{','.join(names)}|{len(smiles)}\n".encode()
+    )
     digest.update("\n".join(smiles).encode())
     return digest.hexdigest()
 

@@ -13,12 +13,15 @@ from itertools import combinations
 from operator import or_
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+
+from hpo_bench.tasks.molecule.lookup import ByNeighbourhood
 from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-_DIGIT = 24  # bits of one counter; RDKit's molecules have fewer atoms
+_WORD = 63  # stars in one number
 
 
 @dataclass(frozen=True)
@@ -56,62 +59,76 @@ class PatternScreen:
         self._centre_queries: list[Any] = []
         self._leaf_queries: list[tuple[Any, Any, bool]] = []
         self._stars: dict[Star, int] = {}
-        # (pattern, stars): a lone star is the pattern itself; a larger one needs all of its stars in one alternative
-        self._lone: list[tuple[int, int]] = []
-        self._larger: list[tuple[int, int, Mol]] = []
         self._kept: list[Mol] = []  # owners of the queries, which RDKit does not keep alive
+        # (pattern, stars): a lone star is the pattern itself; a larger one needs all of its stars in one alternative
+        lone: list[tuple[int, int]] = []
+        larger: list[tuple[int, int]] = []
+        self._larger_queries: list[Mol] = []
         for number, pattern in enumerate(patterns):
             for plain, exact in alternatives(smarts_of(pattern)):
-                stars, lone = self._compile(plain)
-                if lone and plain == exact:
-                    self._lone.append((number, stars))
+                stars, alone = self._compile(plain)
+                if alone and plain == exact:
+                    lone.append((number, stars))
                 else:
-                    self._larger.append((number, stars, self._query(exact)))
+                    larger.append((number, stars))
+                    self._larger_queries.append(self._query(exact))
         self._counted = [self._star(self._query(text).GetAtomWithIdx(0)) for text in counted or []]
-        self._masks: dict[Any, tuple[int, int]] = {}  # stars that surroundings have, and the counted ones as digits
+        self._lone, self._lone_stars = self._needs(lone)
+        self._larger, self._larger_stars = self._needs(larger)
+        self._words = ByNeighbourhood(self._lone_stars.shape[1], self._look)
         # of each code of an atom: the stars that it can be the centre of, as (bit, needs)
         self._centre_bits: dict[int, list[tuple[int, tuple[tuple[int, int], ...]]]] = {}
         self._leaf_bits: dict[tuple[int, int], int] = {}
 
-    def look(self, surroundings: Surroundings) -> tuple[int, list[int]]:
-        """The stars that the molecule has, one bit each, and the numbers (C,) of the counted atoms."""
-        masks, found, total = self._masks, 0, 0
-        for number, key in enumerate(surroundings.around):
-            seen = masks.get(key)
-            if seen is None:
-                bits = self._look(surroundings, number)
-                digits = sum((bits >> star & 1) << _DIGIT * place for place, star in enumerate(self._counted))
-                seen = masks[key] = bits, digits
-            found |= seen[0]
-            total += seen[1]
-        return found, [total >> _DIGIT * place & (1 << _DIGIT) - 1 for place in range(len(self._counted))]
+    def look(self, surroundings: Surroundings) -> tuple[np.ndarray, np.ndarray]:
+        """The stars that each molecule has, bits of words (M, W), and the numbers (M, C) of the counted atoms."""
+        words, starts = self._words(surroundings), surroundings.start[:-1]
+        stars = np.bitwise_or.reduceat(words, starts) if len(starts) else words
+        counts = np.zeros((len(starts), len(self._counted)), np.int64)
+        for place, star in enumerate(self._counted):
+            met = words[:, star // _WORD] >> star % _WORD & 1
+            counts[:, place] = surroundings.count(surroundings.molecule[met > 0])
+        return stars, counts
 
-    def candidates(self, stars: int) -> tuple[list[int], list[tuple[int, Mol]]]:
-        """Patterns that are there (as numbers), and those that are if the molecule matches what stands beside."""
-        there = [number for number, need in self._lone if stars & need]
-        maybe = [(number, query) for number, need, query in self._larger if stars & need == need]
+    def candidates(self, stars: np.ndarray, decided: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, Mol]]]:
+        """Which patterns are there (M, P), and (molecule, pattern, query): there if the molecule matches the query.
+
+        The latter only where a pattern is not `decided` (M, P) yet.
+        """
+        there = np.zeros((len(stars), len(self.patterns)), bool)
+        for number, need in zip(self._lone, self._lone_stars, strict=True):
+            there[:, number] |= (stars & need).any(1)
+        maybe = []
+        for place, (number, need) in enumerate(zip(self._larger, self._larger_stars, strict=True)):
+            met = ((stars & need) == need).all(1) & ~there[:, number] & ~decided[:, number]
+            maybe += [(row, number, self._larger_queries[place]) for row in np.flatnonzero(met).tolist()]
         return there, maybe
 
-    def present(self, surroundings: Surroundings) -> list[bool]:
-        """Which patterns the molecule has (P,)."""
-        has, answers = surroundings.molecule.HasSubstructMatch, [False] * len(self.patterns)
-        there, maybe = self.candidates(self.look(surroundings)[0])
-        for number in there:
-            answers[number] = True
-        for number, query in maybe:
-            answers[number] = answers[number] or has(query)
+    def present(self, surroundings: Surroundings) -> np.ndarray:
+        """Which patterns each molecule has (M, P)."""
+        stars, _ = self.look(surroundings)
+        answers, maybe = self.candidates(stars, np.zeros((len(stars), len(self.patterns)), bool))
+        for row, number, query in maybe:
+            if not answers[row, number]:
+                answers[row, number] = surroundings.molecules[row].HasSubstructMatch(query)
         return answers
 
-    def _look(self, surroundings: Surroundings, number: int) -> int:
+    def _needs(self, needs: list[tuple[int, int]]) -> tuple[list[int], np.ndarray]:
+        """Patterns, and their stars in words (n, W)."""
+        stars = [_in_words(mask, len(self._stars)) for _, mask in needs]
+        width = len(_in_words(0, len(self._stars)))
+        return [number for number, _ in needs], np.array(stars, dtype=np.int64).reshape(len(needs), width)
+
+    def _look(self, surroundings: Surroundings, number: int) -> list[int]:
         """Stars around one atom, worked out from the queries."""
-        atom = surroundings.molecule.GetAtomWithIdx(number)
-        code = surroundings.codes[number]
+        code = int(surroundings.codes[number])
         centre = self._centre_bits.get(code)
         if centre is None:
+            atom = surroundings.atom(number)
             met = [query.Match(atom) for query in self._centre_queries]
             centre = [(1 << bit, star.needs) for star, bit in self._stars.items() if met[star.centre]]
             self._centre_bits[code] = centre
-        near = [self._leaf(surroundings, number, kind, other) for kind, other in surroundings.neighbours[number]]
+        near = [self._leaf(surroundings, number, kind, other) for kind, other in surroundings.edges(number)]
         counts: dict[int, int] = {}  # how many neighbours satisfy one of the leaf queries in a mask
         found = 0
         for bit, needs in centre:
@@ -122,15 +139,15 @@ class PatternScreen:
                     break
             else:
                 found |= bit
-        return found
+        return _in_words(found, len(self._stars))
 
     def _leaf(self, surroundings: Surroundings, number: int, kind: int, other: int) -> int:
         """Leaf queries that a neighbour satisfies."""
-        key = (kind, surroundings.codes[other])
+        key = (kind, int(surroundings.codes[other]))
         bits = self._leaf_bits.get(key)
         if bits is None:
-            atom = surroundings.molecule.GetAtomWithIdx(other)
-            bond = surroundings.molecule.GetBondBetweenAtoms(number, other)
+            here, atom = surroundings.atom(number), surroundings.atom(other)
+            bond = here.GetOwningMol().GetBondBetweenAtoms(here.GetIdx(), atom.GetIdx())
             bits = sum(
                 1 << bit
                 for bit, (bond_query, query, ring) in enumerate(self._leaf_queries)
@@ -171,6 +188,11 @@ class PatternScreen:
         if place == len(self._centre_queries):
             self._centre_queries.append(centre)
         return self._stars.setdefault(Star(place, tuple(sorted(leaves))), len(self._stars))
+
+
+def _in_words(mask: int, stars: int) -> list[int]:
+    """A mask of that many stars as numbers that an array can hold."""
+    return [mask >> place & (1 << _WORD) - 1 for place in range(0, stars, _WORD)] or [0]
 
 
 def smarts_of(pattern: Mol) -> str:
