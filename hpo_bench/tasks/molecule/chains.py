@@ -116,7 +116,7 @@ def _before_methylene(surroundings: Surroundings, flags: np.ndarray) -> dict[int
     """
     molecule = surroundings.molecule
     methylene = np.flatnonzero((flags & _CH2 > 0) & (surroundings.degree == 2))
-    _, near = surroundings.step(methylene)
+    near = surroundings.end[surroundings.step(methylene)[0]]
     left, right = near[::2], near[1::2]
     hetero = (flags[left] | flags[right]) & _Q > 0
     triples = np.sort(np.stack([methylene, left, right], axis=1)[hetero], axis=1)
@@ -145,7 +145,8 @@ def _before_methylene(surroundings: Surroundings, flags: np.ndarray) -> dict[int
 
 def _longer(surroundings: Surroundings, path: list[np.ndarray]) -> list[np.ndarray]:
     """All chains, each an entry of several arrays, with one atom more."""
-    origin, last = surroundings.step(path[-1])
+    place, origin = surroundings.step(path[-1])
+    last = surroundings.end[place]
     path = [atoms[origin] for atoms in path]
     new = np.ones(len(last), bool)
     for atoms in path[:-1]:

@@ -2,13 +2,13 @@
 
 RDKit tries 110 patterns on each molecule, and again with hydrogens added. Which pattern an atom meets depends on its
 neighbours, for oxygen on their neighbours too; so RDKit is asked once for every such kind of atom. The sums are taken
-in RDKit's order, in float64: they are equal bit for bit.
+in RDKit's order, in float64: they are equal bit for bit, but for surface areas, where RDKit adds up an atom's bonds in
+the order of the molecule: these are equal to the rounding of float64.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
-from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,10 @@ _CARBON, _OXYGEN = 6, 8
 
 
 class AtomType(NamedTuple):
-    """Of an atom: its contributions with hydrogens added, those of each of its hydrogens, and its bins without."""
+    """Of an atom: its contributions with hydrogens added, those of each of its hydrogens, and its bins without.
+
+    Also Labute's approximate surface area (Labute 2000), which these bins are filled with.
+    """
 
     logp: float
     refractivity: float
@@ -34,6 +37,7 @@ class AtomType(NamedTuple):
     hydrogen_refractivity: float
     logp_bin: int
     refractivity_bin: int
+    area: float
 
 
 class _Types(dict[AtomType, int]):
@@ -52,8 +56,6 @@ _hydrogens = ByCode(lambda code: [code.hydrogens])
 
 def crippen_descriptors(surroundings: Surroundings) -> np.ndarray:
     """CrippenClogP, CrippenMR, SlogP_VSA_ (12) and SMR_VSA_ (10) of each molecule (M, 24)."""
-    from rdkit.Chem import rdMolDescriptors
-
     molecule, count = surroundings.molecule, len(surroundings)
     numbers = _numbers(surroundings)
     types = np.array(list(_types), dtype=np.float64).reshape(-1, len(AtomType._fields))[numbers]
@@ -64,10 +66,8 @@ def crippen_descriptors(surroundings: Surroundings) -> np.ndarray:
         np.bincount(order, np.concatenate([types[:, place], np.repeat(types[:, place + 2], hydrogens)]), count)
         for place in range(2)
     ]
-    areas = (rdMolDescriptors._CalcLabuteASAContribs(one)[0] for one in surroundings.molecules)
-    area = np.array(list(chain.from_iterable(map(vector.__getitem__, range(len(vector))) for vector in areas)))
     binned = [
-        np.bincount(molecule * bins + types[:, place].astype(np.int64), area, count * bins).reshape(count, bins)
+        np.bincount(molecule * bins + types[:, place].astype(np.int64), types[:, 6], count * bins).reshape(count, bins)
         for place, bins in ((4, len(LOGP_BINS) + 1), (5, len(REFRACTIVITY_BINS) + 1))
     ]
     return np.column_stack([*sums, *binned])
@@ -77,8 +77,8 @@ def _numbers(surroundings: Surroundings) -> np.ndarray:
     """The type of each atom (A,), as a number."""
     numbers = _by_neighbourhood(surroundings)[:, 0].copy()
     oxygens = np.flatnonzero(elements(surroundings.codes) == _OXYGEN)
-    origin, near = surroundings.step(oxygens)
-    keys = row_keys(surroundings.around[oxygens], origin, surroundings.around[near])
+    near, origin = surroundings.step(oxygens)
+    keys = row_keys(surroundings.around[oxygens], origin, surroundings.around[surroundings.end[near]])
     for key, atom in zip(keys, oxygens.tolist(), strict=True):
         if key not in _oxygens:
             _oxygens[key] = _type(surroundings, atom)
@@ -86,9 +86,9 @@ def _numbers(surroundings: Surroundings) -> np.ndarray:
     return numbers
 
 
-def _of_new(surroundings: Surroundings, atom: int) -> list[int]:
-    oxygen = ATOM_CODES[surroundings.codes[atom]].element == _OXYGEN
-    return [-1 if oxygen else _type(surroundings, atom)]
+def _of_new(surroundings: Surroundings, atoms: np.ndarray) -> list[int]:
+    oxygen = elements(surroundings.codes[atoms]) == _OXYGEN
+    return [-1 if one else _type(surroundings, atom) for atom, one in zip(atoms.tolist(), oxygen, strict=True)]
 
 
 _by_neighbourhood = ByNeighbourhood(1, _of_new)
@@ -138,6 +138,7 @@ def _ask(molecule: Mol) -> list[AtomType]:
     """Types of a molecule's atoms from RDKit's own contributions, without and with hydrogens."""
     from rdkit.Chem import AddHs, rdMolDescriptors
 
+    areas = rdMolDescriptors._CalcLabuteASAContribs(molecule)[0]
     bare = rdMolDescriptors._CalcCrippenContribs(molecule)
     whole = AddHs(molecule)
     full = rdMolDescriptors._CalcCrippenContribs(whole)
@@ -152,6 +153,7 @@ def _ask(molecule: Mol) -> list[AtomType]:
             hydrogen_refractivity=of_hydrogen[1],
             logp_bin=bisect_right(LOGP_BINS, logp),
             refractivity_bin=bisect_right(REFRACTIVITY_BINS, refractivity),
+            area=area,
         )
-        for (logp, refractivity), of_atom, of_hydrogen in zip(bare, full, hydrogen, strict=False)
+        for (logp, refractivity), of_atom, of_hydrogen, area in zip(bare, full, hydrogen, areas, strict=False)
     ]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpo_bench.tasks.molecule.crippen import crippen_descriptors
-from hpo_bench.tasks.molecule.cycles import aromatic_rings, fused_rings, over_rings
+from hpo_bench.tasks.molecule.cycles import aromatic_rings, over_rings
 from hpo_bench.tasks.molecule.mqn import quantum_numbers
 from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings, elements
 
@@ -94,8 +94,14 @@ def _ring_counts(surroundings: Surroundings) -> dict[str, np.ndarray]:
 
 def _bridgeheads(surroundings: Surroundings, count: Callable[[Any], float]) -> np.ndarray:
     """Number of bridgehead atoms of each molecule (M,): none unless two rings share two bonds."""
+    order = np.argsort(surroundings.ring_bonds, kind="stable")
+    bonds = surroundings.ring_bonds[order]
+    rings = np.repeat(np.arange(len(surroundings.ring) - 1), np.diff(surroundings.ring))[order]
+    shared = np.flatnonzero(bonds[1:] == bonds[:-1])
+    pairs, times = np.unique(np.stack([rings[shared], rings[shared + 1]], axis=1), axis=0, return_counts=True)
+    of_three = shared[1:][bonds[shared[1:]] == bonds[shared[:-1]]]  # rings that are not next to each other here
     numbers = np.zeros(len(surroundings), np.int64)
-    for molecule, rings, _ in fused_rings(surroundings):
-        if any((one & other).bit_count() > 1 for place, one in enumerate(rings) for other in rings[:place]):
-            numbers[molecule] = count(surroundings.molecules[molecule])
+    asked = np.concatenate([pairs[times > 1, 0], rings[of_three]])
+    for molecule in np.unique(surroundings.ring_molecule[asked]).tolist():
+        numbers[molecule] = count(surroundings.molecules[molecule])
     return numbers

@@ -20,7 +20,8 @@ from hpo_bench.tasks.molecule.cycles import (
     simple_cycle,
     sums_of_rings,
 )
-from hpo_bench.tasks.molecule.screen import PatternScreen, alternatives
+from hpo_bench.tasks.molecule.screen import PatternScreen
+from hpo_bench.tasks.molecule.smarts import alternatives
 from hpo_bench.tasks.molecule.surroundings import Surroundings, elements
 
 _CARBON_HYDROGEN = (6, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,13 +27,14 @@ class ByCode:
 
 
 class ByNeighbourhood:
-    """Rows of `width` numbers that an atom's neighbourhood decides; `work(surroundings, atom)` gives one of them."""
+    """Rows of `width` whole numbers that an atom's neighbourhood decides.
 
-    def __init__(
-        self, width: int, work: Callable[[Surroundings, int], Sequence[int]], dtype: type[np.generic] = np.int64
-    ) -> None:
+    `work(surroundings, atoms)` gives those of some atoms (n,), as (n, width).
+    """
+
+    def __init__(self, width: int, work: Callable[[Surroundings, np.ndarray], Any]) -> None:
         self._work = work
-        self._table = np.zeros((0, width), dtype)
+        self._table = np.zeros((0, width), np.int64)
         self._known = np.zeros(0, bool)
 
     def __call__(self, surroundings: Surroundings) -> np.ndarray:
@@ -42,10 +44,10 @@ class ByNeighbourhood:
         if lacking > 0:
             room = lacking + len(self._known)  # twice as many: growing is rare
             self._known = np.concatenate([self._known, np.zeros(room, bool)])
-            more = np.zeros((room, self._table.shape[1]), self._table.dtype)
-            self._table = np.concatenate([self._table, more])
+            self._table = np.concatenate([self._table, np.zeros((room, self._table.shape[1]), np.int64)])
         new = ~self._known[numbers]
-        for number, atom in zip(numbers[new].tolist(), examples[new].tolist(), strict=True):
-            self._table[number] = self._work(surroundings, atom)
-            self._known[number] = True
+        if new.any():
+            rows = np.asarray(self._work(surroundings, examples[new]), dtype=np.int64)
+            self._table[numbers[new]] = rows.reshape(-1, self._table.shape[1])
+            self._known[numbers[new]] = True
         return self._table[surroundings.around]

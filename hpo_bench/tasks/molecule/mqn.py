@@ -122,9 +122,8 @@ def _seen(surroundings: Surroundings) -> np.ndarray:
     return 2 * number + amide
 
 
-def _end(surroundings: Surroundings, number: int) -> tuple[int, bool, bool]:
-    """Of an atom and its neighbours: a number for what it is; is it N, O or S; is it doubly bonded to such a one?"""
-    key = AROUND[surroundings.around[number]]
+def _end(key: tuple[int, ...]) -> tuple[int, bool, bool]:
+    """Of a neighbourhood: a number for what it is; is it N, O or S; is it doubly bonded to such a one?"""
     atom = ATOM_CODES[key[0]]
     leaves = [(kind, ATOM_CODES[code]) for kind, code in map(leaf_of, key[1:])]
     alike = Counter(
@@ -144,4 +143,8 @@ def _end(surroundings: Surroundings, number: int) -> tuple[int, bool, bool]:
     return which, atom.element in _AMIDE, carbonyl and atom.degree == 3 and not atom.aromatic
 
 
-_ends = ByNeighbourhood(3, _end)
+def _new_ends(surroundings: Surroundings, atoms: np.ndarray) -> list[tuple[int, bool, bool]]:
+    return [_end(AROUND[number]) for number in surroundings.around[atoms].tolist()]
+
+
+_ends = ByNeighbourhood(3, _new_ends)

@@ -126,11 +126,11 @@ class Surroundings:
         return np.unique(self.around, return_index=True)  # type: ignore[return-value]
 
     def step(self, atoms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """All neighbours of `atoms` (n,), and for each the place in `atoms` that it is a neighbour of."""
+        """Places in `end` and `bond` of all neighbours of `atoms` (n,); for each the place in `atoms` it belongs to."""
         count = self.degree[atoms]
         origin = np.repeat(np.arange(len(atoms)), count)
         place = np.arange(len(origin)) + np.repeat(self._first_edge[atoms] - (np.cumsum(count) - count), count)
-        return origin, self.end[place]
+        return place, origin
 
     def edges(self, atom: int) -> list[tuple[int, int]]:
         """(kind, atom) of each neighbour of one atom."""

@@ -11,7 +11,8 @@ from rdkit.Chem.rdMolDescriptors import GetConnectivityInvariants
 
 from hpo_bench.tasks.molecule.cycles import fused_rings, simple_cycle, sums_of_rings
 from hpo_bench.tasks.molecule.featurise import featurise_chunk, of_molecules, parse
-from hpo_bench.tasks.molecule.screen import PatternScreen, alternatives
+from hpo_bench.tasks.molecule.screen import PatternScreen
+from hpo_bench.tasks.molecule.smarts import alternatives
 from hpo_bench.tasks.molecule.surroundings import AROUND, Surroundings, read_surroundings
 from hpo_bench.tasks.molecule.targets import TARGET_KINDS
 
@@ -42,9 +43,10 @@ def test_every_target_is_rdkits_own(kind, chunk, bace):
     smiles = [*ODD, *bace[0], *reversed(ODD)]  # again, when most is known
     for start in range(0, len(smiles), chunk):
         texts = smiles[start : start + chunk]
-        fast = TARGET_KINDS[kind].of_surroundings(of(texts))
-        plain = np.array([TARGET_KINDS[kind].of_molecule(parse(text)) for text in texts])
-        assert fast.shape == plain.shape == (len(texts), TARGET_KINDS[kind].width())
+        target = TARGET_KINDS[kind]
+        fast = target.of_surroundings(of(texts)).astype(target.dtype)
+        plain = np.array([target.of_molecule(parse(text)) for text in texts], target.dtype)
+        assert fast.shape == plain.shape == (len(texts), target.width())
         bad = np.argwhere(fast != plain)
         assert not len(bad), [(texts[row], place) for row, place in bad]
 
@@ -157,24 +159,31 @@ def test_a_ring_that_is_one_of_many():
     sugar = f"OCC1OC2OC3C(CO)OC({units}OC1C(O)C2O{ends})C(O)C3O"
     molecule = parse(sugar)
     assert sum(len(ring) > 20 for ring in molecule.GetRingInfo().AtomRings()) > 31
-    target = TARGET_KINDS["descriptor"]
-    assert target.of_surroundings(of([sugar]))[0].tolist() == target.of_molecule(parse(sugar))
+    found = featurise_chunk([sugar], kinds=("descriptor",)).descriptor
+    assert np.array_equal(found, of_molecules([molecule], ("descriptor",)).descriptor)
 
 
 @pytest.mark.parametrize(
-    ("smarts", "plain"),
+    ("smarts", "ways"),
     [
-        ("C=O", ["C=O"]),
-        ("[$(CN),$(CO)]", ["CN", "CO"]),
-        ("[C&!$(C-O)]=O", ["[C]=O"]),
-        ("[$(CN)&!$(CO)]", ["CN"]),
-        ("[$([N&X3](=O)=O),$(Cl)][!#8]", ["[N&X3,Cl][!#8]"]),
-        ("[N&$(NC);R]-C", ["[*]-C"]),
-        ("[#7&X3,$([#7](~C)~C)]", ["[#7&X3,#7]"]),
+        ("C=O", [[("C=O",)]]),
+        ("[$(CN),$(CO)]", [[("CN",)], [("CO",)]]),
+        ("[C&!$(C-O)]=O", [[("[C]=O",)]]),
+        ("[$(CN)&!$(CO)]", [[("CN",)]]),
+        ("[$([N&X3](=O)=O),$(Cl)][!#8]", [[("[N&X3,Cl][!#8]", "[N&X3](=O)=O"), ("[N&X3,Cl][!#8]", "Cl")]]),
+        ("[N&$(NC);R]-C", [[("[*]-C", "NC")]]),
+        ("[#7&X3,$([#7](~C)~C)]", [[("[#7&X3,#7]",), ("[#7&X3,#7]", "[#7](~C)~C")]]),
+        ("O-[C&$(C=[$(CN),$(CO)])]", [[("O-[C]", "C=[C,C]", "CN"), ("O-[C]", "C=[C,C]", "CO")]]),
     ],
 )
-def test_a_pattern_without_its_recursive_parts(smarts, plain):
-    assert [one.plain for one in alternatives(smarts)] == plain
+def test_a_pattern_without_its_recursive_parts(smarts, ways):
+    assert [one.ways for one in alternatives(smarts)] == ways
+
+
+def test_too_many_ways_are_not_told_apart():
+    atom = "[$(CN),$(CO),$(CS)]"
+    (found,) = alternatives(f"{atom}{atom}{atom}")
+    assert found.ways == [("[C,C,C][C,C,C][C,C,C]",)]
 
 
 def test_leaves_need_a_neighbour_each():
