@@ -132,10 +132,13 @@ class PatternScreen:
         bits = np.array([self._leaves_met[number] for number in leaves.tolist()], dtype=np.int64)
         bits = bits.reshape(len(leaves), self._need_masks.shape[1])
         counts = np.zeros((len(atoms), len(self._need_masks)), np.int64)  # neighbours that are one of a set of leaves
-        np.add.at(counts, origin, (bits[:, None] & self._need_masks).any(2))
+        bonded, first = np.unique(origin, return_index=True)
+        if len(first):
+            met = (bits[:, None] & self._need_masks).any(2)
+            counts[bonded] = np.add.reduceat(met, first, dtype=np.int64)
         enough = counts[:, self._needs[:, 0]] >= self._needs[:, 1]
-        met = np.logical_and.reduceat(enough, self._first_need, axis=1) & centres
-        groups = [met[:, start : start + _WORD] for start in range(0, met.shape[1], _WORD)]
+        stars = np.logical_and.reduceat(enough, self._first_need, axis=1) & centres
+        groups = [stars[:, start : start + _WORD] for start in range(0, stars.shape[1], _WORD)]
         return np.stack([group @ (1 << np.arange(group.shape[1])) for group in groups], axis=1)
 
     def _centre(self, surroundings: Surroundings, atom: int) -> np.ndarray:
