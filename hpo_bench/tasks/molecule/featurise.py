@@ -125,13 +125,12 @@ def featurise_chunk(smiles: list[str], first_row: int = 0, kinds: tuple[str, ...
     quiet = rdBase.BlockLogs()
     molecules = [parse(text, row) for row, text in enumerate(smiles, start=first_row)]
     surroundings, rows = read_surroundings(molecules, smiles)
-    arrays = _of_surroundings(surroundings, [smiles[row] for row in rows], kinds)
     others = np.setdiff1d(np.arange(len(smiles)), rows)
-    if len(others):
-        alone = of_molecules([molecules[row] for row in others], kinds)
-        arrays = MoleculeArrays.concatenate([arrays, alone]).take(np.argsort(np.concatenate([rows, others])))
+    parts = [of_molecules([molecules[row] for row in others], kinds)]
+    if len(rows):
+        parts.append(_of_surroundings(surroundings, [smiles[row] for row in rows], kinds))
     del quiet
-    return arrays
+    return MoleculeArrays.concatenate(parts).take(np.argsort(np.concatenate([others, rows])))
 
 
 def _of_surroundings(surroundings: Surroundings, smiles: list[str], kinds: tuple[str, ...]) -> MoleculeArrays:

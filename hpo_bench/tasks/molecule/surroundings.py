@@ -198,7 +198,7 @@ def _read(molecules: list[Mol]) -> tuple[Surroundings, np.ndarray]:
     ring_bonds = np.searchsorted(pairs, np.minimum(ring_atoms, following) * atoms + np.maximum(ring_atoms, following))
     kind[np.unique(ring_bonds)] += IN_RING
 
-    aromatic = np.zeros(len(table) and int(start[-1]), bool)
+    aromatic = np.zeros(int(start[-1]), bool)
     aromatic[begin[twice == 3]] = True
     arynes = kind == 2 + IN_RING  # RDKit counts their triple bonds as aromatic ones here and there
     usual[of_edge[first][arynes & aromatic[begin[first]] & aromatic[end[first]]]] = False
