@@ -135,7 +135,7 @@ def _end(key: tuple[int, ...]) -> tuple[int, bool, bool]:
         atom.aromatic,
         atom.degree == 3,
         any(kind % IN_RING == 2 for kind, _ in leaves),
-        max(alike.values(), default=0) >= 3,
+        max(alike.values(), default=0) >= 3 or (atom.element, atom.hydrogens) == _METHYL,
         carbonyl,
         frozenset((leaf.element, leaf.degree > 1) for kind, leaf in leaves if kind == 0 and leaf.element in _AMIDE),
     )

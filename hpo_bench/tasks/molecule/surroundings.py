@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
+from math import factorial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -25,6 +26,7 @@ _USUAL_ELEMENTS = frozenset({5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53})
 _DUMMY_OR_HYDROGEN = frozenset({0, 1})  # hydrogens that are atoms look further than one bond
 _USUAL_BONDS = frozenset({1, 2, 3, 12})  # rdkit.Chem.BondType: single, double, triple, aromatic
 _KINDS = np.array([-1, -1, 0, 3, 1, -1, 2])  # twice a bond's order to the category of `BOND_FEATURES`
+_MOST_MATCHES = 1000  # of a pattern: RDKit looks for no more, and leaves other atoms of large molecules without a type
 IN_RING = 8  # added to the kind of a bond in a ring
 KINDS = 2 * IN_RING
 AROMATIC = 3
@@ -156,21 +158,24 @@ class Surroundings:
 def read_surroundings(molecules: Sequence[Mol], smiles: Sequence[str]) -> tuple[Surroundings, np.ndarray]:
     """The surroundings of those molecules that have no atom or bond that these numbers would not tell apart.
 
-    Also which these are (int64, ascending). `smiles` are the texts they were parsed from.
+    Nor so many that RDKit stops counting. Also which these are (int64, ascending). `smiles` are what they were.
     """
     rows = np.array([row for row, text in enumerate(smiles) if not _UNUSUAL_TEXT.search(text)], dtype=np.int64)
     while True:
         read, usual = _read([molecules[row] for row in rows])
-        if usual.all():
+        if read is not None:
             return read, rows
         rows = rows[usual]
 
 
-def _read(molecules: list[Mol]) -> tuple[Surroundings, np.ndarray]:
-    """The surroundings, and which molecules are as they ought to be (M,); of use if all are."""
+def _read(molecules: list[Mol]) -> tuple[Surroundings | None, np.ndarray]:
+    """The surroundings if all molecules are as they ought to be, and which of them are (M,)."""
     from rdkit.Chem import GetAdjacencyMatrix
 
     sizes = np.array([molecule.GetNumAtoms() for molecule in molecules], dtype=np.int64)
+    usual = sizes <= _MOST_MATCHES
+    if not usual.all():
+        return None, usual
     start, squares = _starts(sizes), _starts(sizes**2)
     tables = [GetAdjacencyMatrix(molecule, True).ravel() for molecule in molecules]  # order of every bond
     table = np.concatenate(tables) if tables else np.zeros(0)
@@ -185,7 +190,6 @@ def _read(molecules: list[Mol]) -> tuple[Surroundings, np.ndarray]:
     pairs = begin[first] * atoms + end[first]  # ascending
     bond = np.searchsorted(pairs, np.minimum(begin, end) * atoms + np.maximum(begin, end))
     kind = _KINDS[np.minimum(twice[first], len(_KINDS) - 1)]
-    usual = np.ones(len(molecules), bool)
     usual[of_edge[_KINDS[np.minimum(twice, len(_KINDS) - 1)] < 0]] = False
 
     rings = [molecule.GetRingInfo().AtomRings() for molecule in molecules]
@@ -210,15 +214,25 @@ def _read(molecules: list[Mol]) -> tuple[Surroundings, np.ndarray]:
         np.bincount(begin, twice, minlength=len(aromatic)).astype(np.int64),
     )
     numbers = elements(codes)
-    odd = np.repeat(np.arange(len(sizes)), sizes)[~np.isin(numbers, list(_USUAL_ELEMENTS))]
+    of_atom = np.repeat(np.arange(len(sizes)), sizes)
+    matches = np.array([_most_matches(code) for code in ATOM_CODES], dtype=np.int64)[codes]
+    usual &= np.bincount(of_atom, matches, len(sizes)) <= _MOST_MATCHES
+    odd = of_atom[~np.isin(numbers, list(_USUAL_ELEMENTS))]
     for row in np.unique(odd).tolist():
         own = numbers[start[row] : start[row + 1]].tolist()  # a dative bond has the order of a single one
         usual[row] &= _DUMMY_OR_HYDROGEN.isdisjoint(own) and all(
             bond.GetBondType() in _USUAL_BONDS for bond in molecules[row].GetBonds()
         )
+    if not usual.all():
+        return None, usual
     keys = row_keys(codes, begin, leaf(kind[bond], codes[end]))
     around = np.array(list(map(_neighbourhoods.__getitem__, keys)), dtype=np.int64)
     return Surroundings(molecules, start, codes, begin, end, bond, kind, ring, ring_atoms, ring_bonds, around), usual
+
+
+def _most_matches(code: AtomCode) -> int:
+    """How often an atom or its hydrogens may meet one of Crippen's patterns: each order of neighbours is a match."""
+    return factorial(min(code.degree, 7)) + 2 * code.hydrogens
 
 
 def _starts(sizes: np.ndarray) -> np.ndarray:
@@ -240,7 +254,8 @@ def _read_codes(
     invariants = np.array(
         list(chain.from_iterable(GetConnectivityInvariants(molecule) for molecule in molecules)), dtype=np.int64
     )
-    keys = ((invariants << 6 | orders) << 24 | rings) << 1 | aromatic  # a large ring may be one of hundreds
+    bonded = np.minimum(orders, 63)
+    keys = ((invariants << 6 | bonded) << 24 | rings) << 1 | aromatic  # a large ring may be one of hundreds
     distinct, example, place = np.unique(keys, return_index=True, return_inverse=True)
     numbers = []
     for key, atom in zip(distinct.tolist(), example.tolist(), strict=True):
