@@ -26,6 +26,7 @@ _USUAL_ELEMENTS = frozenset({5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53})
 _DUMMY_OR_HYDROGEN = frozenset({0, 1})  # hydrogens that are atoms look further than one bond
 _USUAL_BONDS = frozenset({1, 2, 3, 12})  # rdkit.Chem.BondType: single, double, triple, aromatic
 _KINDS = np.array([-1, -1, 0, 3, 1, -1, 2])  # twice a bond's order to the category of `BOND_FEATURES`
+_MOST_ATOMS = 300  # tables of bonds grow with the square
 _MOST_MATCHES = 1000  # of a pattern: RDKit looks for no more, and leaves other atoms of large molecules without a type
 IN_RING = 8  # added to the kind of a bond in a ring
 KINDS = 2 * IN_RING
@@ -173,7 +174,7 @@ def _read(molecules: list[Mol]) -> tuple[Surroundings | None, np.ndarray]:
     from rdkit.Chem import GetAdjacencyMatrix
 
     sizes = np.array([molecule.GetNumAtoms() for molecule in molecules], dtype=np.int64)
-    usual = sizes <= _MOST_MATCHES
+    usual = sizes <= _MOST_ATOMS
     if not usual.all():
         return None, usual
     start, squares = _starts(sizes), _starts(sizes**2)

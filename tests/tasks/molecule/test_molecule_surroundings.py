@@ -25,11 +25,15 @@ ODD = [
     "CC[Sn](CC)(CC)Cl", "C[Hg]c1ccccc1", "Cl[Pt]Cl", "OC(=O)C(=O)O", "O=C(N)C(=O)NCCO", "C1=CC2CC12", "C1OC1C(F)(F)F",
     "O=C1NC(=O)C(c2ccccc2)(CC)C(=O)N1", "C1OC1", "CCCCCC", "Ic1ccccc1Br", "O=c1cc[nH]c2ccccc12", "C1CC2OC2C1",
     "C([SiH3])([SiH3])([SiH3])CCC", "FC(F)(F)CCC", "CC(C)(C)CCC", "CC[CH2+3](C)CN", "NC[CH2+6](F)(F)(CC)CO",
-    "CCCCO", "CC[CH3+3]CO", "CC(=O)CC[CH3+3](C)CN",
+    "CCCCO", "CC[CH3+3]CO", "CC(=O)CC[CH3+3](C)CN", "O=C(SC)C(=O)SC", "CC(=O)[s+]1cccc1",
+    "O=C([s+]1cccc1)C(=O)[s+]1cccc1", "COC(C)=s1cccc1",
 ]  # fmt: skip
 
 
-UNUSUAL = ["[H][H]", "[2H]O", "N->[Cu]", "*C", "O=C(O->B(F)F)CC", "CC(=O)Nc1c#cc(O)cc1", "[13CH4]"]
+UNUSUAL = [
+    "[H][H]", "[2H]O", "N->[Cu]", "*C", "O=C(O->B(F)F)CC", "CC(=O)Nc1c#cc(O)cc1", "[13CH4]", "[NH3][Pt]([NH3])(Cl)Cl",
+    "CN(C)(C)[Fe]",
+]  # fmt: skip
 
 
 def of(smiles: list[str]) -> Surroundings:
