@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Sequence
 
 import numpy as np
 
+from hpo_bench.cores import share_of_cores
 from hpo_bench.data.processes import in_processes
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.image.stored import stored
@@ -33,12 +33,11 @@ def check_size(size: object) -> int:
 def render(smiles: Sequence[str], size: int = PUBLISHED_SIZE, *, workers: int | None = None) -> np.ndarray:
     """Drawings (M, 3, size, size) uint8, from the cache if they are there.
 
-    `workers` defaults to `HPO_BENCH_WORKERS`, else to the number of processors. A progress bar is shown on a terminal.
+    `workers` defaults to `share_of_cores()`. A progress bar is shown on a terminal.
     Raises ValueError, naming the row, for a SMILES that RDKit rejects.
     """
     smiles = list(smiles)
-    count = workers or int(os.environ.get("HPO_BENCH_WORKERS") or os.cpu_count() or 1)
-    return stored("images", content_key(smiles, size), lambda: _render(smiles, size, count))
+    return stored("images", content_key(smiles, size), lambda: _render(smiles, size, workers or share_of_cores()))
 
 
 def content_key(smiles: Sequence[str], size: int) -> str:

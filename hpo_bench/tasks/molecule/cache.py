@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from hpo_bench.cores import share_of_cores
 from hpo_bench.data.cache import cache_dir
 from hpo_bench.data.processes import in_processes
 from hpo_bench.tasks.molecule.featurise import FEATURISER_VERSION, MoleculeArrays, featurise_chunk
@@ -41,14 +42,14 @@ def featurise(
 ) -> MoleculeArrays:
     """Features and targets of all molecules, from the cache if they are there.
 
-    `workers` defaults to `HPO_BENCH_WORKERS`, else to the number of processors. A progress bar is shown on a terminal.
+    `workers` defaults to `share_of_cores()`. A progress bar is shown on a terminal.
     Raises ValueError, naming the row, for a SMILES that RDKit rejects.
     """
     smiles, kinds = list(smiles), tuple(kind for kind in TARGET_KINDS if kind in kinds)
     path = cache_dir() / "molecules" / f"{content_key(smiles, kinds)}.safetensors"
     if use_cache and (stored := _read(path)) is not None:
         return stored
-    arrays = _compute(smiles, kinds, workers or int(os.environ.get("HPO_BENCH_WORKERS") or os.cpu_count() or 1))
+    arrays = _compute(smiles, kinds, workers or share_of_cores())
     if use_cache:
         _write(path, arrays)
     return arrays
