@@ -26,7 +26,11 @@ ODD = [
     "O=C1NC(=O)C(c2ccccc2)(CC)C(=O)N1", "C1OC1", "CCCCCC", "Ic1ccccc1Br", "O=c1cc[nH]c2ccccc12", "C1CC2OC2C1",
     "C([SiH3])([SiH3])([SiH3])CCC", "FC(F)(F)CCC", "CC(C)(C)CCC", "CC[CH2+3](C)CN", "NC[CH2+6](F)(F)(CC)CO",
     "CCCCO", "CC[CH3+3]CO", "CC(=O)CC[CH3+3](C)CN", "O=C(SC)C(=O)SC", "CC(=O)[s+]1cccc1",
-    "O=C([s+]1cccc1)C(=O)[s+]1cccc1", "COC(C)=s1cccc1",
+    "O=C([s+]1cccc1)C(=O)[s+]1cccc1", "COC(C)=s1cccc1", "O=C(S)C(=O)S", "NNC(=O)NNC(=O)NN", "N=C(N)Oc1ccc(Cl)cc1",
+    "CN(C)N(C)C", "CC(=O)N(C)N(C)C", "O=CN(C)N(C)C", "C=C(C)[O-]", "CCO", "C[CH]O",
+    "CC(=O)N(C)N(C)C(C)=O", "O=CN(C)N(C)C=O", "CC(=O)N(C)C(C)=O", "O=CN(C)C(C)=O", "CSC(=NC)C(=NC)SC",
+    "C1CSC(=N1)C1=NCCS1", "CCC(C)NC1=NCC(C)S1", "CN=[N+]=NC", "C1c2ccccc21", "CC[CH2-]", "[CH2]C[CH2]",
+    "C1CCCCCCCCCCCCC1", "c1ccccc1.Cl", "O=C1OC2C(I)C3C4CCC3C2C14", "CN1CCC23C4C(=O)CCC2(C1CC5=C3C(=C(C=C5)OC)O4)O",
 ]  # fmt: skip
 
 
