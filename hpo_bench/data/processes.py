@@ -6,7 +6,11 @@ import multiprocessing
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
+
+from hpo_bench.errors import UserError
 
 Job = TypeVar("Job")
 Result = TypeVar("Result")
@@ -19,16 +23,26 @@ def in_processes(
 
     Processes are forked on Linux, so that a script needs no `if __name__ == "__main__":` there. `work` may call RDKit
     and numpy, but not torch, whose threads do not outlive a fork. What it imports should be imported before.
+
+    Raises:
+        UserError: a process was killed.
     """
     workers = min(workers, len(jobs))
     if workers < 2:
         yield from _with_progress(map(work, jobs), len(jobs), description)
         return
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
-        pool = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn").Pool(workers)
-    with pool:
-        yield from _with_progress(pool.imap(work, jobs), len(jobs), description)
+    context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
+            results = pool.map(work, jobs)
+        try:
+            yield from _with_progress(results, len(jobs), description)
+        except BrokenProcessPool as error:
+            raise UserError(
+                f"{description}: a process was killed; did the machine run out of memory?",
+                "Set HPO_BENCH_THREADS=1 for one process, or take fewer molecules.",
+            ) from error
 
 
 def _with_progress(results: Iterator[Result], total: int, description: str) -> Iterator[Result]:

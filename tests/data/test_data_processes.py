@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from hpo_bench.data.processes import in_processes
+from hpo_bench.errors import UserError
 
 
 def squared_here(number: int) -> tuple[int, int]:
@@ -29,6 +31,16 @@ def test_results_come_in_order_and_from_other_processes(workers: int, capfd: pyt
 def test_an_error_arrives(workers: int) -> None:
     with pytest.raises(ValueError, match="-3 is below zero"):
         list(in_processes(squared_here, [1, 2, -3, 4], workers, "Squaring"))
+
+
+def killed(caller: int) -> None:
+    assert os.getpid() != caller
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_killed_process_is_told() -> None:
+    with pytest.raises(UserError, match=r"(?s)Squaring: a process was killed.*HPO_BENCH_THREADS=1"):
+        list(in_processes(killed, [os.getpid()] * 4, 2, "Squaring"))
 
 
 def test_no_jobs() -> None:
