@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from hpo_bench.tasks.molecule.codes import NITROGEN, AtomCode
 from hpo_bench.tasks.molecule.lookup import ByCode
-from hpo_bench.tasks.molecule.surroundings import AROMATIC, IN_RING, NITROGEN, AtomCode, Surroundings
+from hpo_bench.tasks.molecule.surroundings import AROMATIC, IN_RING, Surroundings
 
 _N, _O, _Q, _QH, _CH2, _CH3, _RING = (1 << bit for bit in range(7))
 _CARBON, _OXYGEN = 6, 8

@@ -12,18 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from hpo_bench.tasks.molecule.codes import ATOM_CODES, NITROGEN, AtomCode
 from hpo_bench.tasks.molecule.lookup import ByCode, ByNeighbourhood
-from hpo_bench.tasks.molecule.surroundings import (
-    AROMATIC,
-    AROUND,
-    ATOM_CODES,
-    IN_RING,
-    KINDS,
-    NITROGEN,
-    AtomCode,
-    Surroundings,
-    leaf_of,
-)
+from hpo_bench.tasks.molecule.surroundings import AROMATIC, AROUND, IN_RING, KINDS, Surroundings, leaf_of
 
 _NUMBERS = 42
 # Places of the numbers, in RDKit's order.

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
-from math import factorial
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from hpo_bench.tasks.molecule.codes import elements, most_matches, read_codes
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -31,28 +32,9 @@ _MOST_MATCHES = 1000  # of a pattern: RDKit looks for no more, and leaves other 
 IN_RING = 8  # added to the kind of a bond in a ring
 KINDS = 2 * IN_RING
 AROMATIC = 3
-NITROGEN = 7
 
 
-class AtomCode(NamedTuple):
-    """What an atom is, apart from its neighbours.
-
-    `rings`: how many of the smallest set it is in. `orders`: of a nitrogen alone, twice the sum of its bonds' orders.
-    """
-
-    element: int
-    charge: int
-    hydrogens: int
-    aromatic: bool
-    degree: int
-    rings: int
-    orders: int
-
-
-ATOM_CODES: list[AtomCode] = []  # every kind of atom seen by this process; it only grows
 AROUND: list[tuple[int, ...]] = []  # every kind of neighbourhood: a code and the sorted `leaf` numbers of neighbours
-_code_numbers: dict[AtomCode, int] = {}
-_codes: dict[int, int] = {}  # by what RDKit tells in one call, see `_read_codes`
 
 
 class _Neighbourhoods(dict[bytes, int]):
@@ -159,7 +141,8 @@ class Surroundings:
 def read_surroundings(molecules: Sequence[Mol], smiles: Sequence[str]) -> tuple[Surroundings, np.ndarray]:
     """The surroundings of those molecules that have no atom or bond that these numbers would not tell apart.
 
-    Nor so many that RDKit stops counting. Also which these are (int64, ascending). `smiles` are what they were.
+    Molecules so large that RDKit stops counting matches are left out too. Also given: which are left in (int64,
+    ascending). `smiles` are the texts they were parsed from. The tables of numbers are not made for several threads.
     """
     rows = np.array([row for row, text in enumerate(smiles) if not _UNUSUAL_TEXT.search(text)], dtype=np.int64)
     while True:
@@ -207,17 +190,17 @@ def _read(molecules: list[Mol]) -> tuple[Surroundings | None, np.ndarray]:
     aromatic[begin[twice == 3]] = True
     arynes = kind == 2 + IN_RING  # RDKit counts their triple bonds as aromatic ones here and there
     usual[of_edge[first][arynes & aromatic[begin[first]] & aromatic[end[first]]]] = False
-    codes = _read_codes(
+    codes = read_codes(
         molecules,
         start,
-        aromatic,
-        np.bincount(ring_atoms, minlength=len(aromatic)),
-        np.bincount(begin, twice, minlength=len(aromatic)).astype(np.int64),
+        aromatic=aromatic,
+        degree=np.bincount(begin, minlength=len(aromatic)),
+        rings=np.bincount(ring_atoms, minlength=len(aromatic)),
+        orders=np.bincount(begin, twice, minlength=len(aromatic)).astype(np.int64),
     )
     numbers = elements(codes)
     of_atom = np.repeat(np.arange(len(sizes)), sizes)
-    matches = np.array([_most_matches(code) for code in ATOM_CODES], dtype=np.int64)[codes]
-    usual &= np.bincount(of_atom, matches, len(sizes)) <= _MOST_MATCHES
+    usual &= np.bincount(of_atom, most_matches(codes), len(sizes)) <= _MOST_MATCHES
     odd = of_atom[~np.isin(numbers, list(_USUAL_ELEMENTS))]
     for row in np.unique(odd).tolist():
         own = numbers[start[row] : start[row + 1]].tolist()  # a dative bond has the order of a single one
@@ -231,58 +214,9 @@ def _read(molecules: list[Mol]) -> tuple[Surroundings | None, np.ndarray]:
     return Surroundings(molecules, start, codes, begin, end, bond, kind, ring, ring_atoms, ring_bonds, around), usual
 
 
-def _most_matches(code: AtomCode) -> int:
-    """How often an atom or its hydrogens may meet one of Crippen's patterns: each order of neighbours is a match."""
-    return factorial(min(code.degree, 7)) + 2 * code.hydrogens
-
-
 def _starts(sizes: np.ndarray) -> np.ndarray:
     """Where each of several runs starts, and where the last one ends."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-
-
-def _read_codes(
-    molecules: list[Mol], start: np.ndarray, aromatic: np.ndarray, rings: np.ndarray, orders: np.ndarray
-) -> np.ndarray:
-    """The number of each atom (A,) in `ATOM_CODES`, which grows where one is new.
-
-    RDKit's invariants of connectivity (those of ECFP, Rogers & Hahn 2010) are 32 bits of element, charge, hydrogens,
-    neighbours, isotope and being in a ring, all of a molecule in one call. That no two kinds of atoms share one is a
-    test.
-    """
-    from rdkit.Chem.rdMolDescriptors import GetConnectivityInvariants
-
-    invariants = np.array(
-        list(chain.from_iterable(GetConnectivityInvariants(molecule) for molecule in molecules)), dtype=np.int64
-    )
-    bonded = np.minimum(orders, 63)
-    keys = ((invariants << 6 | bonded) << 24 | rings) << 1 | aromatic  # a large ring may be one of hundreds
-    distinct, example, place = np.unique(keys, return_index=True, return_inverse=True)
-    numbers = []
-    for key, atom in zip(distinct.tolist(), example.tolist(), strict=True):
-        if key not in _codes:
-            row = int(np.searchsorted(start, atom, "right")) - 1
-            found = molecules[row].GetAtomWithIdx(atom - int(start[row]))
-            element = found.GetAtomicNum()
-            code = AtomCode(
-                element,
-                found.GetFormalCharge(),
-                found.GetTotalNumHs(),
-                found.GetIsAromatic(),
-                found.GetDegree(),
-                int(rings[atom]),
-                int(orders[atom]) if element == NITROGEN else 0,
-            )
-            _codes[key] = _code_numbers.setdefault(code, len(ATOM_CODES))
-            if _codes[key] == len(ATOM_CODES):
-                ATOM_CODES.append(code)
-        numbers.append(_codes[key])
-    return np.array(numbers, dtype=np.int64)[place]
-
-
-def elements(codes: np.ndarray) -> np.ndarray:
-    """Atomic numbers of `codes` (A,)."""
-    return np.array([code.element for code in ATOM_CODES], dtype=np.int64)[codes]
 
 
 def leaf(kind: Any, code: Any) -> Any:

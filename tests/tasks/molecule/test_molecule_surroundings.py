@@ -9,11 +9,12 @@ import pytest
 from rdkit import Chem
 from rdkit.Chem.rdMolDescriptors import GetConnectivityInvariants
 
+from hpo_bench.tasks.molecule.codes import ATOM_CODES
 from hpo_bench.tasks.molecule.cycles import fused_rings, simple_cycle, sums_of_rings
 from hpo_bench.tasks.molecule.featurise import featurise_chunk, of_molecules, parse
 from hpo_bench.tasks.molecule.screen import PatternScreen
 from hpo_bench.tasks.molecule.smarts import alternatives
-from hpo_bench.tasks.molecule.surroundings import AROUND, ATOM_CODES, Surroundings, read_surroundings
+from hpo_bench.tasks.molecule.surroundings import AROUND, Surroundings, read_surroundings
 from hpo_bench.tasks.molecule.targets import TARGET_KINDS
 
 ODD = [
