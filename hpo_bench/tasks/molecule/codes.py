@@ -84,7 +84,14 @@ def elements(codes: np.ndarray) -> np.ndarray:
     return np.array([code.element for code in ATOM_CODES], dtype=np.int64)[codes]
 
 
-def most_matches(codes: np.ndarray) -> np.ndarray:
-    """How often each atom (A,) or its hydrogens may meet a pattern of Crippen's: any order of neighbours is a match."""
-    most = [factorial(min(code.degree, 7)) + 2 * code.hydrogens for code in ATOM_CODES]
-    return np.array(most, dtype=np.int64)[codes]
+def most_matches(codes: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """A bound on how often each molecule (M,) meets any one of Crippen's patterns: each order of neighbours is a match.
+
+    A pattern is one of carbons, of other atoms or of hydrogens. `start` (M + 1,): first atom of each molecule.
+    """
+    most = []
+    for code in ATOM_CODES:
+        orders = factorial(min(code.degree, 7))
+        most.append((orders * (code.element == 6), orders * (code.element != 6), 2 * code.hydrogens))
+    found = np.array(most, dtype=np.int64).reshape(-1, 3)[codes]
+    return np.add.reduceat(found, start[:-1]).max(1) if len(codes) else np.zeros(0, np.int64)

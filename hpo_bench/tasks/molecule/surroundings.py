@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any
@@ -144,22 +144,24 @@ def read_surroundings(molecules: Sequence[Mol], smiles: Sequence[str]) -> tuple[
     Molecules so large that RDKit stops counting matches are left out too. Also given: which are left in (int64,
     ascending). `smiles` are the texts they were parsed from. The tables of numbers are not made for several threads.
     """
-    rows = np.array([row for row, text in enumerate(smiles) if not _UNUSUAL_TEXT.search(text)], dtype=np.int64)
-    while True:
-        read, usual = _read([molecules[row] for row in rows])
-        if read is not None:
-            return read, rows
-        rows = rows[usual]
+    fit = [
+        row
+        for row, (molecule, text) in enumerate(zip(molecules, smiles, strict=True))
+        if not _UNUSUAL_TEXT.search(text) and molecule.GetNumAtoms() <= _MOST_ATOMS
+    ]
+    read, usual = _read([molecules[row] for row in fit])
+    if not usual.all():
+        read = _only(read, usual)
+    keys = row_keys(read.codes, read.begin, leaf(read.kind[read.bond], read.codes[read.end]))
+    around = np.array(list(map(_neighbourhoods.__getitem__, keys)), dtype=np.int64)
+    return replace(read, around=around), np.array(fit, dtype=np.int64)[usual]
 
 
-def _read(molecules: list[Mol]) -> tuple[Surroundings | None, np.ndarray]:
-    """The surroundings if all molecules are as they ought to be, and which of them are (M,)."""
+def _read(molecules: list[Mol]) -> tuple[Surroundings, np.ndarray]:
+    """The surroundings but for `around`, and which molecules are as they ought to be (M,)."""
     from rdkit.Chem import GetAdjacencyMatrix
 
     sizes = np.array([molecule.GetNumAtoms() for molecule in molecules], dtype=np.int64)
-    usual = sizes <= _MOST_ATOMS
-    if not usual.all():
-        return None, usual
     start, squares = _starts(sizes), _starts(sizes**2)
     tables = [GetAdjacencyMatrix(molecule, True).ravel() for molecule in molecules]  # order of every bond
     table = np.concatenate(tables) if tables else np.zeros(0)
@@ -174,6 +176,7 @@ def _read(molecules: list[Mol]) -> tuple[Surroundings | None, np.ndarray]:
     pairs = begin[first] * atoms + end[first]  # ascending
     bond = np.searchsorted(pairs, np.minimum(begin, end) * atoms + np.maximum(begin, end))
     kind = _KINDS[np.minimum(twice[first], len(_KINDS) - 1)]
+    usual = np.ones(len(molecules), bool)
     usual[of_edge[_KINDS[np.minimum(twice, len(_KINDS) - 1)] < 0]] = False
 
     rings = [molecule.GetRingInfo().AtomRings() for molecule in molecules]
@@ -200,18 +203,35 @@ def _read(molecules: list[Mol]) -> tuple[Surroundings | None, np.ndarray]:
     )
     numbers = elements(codes)
     of_atom = np.repeat(np.arange(len(sizes)), sizes)
-    usual &= np.bincount(of_atom, most_matches(codes), len(sizes)) <= _MOST_MATCHES
+    usual &= most_matches(codes, start) <= _MOST_MATCHES
     odd = of_atom[~np.isin(numbers, list(_USUAL_ELEMENTS))]
     for row in np.unique(odd).tolist():
         own = numbers[start[row] : start[row + 1]].tolist()  # a dative bond has the order of a single one
         usual[row] &= _DUMMY_OR_HYDROGEN.isdisjoint(own) and all(
             bond.GetBondType() in _USUAL_BONDS for bond in molecules[row].GetBonds()
         )
-    if not usual.all():
-        return None, usual
-    keys = row_keys(codes, begin, leaf(kind[bond], codes[end]))
-    around = np.array(list(map(_neighbourhoods.__getitem__, keys)), dtype=np.int64)
-    return Surroundings(molecules, start, codes, begin, end, bond, kind, ring, ring_atoms, ring_bonds, around), usual
+    nothing = np.zeros(0, np.int64)
+    return Surroundings(molecules, start, codes, begin, end, bond, kind, ring, ring_atoms, ring_bonds, nothing), usual
+
+
+def _only(read: Surroundings, wanted: np.ndarray) -> Surroundings:
+    """Some of the molecules, `wanted` (M,), without `around`."""
+    atoms, bonds, rings = wanted[read.molecule], wanted[read.bond_molecule], wanted[read.ring_molecule]
+    atom_number, bond_number = np.cumsum(atoms) - 1, np.cumsum(bonds) - 1
+    edges, ring_places = atoms[read.begin], np.repeat(rings, np.diff(read.ring))
+    return Surroundings(
+        molecules=[molecule for molecule, kept in zip(read.molecules, wanted, strict=True) if kept],
+        start=_starts(np.diff(read.start)[wanted]),
+        codes=read.codes[atoms],
+        begin=atom_number[read.begin[edges]],
+        end=atom_number[read.end[edges]],
+        bond=bond_number[read.bond[edges]],
+        kind=read.kind[bonds],
+        ring=_starts(np.diff(read.ring)[rings]),
+        ring_atoms=atom_number[read.ring_atoms[ring_places]],
+        ring_bonds=bond_number[read.ring_bonds[ring_places]],
+        around=read.around,
+    )
 
 
 def _starts(sizes: np.ndarray) -> np.ndarray:
