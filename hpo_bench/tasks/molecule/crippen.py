@@ -120,7 +120,7 @@ def _coarse_key(surroundings: Surroundings, number: int) -> Any:
     far = itself.hydrogens or itself.charge
     carbons = [
         (kind, ATOM_CODES[surroundings.codes[other]][:5], _bonded(surroundings, other) if far or kind else None)
-        for kind, other in near
+        for kind, other in ((kind % IN_RING, other) for kind, other in near)
         if ATOM_CODES[surroundings.codes[other]].element == _CARBON
     ]
     return itself[:5], tuple(seen), tuple(sorted(carbons, key=repr))

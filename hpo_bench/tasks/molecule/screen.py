@@ -73,8 +73,11 @@ class PatternScreen:
                 else:
                     larger.append((number, self._query(exact), stars))
         self._counted = [self._star(self._query(text).GetAtomWithIdx(0)) for text in counted or []]
-        self._lone = [(number, self._words([mask])[0]) for number, mask in lone]
-        self._larger = [(number, query, self._words(masks)) for number, query, masks in larger]
+        self._lone = np.array([number for number, _ in lone], dtype=np.int64)
+        self._lone_stars = self._words([mask for _, mask in lone])
+        self._larger = [(number, query) for number, query, _ in larger]
+        self._first_way = np.cumsum([0, *(len(masks) for *_, masks in larger)])[:-1]
+        self._ways = self._words([mask for *_, masks in larger for mask in masks])
         self._centre_of_star = np.array([star.centre for star in self._stars], dtype=np.int64)
         needs = [[(0, 0), *star.needs] for star in self._stars]  # none of no leaves, so that each has one
         self._first_need = np.cumsum([0, *map(len, needs)])[:-1]
@@ -101,13 +104,14 @@ class PatternScreen:
         The latter only where a pattern is not `decided` (M, P) yet.
         """
         there = np.zeros((len(stars), len(self.patterns)), bool)
-        for number, need in self._lone:
-            there[:, number] |= (stars & need).any(1)
-        maybe = []
-        for number, query, ways in self._larger:
-            met = ((stars[:, None] & ways) == ways).all(2).any(1) & ~there[:, number] & ~decided[:, number]
-            maybe += [(row, number, query) for row in np.flatnonzero(met).tolist()]
-        return there, maybe
+        rows, places = (stars[:, None] & self._lone_stars).any(2).nonzero()
+        there[rows, self._lone[places]] = True
+        if not self._larger:
+            return there, []
+        met = np.logical_or.reduceat(((stars[:, None] & self._ways) == self._ways).all(2), self._first_way, axis=1)
+        met &= ~(there | decided)[:, [number for number, _ in self._larger]]
+        rows, places = met.nonzero()
+        return there, [(row, *self._larger[place]) for row, place in zip(rows.tolist(), places.tolist(), strict=True)]
 
     def present(self, surroundings: Surroundings) -> np.ndarray:
         """Which patterns each molecule has (M, P)."""
@@ -197,4 +201,5 @@ class PatternScreen:
 def _in_words(masks: list[int], bits: int) -> np.ndarray:
     """Masks (n,) of that many bits as numbers that an array can hold (n, W)."""
     places = range(0, max(bits, 1), _WORD)
-    return np.array([[mask >> place & (1 << _WORD) - 1 for place in places] for mask in masks], dtype=np.int64)
+    words = [mask >> place & (1 << _WORD) - 1 for mask in masks for place in places]
+    return np.array(words, dtype=np.int64).reshape(len(masks), len(places))
