@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES
-from hpo_bench.tasks.molecule.packed import Graphs, Level
+from hpo_bench.tasks.molecule.levels import Level
+from hpo_bench.tasks.molecule.packed import Graphs
 from hpo_bench.tasks.molecule.refinement import whole
 
 ATOM_CATEGORIES = sum(feature.size for feature in ATOM_FEATURES)
@@ -32,10 +33,7 @@ class GINLayer(nn.Module):
     def forward(self, rows: Tensor, level: Level, bond_table: Tensor) -> Tensor:
         """Rows of the layer before (Q, width) -> (P, width)."""
         bonds = (bond_table.to(self.bond_embedding.dtype) @ self.bond_embedding).to(rows.dtype)
-        # index_select, not rows[source]: its backward is one index_add, several times faster.
-        messages = F.relu(rows.index_select(0, level.source) + bonds.index_select(0, level.bond_code))
-        own = rows if level.own is None else rows.index_select(0, level.own)
-        return self.second(F.relu(self.first(own.index_add(0, level.destination, messages))))
+        return self.second(F.relu(self.first(level.gathered(rows, bonds))))
 
 
 class CountedNorm(nn.BatchNorm1d):
@@ -89,13 +87,14 @@ class Encoder(nn.Module):
         nodes = graphs.atom_table.to(self.atom_embedding.dtype) @ self.atom_embedding
         last = len(self.layers) - 1
         for number, (layer, norm, level) in enumerate(zip(self.layers, self.norms, levels.layers, strict=True)):
-            nodes = norm(layer(nodes, level, graphs.bond_table), level.counts, graphs.num_atoms)
-            if number < last:
-                nodes = F.relu(nodes)
+            nodes = layer(nodes, level, graphs.bond_table)
+            # Torch's norm of every atom costs less than one with counts: the last one's rows are spread before it.
+            if number == last:
+                nodes = norm(levels.spread(nodes))
+            else:
+                nodes = F.relu(norm(nodes, level.counts, graphs.num_atoms))
             if self.dropout:
                 nodes = F.dropout(nodes, self.dropout, self.training)
-        if levels.atom is not None:
-            nodes = nodes.index_select(0, levels.atom)
         if nodes.dtype is torch.bfloat16:
             nodes = nodes.float()  # sums over many atoms lose too much in bf16
         pooled = nodes.new_zeros(len(graphs), nodes.shape[1]).index_add(0, graphs.molecule, nodes)

@@ -8,35 +8,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES, Feature, MoleculeArrays
-
-
-class Level(NamedTuple):
-    """What one layer of an encoder computes: P rows from the rows of the layer before (at first, of the atom table).
-
-    own (P,): the row of the atom itself, None where rows stay as they are. source (F,): row of the neighbour,
-    destination (F,) in 0 to P-1, ascending, bond_code (F,): for each edge that ends in one of the P atoms. counts (P,):
-    how many atoms a row stands for, float32, 0 for padding; None where each row is one atom.
-    """
-
-    own: Tensor | None
-    source: Tensor
-    destination: Tensor
-    bond_code: Tensor
-    counts: Tensor | None
-
-
-class Levels(NamedTuple):
-    """`layers`, and each atom's row (N,) in the output of the last, None where each row is one atom."""
-
-    layers: tuple[Level, ...]
-    atom: Tensor | None
+from hpo_bench.tasks.molecule.levels import Levels
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 from torch.func import functional_call, jvp
@@ -10,9 +13,11 @@ from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.tasks.molecule import refinement
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.featurise import featurise_chunk
 from hpo_bench.tasks.molecule.gin import Encoder
+from hpo_bench.tasks.molecule.levels import Incidence
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
 from hpo_bench.tasks.molecule.objectives.base import CLEAN
 from hpo_bench.tasks.molecule.packed import PackedMolecules
@@ -65,11 +70,47 @@ def test_classes_are_those_of_equal_surroundings(graphs, depth):
     assert counts.tolist() == [atom.count(row) for row in range(len(counts))]
 
 
-def test_rows_are_padded_to_few_shapes_and_edges_stay_sorted(graphs):
+def dense(incidence):
+    """The matrix, from its rows and from its columns."""
+    columns, ends, rows, row_ends = incidence
+    matrices = []
+    for places, limits, width in ((columns, ends, len(row_ends) - 1), (rows, row_ends, len(ends) - 1)):
+        matrix = torch.zeros(len(limits) - 1, width)
+        for row, (start, end) in enumerate(pairwise(limits.tolist())):
+            matrix[row] += torch.bincount(places[start:end], minlength=width)
+        matrices.append(matrix)
+    return matrices[0], matrices[1].T
+
+
+def test_levels_have_few_shapes_and_no_message_is_computed_twice(graphs):
     for level in refined(graphs, DEPTH).levels.layers:
         assert len(level.own) == len(level.counts)
         assert len(level.own) % 64 == 0
-        assert (level.destination.diff() >= 0).all()
+        pairs = list(zip(level.neighbour.tolist(), level.bond_code.tolist(), strict=True))
+        assert len(set(pairs)) == len(pairs) < len(level.messages.columns)
+        torch.testing.assert_close(*dense(level.messages))
+
+
+def test_products_of_an_incidence_have_all_derivatives():
+    columns, ends = torch.tensor([1, 1, 0, 3]), torch.tensor([0, 2, 2, 4])
+    rows, row_ends = torch.tensor([2, 0, 0, 2]), torch.tensor([0, 1, 3, 3, 4])
+    incidence = Incidence(columns, ends, rows, row_ends)
+    matrix, terms = dense(incidence)[0].double(), torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(incidence.sums(terms), matrix @ terms)
+
+    def cubed(terms):
+        return incidence.sums(terms) ** 3
+
+    assert torch.autograd.gradcheck(cubed, terms, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(cubed, terms, check_fwd_over_rev=True)
+
+
+def test_equal_numbers_find_each_other_in_a_crowded_table():
+    """Small numbers all want the first slot."""
+    for key in (np.arange(50) % 7, np.random.default_rng(0).integers(0, 30, 200) << 60, np.zeros(0, np.int64)):
+        place = refinement._equal(key)
+        assert (key[place] == key).all()
+        assert len(np.unique(place)) == len(np.unique(key))
 
 
 def outcome(encoder, graphs):
