@@ -99,7 +99,7 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(terms: Tensor, incidence: Incidence) -> Tensor:
-        return F.embedding_bag(incidence.columns, terms.detach(), incidence.ends, mode="sum", include_last_offset=True)
+        return _product(terms.detach(), incidence)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
@@ -107,8 +107,15 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return ctx.incidence.transposed().sums(gradients[0]), None
+        transposed = ctx.incidence.transposed()
+        if torch.is_grad_enabled():
+            return transposed.sums(gradients[0]), None
+        return _product(gradients[0], transposed), None  # nothing differentiates it: spare the bookkeeping
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
         return ctx.incidence.sums(tangents[0])  # type: ignore[no-any-return]
+
+
+def _product(terms: Tensor, incidence: Incidence) -> Tensor:
+    return F.embedding_bag(incidence.columns, terms, incidence.ends, mode="sum", include_last_offset=True)
