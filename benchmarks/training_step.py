@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, cast
 
 import torch
 from workloads import molecule_step as work
@@ -29,7 +29,9 @@ from hpo_bench.core.device import describe_processor, prepare_process
 from hpo_bench.data import load_table, parse_smiles
 from hpo_bench.tasks.molecule import corpus as corpus_module
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
+from hpo_bench.tasks.molecule.levels import Levels
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
+from hpo_bench.tasks.molecule.packed import Graphs
 
 PHASES = ("load", "forward", "backward", "Adam")
 STEPS_A_TURN = 4  # the first of them warms the caches up and is not counted
@@ -162,13 +164,11 @@ def main() -> None:
 
 def describe(corpus: MoleculeCorpus, batch: int) -> str:
     """Rows of each layer in one batch."""
-    views = corpus.draw_batch(batch, torch.Generator().manual_seed(0)).views
-    rows = {
-        name: [int((level.counts > 0).sum()) for level in graphs.levels.layers if level.counts is not None]
-        for name, graphs in views.items()
-        if graphs.levels is not None
-    }
-    return f"{next(iter(views.values())).num_atoms} atoms, classes at each layer {rows}"
+    drawn = corpus.draw_batch(batch, torch.Generator().manual_seed(0))
+    graphs = cast(Graphs, drawn.joint)
+    each = [level.counts.split(level.parts) for level in cast(Levels, graphs.levels).layers if level.counts is not None]
+    rows = [[int((counts > 0).sum()) for counts in view] for view in zip(*each, strict=True)]
+    return f"{len(drawn)} molecules, {graphs.num_atoms} atoms in {len(rows)} views, classes at each layer {rows}"
 
 
 def report(turns: dict[tuple[str, str], list[Any]], products: dict[tuple[str, str], Any]) -> None:

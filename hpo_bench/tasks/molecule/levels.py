@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -13,7 +14,11 @@ class Level(Protocol):
     """P rows of a layer from the Q rows of the layer before; at first, of the table of atoms.
 
     counts (P,): how many atoms each row stands for, float32, 0 for padding; None where each is one atom.
+    parts: how many of the rows are of each view, in order.
     """
+
+    @property
+    def parts(self) -> Sequence[int]: ...
 
     @property
     def counts(self) -> Tensor | None: ...
@@ -32,6 +37,7 @@ class EveryAtom(NamedTuple):
     source: Tensor
     destination: Tensor
     bond_code: Tensor
+    parts: Sequence[int]
     counts: None = None
 
     def gathered(self, rows: Tensor, bonds: Tensor) -> Tensor:
@@ -53,6 +59,7 @@ class Classes(NamedTuple):
     bond_code: Tensor
     messages: Incidence
     counts: Tensor
+    parts: Sequence[int]
 
     def gathered(self, rows: Tensor, bonds: Tensor) -> Tensor:
         messages = F.relu(rows.index_select(0, self.neighbour) + bonds.index_select(0, self.bond_code))

@@ -31,8 +31,8 @@ def prepared(graphs: Graphs, depth: int) -> Graphs:
 
 def whole(graphs: Graphs, depth: int) -> Levels:
     """Every layer works on every atom."""
-    code, source = graphs.atom_code, graphs.source
-    first = EveryAtom(code, code.index_select(0, source), graphs.destination, graphs.bond_code)
+    code, source, atoms = graphs.atom_code, graphs.source, [view.num_atoms for view in graphs.views]
+    first = EveryAtom(code, code.index_select(0, source), graphs.destination, graphs.bond_code, atoms)
     return Levels((first, *[first._replace(own=None, source=source)] * (depth - 1)), None)
 
 
@@ -48,6 +48,7 @@ def refined(graphs: Graphs, depth: int) -> Graphs:
     atoms, degrees = np.arange(len(row)), np.bincount(graphs.destination.numpy(), minlength=len(row))
     ends, totals = _ends(degrees), np.zeros(len(source) + 1, np.int64)
     bond_numbers = _numbers("bond", kinds).take(bond)
+    borders = np.cumsum([view.num_atoms for view in graphs.views])[:-1]
     layers = []
     for _ in range(depth):  # row: each atom's row in the output of the layer before, of `rows`
         near = row.take(source)
@@ -66,6 +67,7 @@ def refined(graphs: Graphs, depth: int) -> Graphs:
                 bond_code=torch.from_numpy(code),
                 messages=_incidence(columns, _padded(degrees.take(first), rows), len(pairs)),
                 counts=torch.from_numpy(np.bincount(row, minlength=rows).astype(np.float32)),
+                parts=np.diff(first.searchsorted(borders), prepend=0, append=rows).tolist(),
             )
         )
     return replace(graphs, levels=Levels(tuple(layers), torch.from_numpy(row)))

@@ -212,7 +212,7 @@ def test_flops_on_the_bill_are_those_of_every_atom(bace, monkeypatch):
         corpus = MoleculeCorpus(bace[0][:60], ("atom", "contrast", "descriptor"))
         meter = CostMeter(16, corpus.device)
         trainer = Pretrainer(corpus, Protocol(batch_size=16), 0, meter)
-        assert (trainer.draw_batch(0).views[CLEAN].levels is not None) is finds_classes
+        assert (trainer.draw_batch(0).joint.levels is not None) is finds_classes
         trainer.run(WeightSchedule.constant([1 / 3] * 3), 1)
         counted.append(meter.total.flops)
     assert counted[0] == counted[1] > 0
