@@ -47,8 +47,8 @@ class MoleculeCorpus(Pretrainable):
         seed: decides fresh initialisations, k-means and the labels of `noise`.
         molecules: the featurised corpus, if the caller has it.
 
-    Each view is a pass of its own through the encoder. One pass over both would be no faster on a processor, and batch
-    norm would then mix hidden and whole molecules: an objective's loss would depend on which other objectives are on.
+    The views pass through the encoder together, but batch norm takes the statistics of each alone: hidden and whole
+    molecules mixed, an objective's loss would depend on which other objectives are on.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ from hpo_bench.tasks.molecule.gin import Encoder
 from hpo_bench.tasks.molecule.levels import Incidence
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
 from hpo_bench.tasks.molecule.objectives.base import CLEAN
-from hpo_bench.tasks.molecule.packed import PackedMolecules
+from hpo_bench.tasks.molecule.packed import PackedMolecules, joined
 from hpo_bench.tasks.molecule.refinement import prepared, refined
 
 DEPTH = 3
@@ -133,6 +133,27 @@ def test_an_encoder_on_classes_equals_the_encoder_on_atoms(encoder, graphs, trai
     expected = outcome(encoder, graphs)
     encoder.load_state_dict(start)
     for a, b in zip(outcome(encoder, refined(graphs, DEPTH)), expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("finds_classes", [False, True])
+def test_views_that_pass_together_are_those_that_pass_alone(encoder, molecules, finds_classes):
+    """Embeddings, running statistics and gradients; the same molecules twice, hidden and whole."""
+    packed, start = PackedMolecules(molecules), {name: value.clone() for name, value in encoder.state_dict().items()}
+    views = [some(packed, masked=True), some(packed, masked=False)]
+    encoder.train()
+
+    def ends(each):
+        encoder.load_state_dict(start)
+        encoder.zero_grad()
+        embedded = [tensor for both in each() for tensor in both]
+        sum(tensor.sin().sum() for tensor in embedded).backward()
+        buffers = [buffer.clone() for buffer in encoder.buffers()]
+        return [*embedded, *buffers, *[parameter.grad.clone() for parameter in encoder.parameters()]]
+
+    joint = refined(joined(views), DEPTH) if finds_classes else joined(views)
+    alone = ends(lambda: [encoder(view) for view in views])
+    for a, b in zip(ends(lambda: encoder.each(joint)), alone, strict=True):
         torch.testing.assert_close(a, b)
 
 
