@@ -75,14 +75,15 @@ def stepper(alternative: work.Alternative, bf16: bool) -> Callable[[], list[floa
     return step
 
 
-def matmuls(step: Callable[[], Any], steps: int = 10) -> Matmuls:
-    """What the profiler says of the matrix products of a step."""
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True) as profile:
-        for _ in range(steps):
+def matmuls(step: Callable[[], Any], steps: int = 15) -> Matmuls:
+    """What the profiler says of the matrix products of a step: medians over steps."""
+    each = []
+    for _ in range(steps):
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True) as profile:
             step()
-    events = [event for event in profile.key_averages() if event.key in ("aten::mm", "aten::addmm")]
-    took = sum(event.self_cpu_time_total for event in events) / 1e6
-    return Matmuls(sum(event.flops for event in events) / steps, took / steps)
+        events = [event for event in profile.key_averages() if event.key in ("aten::mm", "aten::addmm")]
+        each.append((sum(event.flops for event in events), sum(event.self_cpu_time_total for event in events) / 1e6))
+    return Matmuls(*(statistics.median(column) for column in zip(*each, strict=True)))
 
 
 def serve(pipe: Connection, threads: int, step: Callable[[], list[float]], every_atom: bool) -> None:
@@ -168,7 +169,7 @@ def describe(corpus: MoleculeCorpus, batch: int) -> str:
     graphs = cast(Graphs, drawn.joint)
     each = [level.counts.split(level.parts) for level in cast(Levels, graphs.levels).layers if level.counts is not None]
     rows = [[int((counts > 0).sum()) for counts in view] for view in zip(*each, strict=True)]
-    return f"{len(drawn)} molecules, {graphs.num_atoms} atoms in {len(rows)} views, classes at each layer {rows}"
+    return f"{graphs.num_atoms} atoms in {len(rows)} views, classes at each layer {rows}"
 
 
 def report(turns: dict[tuple[str, str], list[Any]], products: dict[tuple[str, str], Any]) -> None:
