@@ -53,10 +53,11 @@ def test_tapweight_needs_torch_and_nothing_else():
     ("room", "allowed"),
     [
         ("hpo_bench/errors.py", []),
+        ("hpo_bench/cores.py", ["errors"]),
         ("hpo_bench/registry.py", ["errors"]),
         ("hpo_bench/data", ["data", "errors"]),
-        ("hpo_bench/tasks", ["tasks", "data", "errors"]),
-        ("hpo_bench/core", ["core", "tasks.base", "errors"]),
+        ("hpo_bench/tasks", ["tasks", "data", "cores", "errors"]),
+        ("hpo_bench/core", ["core", "tasks.base", "cores", "errors"]),
         ("hpo_bench/records", ["records", "core", "errors"]),
         ("hpo_bench/search", ["search", "core", "records", "tasks.base", "errors", "registry"]),
         ("hpo_bench/again.py", ["core.protocol", "presets", "task_options"]),
@@ -65,7 +66,18 @@ def test_tapweight_needs_torch_and_nothing_else():
         ("hpo_bench/runner.py", ["config", "core", "records", "search.base", "tasks.base", "errors", "registry"]),
         (
             "hpo_bench/study",
-            ["study", "config", "runner", "core", "records", "search.workers", "errors", "registry", "presets"],
+            [
+                "study",
+                "config",
+                "runner",
+                "core",
+                "cores",
+                "records",
+                "search.workers",
+                "errors",
+                "registry",
+                "presets",
+            ],
         ),
     ],
 )

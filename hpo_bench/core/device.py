@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import platform
 from contextlib import AbstractContextManager
 
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from hpo_bench.core.protocol import Precision
+from hpo_bench.cores import share_of_cores
 from hpo_bench.errors import UserError
 
 
@@ -41,13 +41,8 @@ def prepare_process(processes: int = 1) -> int:
 
     Returns the number of threads that torch uses here; HPO_BENCH_THREADS overrides it.
     """
-    chosen = os.environ.get("HPO_BENCH_THREADS")
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if chosen and not (chosen.isdecimal() and int(chosen) > 0):
-        raise UserError(f"HPO_BENCH_THREADS is {chosen!r}", "set it to the number of threads, 1 or more, or unset it")
-    threads = int(chosen) if chosen else max(1, cores // processes)
+    threads = share_of_cores(processes)
     torch.set_num_threads(threads)
-
     _keep_freed_memory()
     return threads
 

@@ -13,10 +13,12 @@ from typing import TypeVar
 
 import numpy as np
 
+from hpo_bench.data.processes import in_processes
 from hpo_bench.data.remember import remembered
 from hpo_bench.errors import UserError
 
-PARALLEL_FROM = 5000
+PARALLEL_FROM = 2000  # below this processes cost more than they save
+_CHUNK = 500
 
 T = TypeVar("T")
 
@@ -39,7 +41,7 @@ def parse_smiles(smiles: Sequence[str], workers: int = 1) -> ParsedSmiles:
 
     With `workers` > 1 and many molecules, processes share the work (see `scaffolds`). Raises UserError if none parses.
     """
-    found = remembered("parsed", smiles, lambda: _spread(_parsed, smiles, workers))
+    found = remembered("parsed", smiles, lambda: _spread(_parsed, smiles, workers, "Parsing molecules"))
     good = [row for row, molecule in enumerate(found) if molecule is not None]
     if not good:
         sample = ", ".join(repr(text) for text in list(smiles)[:3])
@@ -58,13 +60,12 @@ def parse_smiles(smiles: Sequence[str], workers: int = 1) -> ParsedSmiles:
 def scaffolds(smiles: Sequence[str], include_chirality: bool = False, workers: int = 1) -> list[str]:
     """The Bemis-Murcko scaffold of each molecule as canonical SMILES, "" for one without rings.
 
-    About 0.4 ms a molecule. With `workers` > 1 and more than a few thousand molecules, that many fresh processes share
-    the work; a script that calls it so needs the usual `if __name__ == "__main__":`. Raises UserError at a SMILES that
-    does not parse: drop those first with `parse_smiles`.
+    About 0.4 ms a molecule. With `workers` > 1 and many molecules, that many processes share the work (see
+    `in_processes`). Raises UserError at a SMILES that does not parse: drop those first with `parse_smiles`.
     """
     work = partial(_scaffolds, include_chirality=include_chirality)
     kind = "chiral-scaffolds" if include_chirality else "scaffolds"
-    found = remembered(kind, smiles, lambda: _spread(work, smiles, workers))
+    found = remembered(kind, smiles, lambda: _spread(work, smiles, workers, "Finding scaffolds"))
     for row, scaffold in enumerate(found):
         if scaffold is None:
             raise UserError(f"SMILES {smiles[row]!r} (row {row}) cannot be parsed by RDKit.", "Drop it from the file.")
@@ -83,16 +84,12 @@ def silent_rdkit() -> Iterator[None]:
         del blocker
 
 
-def _spread(work: Callable[[Sequence[str]], list[T]], smiles: Sequence[str], workers: int) -> list[T]:
-    if workers <= 1 or len(smiles) < PARALLEL_FROM:
-        return work(smiles)
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
+def _spread(work: Callable[[Sequence[str]], list[T]], smiles: Sequence[str], workers: int, description: str) -> list[T]:
+    import rdkit.Chem.Scaffolds.MurckoScaffold  # noqa: F401  (before processes are forked)
 
-    size = -(-len(smiles) // (workers * 4))
-    chunks = [smiles[start : start + size] for start in range(0, len(smiles), size)]
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        return [result for part in pool.map(work, chunks) for result in part]
+    chunks = [smiles[start : start + _CHUNK] for start in range(0, len(smiles), _CHUNK)]
+    workers = workers if len(smiles) >= PARALLEL_FROM else 1
+    return [result for part in in_processes(work, chunks, workers, description) for result in part]
 
 
 def _parsed(smiles: Sequence[str]) -> list[tuple[str, int] | None]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from filelock import FileLock, Timeout
 
 from hpo_bench.config import make_method
+from hpo_bench.cores import cores
 from hpo_bench.errors import UserError
 from hpo_bench.study.plan import FINISHED, PlannedRun
 
@@ -130,8 +131,7 @@ def supervise(order: dict[str, Any], log: str, environment: dict[str, str], fold
 
 def _environment(workers: int) -> dict[str, str]:
     """What a run's process sees: its share of the cores, and no Ray but its own."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    threads = {"HPO_BENCH_THREADS": str(max(1, cores // workers))}
+    threads = {"HPO_BENCH_THREADS": str(max(1, cores() // workers))}
     return threads | {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"}
 
 

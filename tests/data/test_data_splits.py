@@ -116,6 +116,7 @@ def test_scaffolds_drop_chirality_and_side_chains() -> None:
 
 def test_workers_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("hpo_bench.data.smiles.PARALLEL_FROM", 4)
+    monkeypatch.setattr("hpo_bench.data.smiles._CHUNK", 2)
     smiles = ["CCO", "c1ccccc1C", "C1CC1", "xx", "CC", "c1ccncc1"]
     assert parse_smiles(smiles, workers=2).kept.tolist() == parse_smiles(smiles).kept.tolist()
     rest = [text for text in smiles if text != "xx"]

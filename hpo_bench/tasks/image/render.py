@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
-import os
-import sys
-import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from hpo_bench.cores import share_of_cores
+from hpo_bench.data.processes import in_processes
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.image.stored import stored
 
@@ -37,12 +33,11 @@ def check_size(size: object) -> int:
 def render(smiles: Sequence[str], size: int = PUBLISHED_SIZE, *, workers: int | None = None) -> np.ndarray:
     """Drawings (M, 3, size, size) uint8, from the cache if they are there.
 
-    `workers` defaults to `HPO_BENCH_WORKERS`, else to the number of processors. A progress bar is shown on a terminal.
+    `workers` defaults to `share_of_cores()`. A progress bar is shown on a terminal.
     Raises ValueError, naming the row, for a SMILES that RDKit rejects.
     """
     smiles = list(smiles)
-    count = workers or int(os.environ.get("HPO_BENCH_WORKERS") or os.cpu_count() or 1)
-    return stored("images", content_key(smiles, size), lambda: _render(smiles, size, count))
+    return stored("images", content_key(smiles, size), lambda: _render(smiles, size, workers or share_of_cores()))
 
 
 def content_key(smiles: Sequence[str], size: int) -> str:
@@ -71,39 +66,16 @@ def render_chunk(smiles: Sequence[str], size: int, first_row: int = 0) -> np.nda
 
 
 def _render(smiles: list[str], size: int, workers: int) -> np.ndarray:
+    import rdkit.Chem.Draw  # noqa: F401  (before processes are forked)
+
     jobs = [(smiles[start : start + _CHUNK], size, start) for start in range(0, len(smiles), _CHUNK)]
     pictures = np.empty((len(smiles), 3, size, size), np.uint8)
-    with _pool(workers if len(smiles) >= _PARALLEL_FROM else 1) as pool:
-        results = pool.imap(_run, jobs) if pool else map(_run, jobs)
-        for (_, _, start), part in zip(jobs, _with_progress(results, len(jobs)), strict=True):
-            pictures[start : start + len(part)] = part
+    workers = workers if len(smiles) >= _PARALLEL_FROM else 1
+    parts = in_processes(_run, jobs, workers, "Drawing molecules")
+    for (_, _, start), part in zip(jobs, parts, strict=True):
+        pictures[start : start + len(part)] = part
     return pictures
 
 
 def _run(job: tuple[list[str], int, int]) -> np.ndarray:
     return render_chunk(*job)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[Any]:
-    """A process pool, or None for one worker. Forked on Linux: the children only draw."""
-    if workers < 2:
-        yield None
-        return
-    import rdkit.Chem.Draw  # noqa: F401  (before the fork, so that it is imported once)
-
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
-        pool = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn").Pool(workers)
-    with pool:
-        yield pool
-
-
-def _with_progress(results: Iterator[np.ndarray], total: int) -> Iterator[np.ndarray]:
-    if not sys.stderr.isatty():
-        yield from results
-        return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(results, "Drawing molecules", total=total, console=Console(stderr=True), transient=True)

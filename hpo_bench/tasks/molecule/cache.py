@@ -3,31 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 import os
-import sys
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from hpo_bench.cores import share_of_cores
 from hpo_bench.data.cache import cache_dir
+from hpo_bench.data.processes import in_processes
 from hpo_bench.tasks.molecule.featurise import FEATURISER_VERSION, MoleculeArrays, featurise_chunk
 from hpo_bench.tasks.molecule.targets import TARGET_KINDS, descriptor_names, motif_names
 
+_LAYOUT = 2  # part of the cache key: raise it when the same features are stored in another order
 _CHUNK = 250
 _PARALLEL_FROM = 500  # below this a pool costs more than it saves
 
 
 def content_key(smiles: Sequence[str], kinds: Sequence[str] = tuple(TARGET_KINDS)) -> str:
-    """SHA-256 of the SMILES list, the kinds and names of the targets, the featuriser's version and RDKit's."""
+    """SHA-256 of the SMILES list, the kinds and names of the targets, the versions of featuriser and RDKit."""
     from rdkit import rdBase
 
     names = [*kinds, *motif_names(), *descriptor_names()]
-    digest = hashlib.sha256(f"{FEATURISER_VERSION}|{rdBase.rdkitVersion}|{','.join(names)}|{len(smiles)}\n".encode())
+    digest = hashlib.sha256(
+        f"{FEATURISER_VERSION}|{_LAYOUT}|{rdBase.rdkitVersion}|{','.join(names)}|{len(smiles)}\n".encode()
+    )
     digest.update("\n".join(smiles).encode())
     return digest.hexdigest()
 
@@ -41,14 +42,14 @@ def featurise(
 ) -> MoleculeArrays:
     """Features and targets of all molecules, from the cache if they are there.
 
-    `workers` defaults to `HPO_BENCH_WORKERS`, else to the number of processors. A progress bar is shown on a terminal.
+    `workers` defaults to `share_of_cores()`. A progress bar is shown on a terminal.
     Raises ValueError, naming the row, for a SMILES that RDKit rejects.
     """
     smiles, kinds = list(smiles), tuple(kind for kind in TARGET_KINDS if kind in kinds)
     path = cache_dir() / "molecules" / f"{content_key(smiles, kinds)}.safetensors"
     if use_cache and (stored := _read(path)) is not None:
         return stored
-    arrays = _compute(smiles, kinds, workers or int(os.environ.get("HPO_BENCH_WORKERS") or os.cpu_count() or 1))
+    arrays = _compute(smiles, kinds, workers or share_of_cores())
     if use_cache:
         _write(path, arrays)
     return arrays
@@ -57,40 +58,16 @@ def featurise(
 def _compute(smiles: list[str], kinds: tuple[str, ...], workers: int) -> MoleculeArrays:
     if not smiles:
         return featurise_chunk([], kinds=kinds)
+    import rdkit.Chem.Fragments
+    import rdkit.Chem.rdMolDescriptors  # noqa: F401  (before processes are forked)
+
     jobs = [(smiles[start : start + _CHUNK], start, kinds) for start in range(0, len(smiles), _CHUNK)]
-    if workers < 2 or len(smiles) < _PARALLEL_FROM:
-        return MoleculeArrays.concatenate(list(_with_progress(map(_run, jobs), len(jobs))))
-    with _pool(min(workers, len(jobs))) as pool:
-        return MoleculeArrays.concatenate(list(_with_progress(pool.imap(_run, jobs), len(jobs))))
+    workers = workers if len(smiles) >= _PARALLEL_FROM else 1
+    return MoleculeArrays.concatenate(list(in_processes(_run, jobs, workers, "Featurising molecules")))
 
 
 def _run(job: tuple[list[str], int, tuple[str, ...]]) -> MoleculeArrays:
     return featurise_chunk(*job)
-
-
-@contextmanager
-def _pool(workers: int) -> Iterator[Any]:
-    """A process pool. Forked where the system can: the children only use RDKit, which is imported before the fork."""
-    import rdkit.Chem.Fragments
-    import rdkit.Chem.rdMolDescriptors  # noqa: F401
-
-    forks = sys.platform == "linux"
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*fork.*", category=DeprecationWarning)
-        pool = multiprocessing.get_context("fork" if forks else "spawn").Pool(workers)
-    with pool:
-        yield pool
-
-
-def _with_progress(results: Iterator[MoleculeArrays], total: int) -> Iterator[MoleculeArrays]:
-    """Pass results on; on a terminal show how many chunks of molecules are done."""
-    if not sys.stderr.isatty():
-        yield from results
-        return
-    from rich.console import Console
-    from rich.progress import track
-
-    yield from track(results, "Featurising molecules", total=total, console=Console(stderr=True), transient=True)
 
 
 def _read(path: Path) -> MoleculeArrays | None:

@@ -1,4 +1,4 @@
-"""MACCS keys that ask for chains of atoms (oxygen, any, any, oxygen), or count bonds, found by walking the molecule.
+"""MACCS keys that ask for chains of atoms (oxygen, any, any, oxygen), or count bonds, found by walking the molecules.
 
 Atoms of a chain all differ, as in RDKit's matches. In the comments ~ is a bond, * any atom, Q one that is neither
 carbon nor hydrogen, QH one with hydrogens.
@@ -6,11 +6,13 @@ carbon nor hydrogen, QH one with hydrogens.
 
 from __future__ import annotations
 
-from hpo_bench.tasks.molecule.surroundings import ATOM_CODES, IN_RING, NITROGEN, AtomCode, Surroundings
+import numpy as np
+
+from hpo_bench.tasks.molecule.lookup import ByCode
+from hpo_bench.tasks.molecule.surroundings import AROMATIC, IN_RING, NITROGEN, AtomCode, Surroundings
 
 _N, _O, _Q, _QH, _CH2, _CH3, _RING = (1 << bit for bit in range(7))
 _CARBON, _OXYGEN = 6, 8
-_AROMATIC = 3  # category of a bond
 
 # Both ends by number of bonds between them: key to what the two atoms are.
 _THREE_APART = {54: (_QH, _QH), 72: (_O, _O), 79: (_N, _N), 95: (_N, _O)}
@@ -24,22 +26,17 @@ ALWAYS = frozenset(
     {62, 118, 127, 130, 136, 138, 144, 147, 150, *_THREE_APART, *_FOUR_APART, *_TWO_BEFORE, *_FOUR_BEFORE}
 ).difference(OR_RINGS)  # decided here
 
-_flags: list[int] = []  # of each of `ATOM_CODES`
+
+def chain_keys(surroundings: Surroundings) -> dict[int, np.ndarray]:
+    """For each of `ALWAYS` and `OR_RINGS` which molecules (M,) meet it with a chain."""
+    flags = _flags(surroundings.codes)[:, 0]
+    return _by_bond(surroundings, flags) | _between(surroundings, flags) | _before_methylene(surroundings, flags)
 
 
-def chain_keys(surroundings: Surroundings) -> dict[int, bool]:
-    """The keys that were decided; of `OR_RINGS` those that a chain meets."""
-    for code in ATOM_CODES[len(_flags) :]:
-        _flags.append(_flags_of(code))
-    flags = [_flags[code] for code in surroundings.codes]
-    next_to = [[other for _, other in near] for near in surroundings.neighbours]
-    return _by_bond(surroundings, flags) | _between(flags, next_to) | _before_methylene(flags, next_to)
-
-
-def _flags_of(code: AtomCode) -> int:
+def _flags_of(code: AtomCode) -> list[int]:
     carbon = code.element == _CARBON and not code.aromatic
     hetero = code.element not in (_CARBON, 1)
-    return (
+    return [
         _N * (code.element == NITROGEN)
         | _O * (code.element == _OXYGEN)
         | _Q * hetero
@@ -47,118 +44,111 @@ def _flags_of(code: AtomCode) -> int:
         | _CH2 * (carbon and code.hydrogens == 2)
         | _CH3 * (carbon and code.hydrogens == 3)
         | _RING * (code.rings > 0)
-    )
+    ]
 
 
-def _by_bond(surroundings: Surroundings, flags: list[int]) -> dict[int, bool]:
+_flags = ByCode(_flags_of)
+
+
+def _by_bond(surroundings: Surroundings, flags: np.ndarray) -> dict[int, np.ndarray]:
     """62: two rings joined by a bond; 150: a bond of a ring with a bond that is in none at both ends; 144: an aromatic
 
     bond with a bond that is not at both ends; 127: oxygen on a ring (the ring's two bonds make it two); 130: two Q~Q;
     136: two double bonds with oxygen.
     """
-    chain, plain = [0] * len(flags), [0] * len(flags)  # neighbours by a bond in no ring, by one that is not aromatic
-    rings: list[tuple[int, int]] = []
-    aromatic: list[tuple[int, int]] = []
-    joined = oxygen = False
-    hetero = double = 0
-    for begin, end, kind in surroundings.bonds:
-        one, other = flags[begin], flags[end]
-        if one & other & _Q:
-            hetero += 1
-        if kind < IN_RING:
-            chain[begin] = chain[end] = 1
-            if (one | other) & _RING:
-                if one & other & _RING:
-                    joined = True
-                if (one & _RING and other & _O) or (other & _RING and one & _O):
-                    oxygen = True
-        else:
-            rings.append((begin, end))
-            kind -= IN_RING
-        if kind == _AROMATIC:
-            aromatic.append((begin, end))
-            continue
-        plain[begin] |= 1 << end
-        plain[end] |= 1 << begin
-        if kind == 1 and (one | other) & _O:
-            double += 1
+    (begin, end), kind, molecule = surroundings.ends, surroundings.kind, surroundings.bond_molecule
+    one, other = flags[begin], flags[end]
+    single, aromatic = kind < IN_RING, kind % IN_RING == AROMATIC
+    on_ring = (one & _RING > 0) & (other & _O > 0) | (other & _RING > 0) & (one & _O > 0)
+    double = (kind % IN_RING == 1) & ((one | other) & _O > 0)
+    chain = np.zeros(len(flags), bool)  # atoms with a bond in no ring
+    chain[begin[single]] = chain[end[single]] = True
+    # neighbours by a bond that is not aromatic: how many, and which where it is one
+    near, far = np.concatenate([begin, end]), np.concatenate([end, begin])
+    plain = ~np.concatenate([aromatic, aromatic])
+    count = np.bincount(near[plain], minlength=len(flags))
+    which = np.zeros(len(flags), np.int64)
+    which[near[plain]] = far[plain]
+    lone = (count[begin] == 1) & (count[end] == 1) & (which[begin] == which[end])
     return {
-        62: joined,
-        127: oxygen,
-        130: hetero > 1,
-        136: double > 1,
-        144: any(plain[a] and plain[b] and (plain[a] | plain[b]).bit_count() > 1 for a, b in aromatic),
-        150: any(chain[a] and chain[b] for a, b in rings),
+        62: surroundings.any(molecule[single & (one & other & _RING > 0)]),
+        127: surroundings.any(molecule[single & on_ring]),
+        130: surroundings.count(molecule[one & other & _Q > 0]) > 1,
+        136: surroundings.count(molecule[double]) > 1,
+        144: surroundings.any(molecule[aromatic & (count[begin] > 0) & (count[end] > 0) & ~lone]),
+        150: surroundings.any(molecule[~single & chain[begin] & chain[end]]),
     }
 
 
-def _between(flags: list[int], next_to: list[list[int]]) -> dict[int, bool]:
+def _between(surroundings: Surroundings, flags: np.ndarray) -> dict[int, np.ndarray]:
     """Chains of four and five atoms between nitrogen, oxygen and QH."""
-    starts = [number for number, flag in enumerate(flags) if flag & (_N | _O | _QH)]
-    met: dict[int, bool] = dict.fromkeys((*_THREE_APART, *_FOUR_APART), False)
-    if len(starts) < 2:
-        return met
-    for first in starts:
-        third = fourth = 0
-        for second in next_to[first]:
-            for middle in next_to[second]:
-                if middle == first:
-                    continue
-                for last in next_to[middle]:
-                    if last in (second, first):
-                        continue
-                    third |= flags[last]
-                    for beyond in next_to[last]:
-                        if beyond != middle and beyond != second and beyond != first:
-                            fourth |= flags[beyond]
-        for reached, keys in ((third, _THREE_APART), (fourth, _FOUR_APART)):
-            if reached & (_N | _O | _QH):
-                for key, (one, other) in keys.items():
-                    if flags[first] & one and reached & other:
-                        met[key] = True
-    return met
+    ends = np.flatnonzero(flags & (_N | _O | _QH))
+    several = surroundings.count(surroundings.molecule[ends]) > 1
+    first = ends[several[surroundings.molecule[ends]]]
+    three = _longer(surroundings, _longer(surroundings, _longer(surroundings, [first])))
+    four = _longer(surroundings, three)
+    return _met(surroundings, flags, three, _THREE_APART) | _met(surroundings, flags, four, _FOUR_APART)
 
 
-def _before_methylene(flags: list[int], next_to: list[list[int]]) -> dict[int, bool]:
+def _kept(where: np.ndarray, *arrays: np.ndarray) -> list[np.ndarray]:
+    return [array[where] for array in arrays]
+
+
+def _met(
+    surroundings: Surroundings,
+    flags: np.ndarray,
+    path: list[np.ndarray],
+    keys: dict[int, tuple[int, int]],
+) -> dict[int, np.ndarray]:
+    """Which keys the ends of chains meet, by molecule (M,)."""
+    first, last = path[0], path[-1]
+    one, other = flags[first], flags[last]
+    return {
+        key: surroundings.any(surroundings.molecule[first[(one & mine > 0) & (other & yours > 0)]])
+        for key, (mine, yours) in keys.items()
+    }
+
+
+def _before_methylene(surroundings: Surroundings, flags: np.ndarray) -> dict[int, np.ndarray]:
     """Chains that end in CH2~*; 118: two atoms next to CH2~CH2, 147: one; 128 and 129: chains between two CH2 that
 
     each have an atom more; 138: two triples Q~CH2~*.
     """
-    starts: set[int] = set()
-    triples: set[frozenset[int]] = set()
-    two = three = four = 0  # flags of what is that many bonds before a CH2
-    long = longer = False
-    for methylene, flag in enumerate(flags):
-        near = next_to[methylene]
-        if not flag & _CH2 or len(near) < 2:
-            continue
-        left, right = near
-        if (flags[left] | flags[right]) & _Q:
-            triples.add(frozenset((methylene, left, right)))
-        for after, first in ((left, right), (right, left)):
-            if flags[first] & _CH2 and len(next_to[first]) > 1:
-                starts.add(after)
-            for second in next_to[first]:
-                if second in (methylene, after):
-                    continue
-                two |= flags[second]
-                for third in next_to[second]:
-                    if third in (first, methylene, after):
-                        continue
-                    seen = flags[third]
-                    three |= seen
-                    for fourth in next_to[third]:
-                        if fourth in (second, first, methylene, after):
-                            continue
-                        four |= flags[fourth]
-                        if seen & _CH2:
-                            long = True
-                        if not longer and flags[fourth] & _CH2:
-                            path = (third, second, first, methylene, after)
-                            longer = any(beyond not in path for beyond in next_to[fourth])
-    met = {118: len(starts) > 1, 147: len(starts) > 0, 138: len(triples) > 1}
-    for reached, keys in ((two, _TWO_BEFORE), (three, _THREE_BEFORE), (four, _FOUR_BEFORE)):
+    molecule = surroundings.molecule
+    methylene = np.flatnonzero((flags & _CH2 > 0) & (surroundings.degree == 2))
+    near = surroundings.end[surroundings.step(methylene)[0]]
+    left, right = near[::2], near[1::2]
+    hetero = (flags[left] | flags[right]) & _Q > 0
+    triples = np.sort(np.stack([methylene, left, right], axis=1)[hetero], axis=1)
+    triples = np.unique(triples, axis=0)
+
+    first, after = np.concatenate([left, right]), np.concatenate([right, left])
+    methylene = np.concatenate([methylene, methylene])
+    beside = np.unique(after[(flags[first] & _CH2 > 0) & (surroundings.degree[first] > 1)])
+    found = {
+        118: surroundings.count(molecule[beside]) > 1,
+        147: surroundings.any(molecule[beside]),
+        138: surroundings.count(molecule[triples[:, 0]]) > 1,
+    }
+
+    path = [after, methylene, first]
+    for keys in (_TWO_BEFORE, _THREE_BEFORE, _FOUR_BEFORE):
+        path = _longer(surroundings, path)
         for key, wanted in keys.items():
-            met[key] = reached & wanted > 0
-    met[128], met[129] = longer, long
-    return {key: answer for key, answer in met.items() if answer or key not in OR_RINGS}
+            found[key] = surroundings.any(molecule[path[-1][flags[path[-1]] & wanted > 0]])
+    *_, third, fourth = path
+    found[129] = surroundings.any(molecule[third[flags[third] & _CH2 > 0]])
+    path = _longer(surroundings, _kept(flags[fourth] & _CH2 > 0, *path))
+    found[128] = surroundings.any(molecule[path[-1]])
+    return found
+
+
+def _longer(surroundings: Surroundings, path: list[np.ndarray]) -> list[np.ndarray]:
+    """All chains, each an entry of several arrays, with one atom more."""
+    place, origin = surroundings.step(path[-1])
+    last = surroundings.end[place]
+    path = [atoms[origin] for atoms in path]
+    new = np.ones(len(last), bool)
+    for atoms in path[:-1]:
+        new &= last != atoms
+    return _kept(new, *path, last)

@@ -9,17 +9,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from functools import cache
-from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo_bench.tasks.molecule.surroundings import ATOM_CODES, IN_RING, Surroundings, is_usual_text, read_surroundings
+from hpo_bench.tasks.molecule.lookup import ByCode
+from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings, read_surroundings
+from hpo_bench.tasks.molecule.targets import TARGET_KINDS
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-FEATURISER_VERSION = 1  # part of the cache key: raise it when a category or a target changes
+FEATURISER_VERSION = 1  # of caches and base checkpoints: raise it when a category or a target changes
 
 
 @dataclass(frozen=True)
@@ -56,9 +57,9 @@ class MoleculeArrays:
     """M featurised molecules, one after another.
 
     atoms (A, 6) uint8 and bonds (E, 2) uint8: categories in the order of `ATOM_FEATURES` and `BOND_FEATURES`;
-    ends (E, 2) int16: the two atoms of a bond, counted from the first atom of its molecule; atom_counts and bond_counts
-    (M,) int32; motif (M, 85), maccs (M, 167) uint8 and descriptor (M, D) float32: see `targets`; a kind that was not
-    asked for has width 0.
+    ends (E, 2) int16, ascending: the two atoms of a bond, the lower number first, counted from the first atom of the
+    molecule; atom_counts and bond_counts (M,) int32; motif (M, 85), maccs (M, 167) uint8 and descriptor (M, D) float32:
+    see `targets`; a kind that was not asked for has width 0.
     """
 
     atoms: np.ndarray
@@ -106,47 +107,6 @@ def _ragged_rows(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
     return np.repeat(shift, taken) + np.arange(int(taken.sum()))
 
 
-def atom_rows(molecule: Mol, surroundings: Surroundings | None = None) -> list[tuple[int, ...]]:
-    """Categories of every atom, in the order of `ATOM_FEATURES`; with `surroundings` the chirality is 'unspecified'."""
-    if surroundings is not None:
-        for kind in ATOM_CODES[len(_ROWS) :]:
-            _ROWS.append(_atom_row(*kind[:5]))
-        return [_ROWS[code] for code in surroundings.codes]
-    rows: list[tuple[int, ...]] = []
-    for number in range(molecule.GetNumAtoms()):  # several times faster than iterating over GetAtoms()
-        atom = molecule.GetAtomWithIdx(number)
-        code = atom.GetAtomicNum(), atom.GetFormalCharge(), atom.GetTotalNumHs(), atom.GetIsAromatic(), atom.GetDegree()
-        rows.append(_atom_row(*code, min(int(atom.GetChiralTag()), 3)))
-    return rows
-
-
-_ROWS: list[tuple[int, ...]] = []  # of each of `ATOM_CODES`, as far as it was needed
-
-
-@cache
-def _atom_row(element: int, charge: int, hydrogens: int, aromatic: bool, degree: int, chirality: int = 0) -> Any:
-    return (
-        element,
-        chirality,
-        degree if degree < 7 else 7,
-        charge + 3 if 0 <= charge + 3 < 7 else 7,
-        hydrogens if hydrogens < 5 else 5,
-        1 if aromatic else 0,
-    )
-
-
-def bond_rows(molecule: Mol, surroundings: Surroundings | None = None) -> list[tuple[int, int, int, int]]:
-    """Of every bond: its two atoms, its type and its stereo category; with `surroundings` the latter is 'none'."""
-    if surroundings is not None:
-        return [(begin, end, kind % IN_RING, 0) for begin, end, kind in surroundings.bonds]
-    rows = []
-    for number in range(molecule.GetNumBonds()):
-        bond = molecule.GetBondWithIdx(number)
-        kind, stereo = _BOND_TYPES.get(bond.GetBondType(), 4), bond.GetStereo()
-        rows.append((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx(), kind, int(stereo) if stereo < 4 else 4))
-    return rows
-
-
 def parse(smiles: str, row: int | None = None) -> Mol:
     """The molecule of a SMILES; a ValueError that names the string (and its row) if RDKit rejects it or it is empty."""
     from rdkit import Chem
@@ -162,33 +122,98 @@ def featurise_chunk(smiles: list[str], first_row: int = 0, kinds: tuple[str, ...
     """Featurise molecules in this process; `kinds` names the targets to compute beside (see `targets.TARGET_KINDS`)."""
     from rdkit import rdBase
 
-    from hpo_bench.tasks.molecule.targets import TARGET_KINDS, target_width
-
     quiet = rdBase.BlockLogs()
-    atoms: list[tuple[int, ...]] = []
-    bonds: list[tuple[int, int, int, int]] = []
-    atom_counts, bond_counts = [], []
-    found: dict[str, Any] = {kind: [] for kind in TARGET_KINDS}
-    for row, text in enumerate(smiles, start=first_row):
-        molecule = parse(text, row)
-        surroundings = read_surroundings(molecule, text)
-        plain = surroundings if is_usual_text(text) else None
-        of_atoms, of_bonds = atom_rows(molecule, plain), bond_rows(molecule, plain)
-        atoms += of_atoms
-        bonds += of_bonds
-        atom_counts.append(len(of_atoms))
-        bond_counts.append(len(of_bonds))
-        for kind in kinds:
-            found[kind].append(TARGET_KINDS[kind](molecule, surroundings))
+    molecules = [parse(text, row) for row, text in enumerate(smiles, start=first_row)]
+    surroundings, rows = read_surroundings(molecules, smiles)
+    others = np.setdiff1d(np.arange(len(smiles)), rows)
+    parts = [of_molecules([molecules[row] for row in others], kinds)]
+    if len(rows):
+        parts.append(_of_surroundings(surroundings, [smiles[row] for row in rows], kinds))
     del quiet
-    bond_table = np.array(list(chain.from_iterable(bonds)), dtype=np.int16).reshape(len(bonds), 4)
-    widths = {kind: target_width(kind) if kind in kinds else 0 for kind in TARGET_KINDS}
-    types = {kind: np.float32 if kind == "descriptor" else np.uint8 for kind in TARGET_KINDS}
-    return MoleculeArrays(
-        atoms=np.array(list(chain.from_iterable(atoms)), np.uint8).reshape(len(atoms), len(ATOM_FEATURES)),
-        bonds=bond_table[:, 2:].astype(np.uint8),
-        ends=bond_table[:, :2].copy(),
-        atom_counts=np.array(atom_counts, dtype=np.int32),
-        bond_counts=np.array(bond_counts, dtype=np.int32),
-        **{kind: np.array(found[kind], types[kind]).reshape(len(smiles), widths[kind]) for kind in TARGET_KINDS},
+    return MoleculeArrays.concatenate(parts).take(np.argsort(np.concatenate([others, rows])))
+
+
+def _of_surroundings(surroundings: Surroundings, smiles: list[str], kinds: tuple[str, ...]) -> MoleculeArrays:
+    """Features and targets of the molecules that were read."""
+    molecules, start, of_bond = surroundings.molecules, surroundings.start, surroundings.bond_molecule
+    atoms = _atom_categories(surroundings.codes)
+    for row, text in enumerate(smiles):
+        if "@" in text:
+            for atom in molecules[row].GetAtomsMatchingQuery(_has_chirality()):
+                atoms[start[row] + atom.GetIdx(), 1] = _chirality(atom)
+    bonds = np.stack([surroundings.kind % IN_RING, np.zeros_like(surroundings.kind)], axis=1)
+    ends = surroundings.ends.T - start[of_bond][:, None]
+    directed = np.array(["/" in text or "\\" in text for text in smiles], dtype=bool)
+    for bond in np.flatnonzero(directed[of_bond] & (bonds[:, 0] == 1)).tolist():
+        bonds[bond, 1] = _stereo(molecules[of_bond[bond]].GetBondBetweenAtoms(*ends[bond].tolist()))
+    return _arrays(
+        atoms,
+        np.concatenate([ends, bonds], axis=1),
+        surroundings.count(surroundings.molecule),
+        surroundings.count(of_bond),
+        {kind: TARGET_KINDS[kind].of_surroundings(surroundings) for kind in kinds},
     )
+
+
+def of_molecules(molecules: list[Mol], kinds: tuple[str, ...] = ()) -> MoleculeArrays:
+    """Features and targets of any molecules, one by one: slow, and equal to those of `featurise_chunk`."""
+    return _arrays(
+        [_atom_row(atom) for molecule in molecules for atom in molecule.GetAtoms()],
+        [row for molecule in molecules for row in sorted(map(_bond_row, molecule.GetBonds()))],
+        [molecule.GetNumAtoms() for molecule in molecules],
+        [molecule.GetNumBonds() for molecule in molecules],
+        {kind: [TARGET_KINDS[kind].of_molecule(molecule) for molecule in molecules] for kind in kinds},
+    )
+
+
+def _arrays(atoms: Any, bonds: Any, atom_counts: Any, bond_counts: Any, targets: dict[str, Any]) -> MoleculeArrays:
+    """Atoms (A, 6), bonds (E, 4) as (begin, end, categories), numbers (M,) and targets (M, ...) by kind."""
+    table = np.asarray(bonds, dtype=np.int16).reshape(-1, 2 + len(BOND_FEATURES))
+    found = {kind: np.zeros((len(atom_counts), 0), target.dtype) for kind, target in TARGET_KINDS.items()}
+    for kind, values in targets.items():
+        target = TARGET_KINDS[kind]
+        found[kind] = np.asarray(values).astype(target.dtype).reshape(len(atom_counts), target.width())
+    return MoleculeArrays(
+        atoms=np.asarray(atoms, dtype=np.uint8).reshape(-1, len(ATOM_FEATURES)),
+        bonds=table[:, 2:].astype(np.uint8),
+        ends=table[:, :2].copy(),
+        atom_counts=np.asarray(atom_counts, dtype=np.int32),
+        bond_counts=np.asarray(bond_counts, dtype=np.int32),
+        **found,
+    )
+
+
+def _atom_category(
+    element: int, charge: int, hydrogens: int, aromatic: bool, degree: int, chirality: int = 0
+) -> list[int]:
+    """Categories in the order of `ATOM_FEATURES`."""
+    charged = charge + 3 if -3 <= charge <= 3 else 7
+    return [element, chirality, min(degree, 7), charged, min(hydrogens, 5), int(aromatic)]
+
+
+_atom_categories = ByCode(lambda code: _atom_category(*code[:5]))
+
+
+def _atom_row(atom: Any) -> list[int]:
+    itself = atom.GetAtomicNum(), atom.GetFormalCharge(), atom.GetTotalNumHs(), atom.GetIsAromatic(), atom.GetDegree()
+    return _atom_category(*itself, _chirality(atom))
+
+
+def _chirality(atom: Any) -> int:
+    return min(int(atom.GetChiralTag()), 3)
+
+
+def _bond_row(bond: Any) -> tuple[int, int, int, int]:
+    ends = sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))
+    return ends[0], ends[1], _BOND_TYPES.get(bond.GetBondType(), 4), _stereo(bond)
+
+
+def _stereo(bond: Any) -> int:
+    return min(int(bond.GetStereo()), 4)
+
+
+@cache
+def _has_chirality() -> Any:
+    from rdkit.Chem import rdqueries
+
+    return rdqueries.HasChiralTagQueryAtom()

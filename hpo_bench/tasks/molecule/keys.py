@@ -6,20 +6,33 @@ ring) and 166 (more than one fragment) have no SMARTS; key 1 is never set.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from functools import cache
-from typing import Any
+
+import numpy as np
 
 from hpo_bench.tasks.molecule import chains
-from hpo_bench.tasks.molecule.cycles import simple_cycle, sums_of_rings
-from hpo_bench.tasks.molecule.screen import PatternScreen, alternatives
-from hpo_bench.tasks.molecule.surroundings import ATOM_CODES, IN_RING, Surroundings
+from hpo_bench.tasks.molecule.cycles import (
+    FusedRings,
+    aromatic_rings,
+    fused_rings,
+    over_rings,
+    simple_cycle,
+    sums_of_rings,
+)
+from hpo_bench.tasks.molecule.screen import PatternScreen
+from hpo_bench.tasks.molecule.smarts import alternatives
+from hpo_bench.tasks.molecule.surroundings import Surroundings, elements
 
 _CARBON_HYDROGEN = (6, 1)
-_ANY_RING = {22: 3, 11: 4, 96: 5, 163: 6, 19: 7}  # key: size of a ring
-_HETERO_RING = {16: 3, 8: 4, 83: 5, 98: 6}  # with an atom that is neither carbon nor hydrogen
-_HETERO_SIZES = frozenset(_HETERO_RING.values())
-_TWO_SIX_RINGS, _LARGE_RING, _AROMATIC_RINGS, _FRAGMENTS = 145, 101, 125, 166
-_LARGE = range(8, 15)
+_LARGE = range(8, 15)  # one large cycle is like another
+_OF_SIZE = {3: 22, 4: 11, 5: 96, 6: 163, 7: 19, **dict.fromkeys(_LARGE, 101)}  # key of each size of cycle
+_HETERO_OF_SIZE = {3: 16, 4: 8, 5: 83, 6: 98}  # with an atom that is neither carbon nor hydrogen
+_TWO_SIX_RINGS, _AROMATIC_RINGS, _FRAGMENTS = 145, 125, 166
+_KEYS_OF_SIZE = defaultdict[int, set[int]](set, {size: {key} for size, key in _OF_SIZE.items()})
+for _size, _key in [*_HETERO_OF_SIZE.items(), (6, _TWO_SIX_RINGS)]:
+    _KEYS_OF_SIZE[_size].add(_key)
+_OF_CYCLES = sorted(set().union(*_KEYS_OF_SIZE.values()))
 
 
 @cache
@@ -48,80 +61,80 @@ def _screen() -> tuple[PatternScreen, list[int], list[tuple[int, int]]]:
     return screen, list(screened), [(key, limit) for key, (_, limit) in counted.items()]
 
 
-def maccs_bits(surroundings: Surroundings) -> bytearray:
-    """MACCS keys (167,), equal to RDKit's `GetMACCSKeysFingerprint`."""
-    from rdkit.Chem import GetMolFrags
-
+def maccs_bits(surroundings: Surroundings) -> np.ndarray:
+    """MACCS keys (M, 167) bool, equal to RDKit's `GetMACCSKeysFingerprint`."""
     screen, keys, single = _screen()
-    molecule = surroundings.molecule
-    bits = bytearray(167)
+    molecules = surroundings.molecules
+    bits = np.zeros((len(molecules), 167), bool)
     stars, numbers = screen.look(surroundings)
-    for (key, limit), number in zip(single, numbers, strict=True):
-        bits[key] = number > limit
-    known = chains.chain_keys(surroundings)
-    if (of_rings := _ring_bits(surroundings)) is not None:
-        known |= of_rings
-    for key, answer in known.items():
-        bits[key] = answer
-    there, maybe = screen.candidates(stars)
-    for number in there:
-        bits[keys[number]] = 1
-    for number, query in maybe:
-        key = keys[number]
-        if key not in known and not bits[key]:
-            bits[key] = molecule.HasSubstructMatch(query)
-    if _TWO_SIX_RINGS not in known and bits[_TWO_SIX_RINGS]:
-        bits[_TWO_SIX_RINGS] = len(molecule.GetSubstructMatches(_six_ring())) > 1
-    bits[_AROMATIC_RINGS] = _aromatic_rings(surroundings) > 1
-    bits[_FRAGMENTS] = len(GetMolFrags(molecule)) > 1
+    for place, (key, limit) in enumerate(single):
+        bits[:, key] = numbers[:, place] > limit
+    for key, met in chains.chain_keys(surroundings).items():
+        bits[:, key] = met
+    listed = _by_cycles(surroundings, bits)
+    decided = bits.copy()
+    decided[:, _OF_CYCLES] |= listed[:, None]
+    there, maybe = screen.candidates(stars, decided[:, keys])
+    bits[:, keys] |= there & ~decided[:, keys]
+    for row, place, query in maybe:
+        key = keys[place]
+        if key == _TWO_SIX_RINGS:
+            bits[row, key] = len(molecules[row].GetSubstructMatches(query)) > 1
+        elif not bits[row, key]:
+            bits[row, key] = molecules[row].HasSubstructMatch(query)
+    bits[:, _AROMATIC_RINGS] = surroundings.count(surroundings.ring_molecule[aromatic_rings(surroundings)]) > 1
+    bits[:, _FRAGMENTS] = _in_parts(surroundings)
     return bits
 
 
-@cache
-def _six_ring() -> Any:
-    from rdkit import Chem
-    from rdkit.Chem.MACCSkeys import smartsPatts
+def _by_cycles(surroundings: Surroundings, bits: np.ndarray) -> np.ndarray:
+    """Set the keys that ask for cycles; which molecules (M,) have so few that all could be listed."""
+    sizes, molecule = np.diff(surroundings.ring), surroundings.ring_molecule
+    hetero = ~np.isin(elements(surroundings.codes), _CARBON_HYDROGEN)
+    with_hetero = over_rings(np.logical_or, hetero[surroundings.ring_atoms], surroundings)
+    for size, key in _OF_SIZE.items():
+        bits[:, key] |= surroundings.any(molecule[sizes == size])
+    for size, key in _HETERO_OF_SIZE.items():
+        bits[:, key] = surroundings.any(molecule[(sizes == size) & with_hetero])
+    bits[:, _TWO_SIX_RINGS] = surroundings.count(molecule[sizes == 6]) > 1
+    listed = np.ones(len(bits), bool)
+    is_hetero = hetero.tolist()
+    for fused in fused_rings(surroundings):
+        row = bits[fused.molecule]
+        sums = sums_of_rings(fused.rings)
+        if sums is None:
+            listed[fused.molecule] = False
+            row[_OF_CYCLES] = False
+            continue
+        found = set(np.flatnonzero(row).tolist())
+        row[list(_more_cycles(fused, sums, found, is_hetero))] = True
+    return listed
 
-    return Chem.MolFromSmarts(smartsPatts[_TWO_SIX_RINGS][0])
 
-
-def _ring_bits(surroundings: Surroundings) -> dict[int, bool] | None:
-    """The keys that ask for cycles; None where the molecule has too many to list them here."""
-    sums = sums_of_rings(surroundings)
-    if sums is None:
-        return None
-    elements = [ATOM_CODES[code].element for code in surroundings.codes]
-    sizes: set[int] = set()  # of cycles
-    hetero: set[int] = set()  # of cycles with an atom that is neither carbon nor hydrogen
-    six: set[frozenset[int]] = set()
-
-    def add(atoms: frozenset[int]) -> None:
-        size = len(atoms)
-        sizes.add(_LARGE.start if size in _LARGE else size)  # one large cycle is like another
-        if size in _HETERO_SIZES and size not in hetero and any(elements[a] not in _CARBON_HYDROGEN for a in atoms):
-            hetero.add(size)
-        if size == 6:
-            six.add(atoms)
-
-    for ring in surroundings.rings:
-        add(frozenset(ring))
+def _more_cycles(fused: FusedRings, sums: list[int], found: set[int], is_hetero: list[bool]) -> set[int]:
+    """Keys `found` for a molecule's rings, and those that its other cycles meet."""
+    six: set[frozenset[int] | None] = set()
+    if _TWO_SIX_RINGS not in found:
+        six |= {simple_cycle(ring, fused.ends) for ring in fused.rings if ring.bit_count() == 6}
     for total in sums:
         size = total.bit_count()
-        if size in _LARGE:
-            wanted = _LARGE.start not in sizes
-        else:
-            wanted = size not in sizes or (size in _HETERO_SIZES and size not in hetero) or (size == 6 and len(six) < 2)
-        if wanted and size < _LARGE.stop and (atoms := simple_cycle(total, surroundings)):
-            add(atoms)
-    found = {key: size in sizes for key, size in _ANY_RING.items()}
-    found |= {key: size in hetero for key, size in _HETERO_RING.items()}
-    return {**found, _TWO_SIX_RINGS: len(six) > 1, _LARGE_RING: _LARGE.start in sizes}
+        if _KEYS_OF_SIZE[size] <= found or (atoms := simple_cycle(total, fused.ends)) is None:
+            continue
+        found.add(_OF_SIZE[size])
+        if size in _HETERO_OF_SIZE and any(is_hetero[atom] for atom in atoms):
+            found.add(_HETERO_OF_SIZE[size])
+        if size == 6:
+            six.add(atoms)
+            if len(six) > 1:
+                found.add(_TWO_SIX_RINGS)
+    return found
 
 
-def _aromatic_rings(surroundings: Surroundings) -> int:
-    """Rings of the smallest set whose bonds are all aromatic."""
-    aromatic = 0
-    for number, (_, _, kind) in enumerate(surroundings.bonds):
-        if kind == IN_RING + 3:
-            aromatic |= 1 << number
-    return sum(ring & aromatic == ring for ring in surroundings.ring_bonds)
+def _in_parts(surroundings: Surroundings) -> list[bool]:
+    """Which molecules are more than one part; there are at most as many as atoms - bonds + rings."""
+    from rdkit.Chem import GetMolFrags
+
+    most = surroundings.count(surroundings.molecule) - surroundings.count(surroundings.bond_molecule)
+    most += surroundings.count(surroundings.ring_molecule)
+    pairs = zip(most.tolist(), surroundings.molecules, strict=True)
+    return [number > 1 and len(GetMolFrags(molecule)) > 1 for number, molecule in pairs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from hpo_bench.cores import share_of_cores
 from hpo_bench.data import check_split, get_dataset, load_table, make_split, parse_smiles, read_table
 from hpo_bench.data.repeats import find_repeats
 from hpo_bench.data.splits import SPLIT_KINDS
@@ -84,7 +84,7 @@ def _load(
             f"the task {name} with the encoder {encoder} has no option {', '.join(unknown)}",
             f"leave it out, or take --encoder {known[0]}" if known else "leave it out",
         )
-    workers = os.cpu_count() or 1
+    workers = share_of_cores()
     parsed = parse_smiles(table.smiles, workers=workers)
     rows = len(table)
     table = table.take(parsed.kept)

@@ -7,15 +7,24 @@ molecule: a bond of a new kind is known by what is left when the known ones are 
 
 from __future__ import annotations
 
-import struct
 from collections import Counter
-from typing import Any, NamedTuple
+from typing import Any
 
-from hpo_bench.tasks.molecule.surroundings import AROUND, ATOM_CODES, IN_RING, Surroundings, leaf_of
+import numpy as np
+
+from hpo_bench.tasks.molecule.lookup import ByCode, ByNeighbourhood
+from hpo_bench.tasks.molecule.surroundings import (
+    AROMATIC,
+    AROUND,
+    ATOM_CODES,
+    IN_RING,
+    KINDS,
+    AtomCode,
+    Surroundings,
+    leaf_of,
+)
 
 _NUMBERS = 42
-_DIGIT = 32  # bits of one number where they are all packed in one
-_UNPACK = struct.Struct(f"<{_NUMBERS}I")
 # Places of the numbers, in RDKit's order.
 _ELEMENTS = {6: 0, 9: 1, 17: 2, 35: 3, 53: 4, 16: 5, 15: 6}
 _HETERO = {7: 7, 8: 9}  # outside rings; in rings the next one
@@ -26,33 +35,37 @@ _RING_SIZES, _LARGE_RINGS, _FUSED_ATOMS, _FUSED_BONDS = 29, 39, 40, 41  # the fi
 _AMIDE, _HALOGENS = (7, 8, 16), (9, 17, 35)
 _METHYL = 6, 3  # element, hydrogens
 
-_packed: list[int] = []  # of each of `ATOM_CODES`
-_ends: list[_End] = []  # of each of `AROUND`
-_end_numbers: dict[Any, int] = {}
-_rotatable: dict[tuple[int, int], bool] = {}
+_turns: dict[Any, int] = {}  # number of each kind of end of a bond
+_rotatable: dict[int, int] = {}  # 1 or 0 by both ends of a bond, in one number
 
 
-def quantum_numbers(surroundings: Surroundings) -> list[int]:
-    """The 42 numbers, equal to RDKit's `MQNs_`."""
-    for code in ATOM_CODES[len(_packed) :]:
-        _packed.append(sum(count << _DIGIT * place for place, count in _atom_numbers(*code[:6]).items()))
-    total = sum([_packed[code] for code in surroundings.codes])
-    numbers = list(_UNPACK.unpack(total.to_bytes(_UNPACK.size, "little")))
-    kinds = [kind for _, _, kind in surroundings.bonds]
-    for order in range(3):
-        numbers[_CHAIN_BONDS + order] = kinds.count(order)
-        numbers[_RING_BONDS + order] = kinds.count(IN_RING + order)
-    aromatic = kinds.count(3) + kinds.count(IN_RING + 3)  # shared among single and double bonds
-    numbers[_RING_BONDS] += aromatic - aromatic // 2
-    numbers[_RING_BONDS + 1] += aromatic // 2
-    numbers[_ROTATABLE] = rotatable_bonds(surroundings)
-    once = twice = 0
-    for ring, bonds in zip(surroundings.rings, surroundings.ring_bonds, strict=True):
-        numbers[min(_RING_SIZES + len(ring), _LARGE_RINGS)] += 1
-        twice |= once & bonds
-        once |= bonds
-    numbers[_FUSED_BONDS] = twice.bit_count()
+def quantum_numbers(surroundings: Surroundings) -> np.ndarray:
+    """The 42 numbers of each molecule (M, 42), equal to RDKit's `MQNs_`."""
+    starts = surroundings.start[:-1]
+    if not len(starts):
+        return np.zeros((0, _NUMBERS), np.int64)
+    numbers = np.add.reduceat(_of_atom(surroundings.codes), starts)
+    kinds = np.bincount(surroundings.bond_molecule * KINDS + surroundings.kind, minlength=KINDS * len(starts))
+    kinds = kinds.reshape(len(starts), KINDS)
+    numbers[:, _CHAIN_BONDS : _CHAIN_BONDS + 3] = kinds[:, :3]
+    numbers[:, _RING_BONDS : _RING_BONDS + 3] = kinds[:, IN_RING : IN_RING + 3]
+    aromatic = kinds[:, AROMATIC] + kinds[:, IN_RING + AROMATIC]  # shared among single and double bonds
+    numbers[:, _RING_BONDS] += aromatic - aromatic // 2
+    numbers[:, _RING_BONDS + 1] += aromatic // 2
+    numbers[:, _ROTATABLE] = rotatable_bonds(surroundings)
+    places = np.minimum(_RING_SIZES + np.diff(surroundings.ring), _LARGE_RINGS)
+    np.add.at(numbers, (surroundings.ring_molecule, places), 1)
+    rings_of_bond = np.bincount(surroundings.ring_bonds, minlength=len(surroundings.kind))
+    numbers[:, _FUSED_BONDS] = surroundings.count(surroundings.bond_molecule[rings_of_bond > 1])
     return numbers
+
+
+def _numbers_of(code: AtomCode) -> list[int]:
+    found = _atom_numbers(*code[:6])
+    return [found.get(place, 0) for place in range(_NUMBERS)]
+
+
+_of_atom = ByCode(_numbers_of)
 
 
 def _atom_numbers(element: int, charge: int, hydrogens: int, aromatic: bool, degree: int, rings: int) -> dict[int, int]:
@@ -74,49 +87,43 @@ def _atom_numbers(element: int, charge: int, hydrogens: int, aromatic: bool, deg
     return found
 
 
-def rotatable_bonds(surroundings: Surroundings) -> int:
-    """Number of rotatable bonds, equal to RDKit's `CalcNumRotatableBonds`."""
+def rotatable_bonds(surroundings: Surroundings) -> np.ndarray:
+    """Number of rotatable bonds of each molecule (M,), equal to RDKit's `CalcNumRotatableBonds`."""
     from rdkit.Chem import rdMolDescriptors
 
-    neighbours = surroundings.neighbours
-    keys = []
-    for begin, end, kind in surroundings.bonds:
-        if kind == 0 and len(neighbours[begin]) > 1 and len(neighbours[end]) > 1:
-            one, other = _seen(surroundings, begin), _seen(surroundings, end)
-            keys.append((one, other) if one < other else (other, one))
-    known = [_rotatable.get(key) for key in keys]
-    if None not in known:
-        return sum(known)  # type: ignore[arg-type]
-    total: int = rdMolDescriptors.CalcNumRotatableBonds(surroundings.molecule)
-    new = [key for key, answer in zip(keys, known, strict=True) if answer is None]
-    left = total - sum(1 for answer in known if answer)
-    if left in (0, len(new)):
-        _rotatable.update(dict.fromkeys(new, left > 0))
+    begin, end = surroundings.ends
+    inner = (surroundings.kind == 0) & (surroundings.degree[begin] > 1) & (surroundings.degree[end] > 1)
+    seen = _seen(surroundings)
+    one, other = seen[begin[inner]], seen[end[inner]]
+    keys = (np.minimum(one, other) << 32 | np.maximum(one, other)).tolist()
+    turns = np.array([_rotatable.get(key, -1) for key in keys], dtype=np.int64)
+    molecule = surroundings.bond_molecule[inner]
+    total = surroundings.count(molecule[turns > 0])
+    for row in np.unique(molecule[turns < 0]).tolist():
+        own = [keys[bond] for bond in np.flatnonzero(molecule == row).tolist()]
+        new = [key for key in own if key not in _rotatable]
+        known = sum(_rotatable.get(key, 0) for key in own)
+        if new:
+            total[row] = rdMolDescriptors.CalcNumRotatableBonds(surroundings.molecules[row])
+            if total[row] - known in (0, len(new)):
+                _rotatable.update(dict.fromkeys(new, int(total[row] > known)))
+        else:  # known since a molecule before it
+            total[row] = known
     return total
 
 
-def _seen(surroundings: Surroundings, number: int) -> int:
-    """A number for all that makes an end of a bond fit for turning."""
-    for key in AROUND[len(_ends) :]:
-        _ends.append(_end(key))
-    ends, around = _ends, surroundings.around
-    end = ends[around[number]]
-    if end.hetero:
-        for kind, other in surroundings.neighbours[number]:
-            if kind == 0 and ends[around[other]].carbonyl:
-                return -1 - end.number
-    return end.number
+def _seen(surroundings: Surroundings) -> np.ndarray:
+    """Of each atom (A,) a number for all that makes it fit for being an end of a bond that turns."""
+    number, hetero, carbonyl = _ends(surroundings).T
+    begin, end = surroundings.begin, surroundings.end
+    beside = (hetero[begin] > 0) & (carbonyl[end] > 0) & (surroundings.kind[surroundings.bond] == 0)
+    amide = np.zeros(len(number), bool)
+    amide[begin[beside]] = True
+    return 2 * number + amide
 
 
-class _End(NamedTuple):
-    """An atom and its neighbours: a number for what it is; nitrogen, oxygen or sulphur; doubly bonded to such a one."""
-
-    number: int
-    hetero: bool
-    carbonyl: bool
-
-
-def _end(key: tuple[int, ...]) -> _End:
+def _end(key: tuple[int, ...]) -> tuple[int, bool, bool]:
+    """Of a neighbourhood: a number for what it is; is it N, O or S; is it doubly bonded to such a one?"""
     atom = ATOM_CODES[key[0]]
     leaves = [(kind, ATOM_CODES[code]) for kind, code in map(leaf_of, key[1:])]
     alike = Counter(
@@ -132,5 +139,12 @@ def _end(key: tuple[int, ...]) -> _End:
         carbonyl,
         frozenset((leaf.element, leaf.degree > 1) for kind, leaf in leaves if kind == 0 and leaf.element in _AMIDE),
     )
-    number = _end_numbers.setdefault(turns, len(_end_numbers))
-    return _End(number, atom.element in _AMIDE, carbonyl and atom.degree == 3 and not atom.aromatic)
+    which = _turns.setdefault(turns, len(_turns))
+    return which, atom.element in _AMIDE, carbonyl and atom.degree == 3 and not atom.aromatic
+
+
+def _new_ends(surroundings: Surroundings, atoms: np.ndarray) -> list[tuple[int, bool, bool]]:
+    return [_end(AROUND[number]) for number in surroundings.around[atoms].tolist()]
+
+
+_ends = ByNeighbourhood(3, _new_ends)

@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from functools import cached_property, reduce
 from itertools import combinations
 from operator import or_
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings
+import numpy as np
+
+from hpo_bench.tasks.molecule.lookup import ByNeighbourhood
+from hpo_bench.tasks.molecule.smarts import alternatives, smarts_of
+from hpo_bench.tasks.molecule.surroundings import Surroundings, leaf
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-_DIGIT = 24  # bits of one counter; RDKit's molecules have fewer atoms
+_WORD = 63  # bits in one number
 
 
 @dataclass(frozen=True)
@@ -56,88 +60,105 @@ class PatternScreen:
         self._centre_queries: list[Any] = []
         self._leaf_queries: list[tuple[Any, Any, bool]] = []
         self._stars: dict[Star, int] = {}
-        # (pattern, stars): a lone star is the pattern itself; a larger one needs all of its stars in one alternative
-        self._lone: list[tuple[int, int]] = []
-        self._larger: list[tuple[int, int, Mol]] = []
         self._kept: list[Mol] = []  # owners of the queries, which RDKit does not keep alive
+        # a lone star is the pattern itself; a larger one needs all stars of one of several ways to be there
+        lone: list[tuple[int, int]] = []
+        larger: list[tuple[int, Mol, list[int]]] = []
         for number, pattern in enumerate(patterns):
-            for plain, exact in alternatives(smarts_of(pattern)):
-                stars, lone = self._compile(plain)
-                if lone and plain == exact:
-                    self._lone.append((number, stars))
+            for ways, exact in alternatives(smarts_of(pattern)):
+                compiled = [[self._compile(plain) for plain in way] for way in ways]
+                stars = [reduce(or_, [mask for mask, _ in way]) for way in compiled]
+                if ways == [(exact,)] and compiled[0][0][1]:
+                    lone.append((number, stars[0]))
                 else:
-                    self._larger.append((number, stars, self._query(exact)))
+                    larger.append((number, self._query(exact), stars))
         self._counted = [self._star(self._query(text).GetAtomWithIdx(0)) for text in counted or []]
-        self._masks: dict[Any, tuple[int, int]] = {}  # stars that surroundings have, and the counted ones as digits
-        # of each code of an atom: the stars that it can be the centre of, as (bit, needs)
-        self._centre_bits: dict[int, list[tuple[int, tuple[tuple[int, int], ...]]]] = {}
-        self._leaf_bits: dict[tuple[int, int], int] = {}
+        self._lone = [(number, self._words([mask])[0]) for number, mask in lone]
+        self._larger = [(number, query, self._words(masks)) for number, query, masks in larger]
+        self._centre_of_star = np.array([star.centre for star in self._stars], dtype=np.int64)
+        needs = [[(0, 0), *star.needs] for star in self._stars]  # none of no leaves, so that each has one
+        self._first_need = np.cumsum([0, *map(len, needs)])[:-1]
+        distinct = {mask: place for place, mask in enumerate(dict.fromkeys(mask for one in needs for mask, _ in one))}
+        self._need_masks = _in_words(list(distinct), len(self._leaf_queries))
+        self._needs = np.array([(distinct[mask], least) for one in needs for mask, least in one]).reshape(-1, 2)
+        self._centres_met: dict[int, np.ndarray] = {}  # by code of an atom
+        self._leaves_met: dict[int, np.ndarray] = {}  # by number of a leaf
+        self._stars_met = ByNeighbourhood(self._words([0]).shape[1], self._look)
 
-    def look(self, surroundings: Surroundings) -> tuple[int, list[int]]:
-        """The stars that the molecule has, one bit each, and the numbers (C,) of the counted atoms."""
-        masks, found, total = self._masks, 0, 0
-        for number, key in enumerate(surroundings.around):
-            seen = masks.get(key)
-            if seen is None:
-                bits = self._look(surroundings, number)
-                digits = sum((bits >> star & 1) << _DIGIT * place for place, star in enumerate(self._counted))
-                seen = masks[key] = bits, digits
-            found |= seen[0]
-            total += seen[1]
-        return found, [total >> _DIGIT * place & (1 << _DIGIT) - 1 for place in range(len(self._counted))]
+    def look(self, surroundings: Surroundings) -> tuple[np.ndarray, np.ndarray]:
+        """The stars that each molecule has, bits of words (M, W), and the numbers (M, C) of the counted atoms."""
+        words, starts = self._stars_met(surroundings), surroundings.start[:-1]
+        stars = np.bitwise_or.reduceat(words, starts) if len(starts) else words
+        counts = np.zeros((len(starts), len(self._counted)), np.int64)
+        for place, star in enumerate(self._counted):
+            met = words[:, star // _WORD] >> star % _WORD & 1
+            counts[:, place] = surroundings.count(surroundings.molecule[met > 0])
+        return stars, counts
 
-    def candidates(self, stars: int) -> tuple[list[int], list[tuple[int, Mol]]]:
-        """Patterns that are there (as numbers), and those that are if the molecule matches what stands beside."""
-        there = [number for number, need in self._lone if stars & need]
-        maybe = [(number, query) for number, need, query in self._larger if stars & need == need]
+    def candidates(self, stars: np.ndarray, decided: np.ndarray) -> tuple[np.ndarray, list[tuple[int, int, Mol]]]:
+        """Which patterns are there (M, P), and (molecule, pattern, query): there if the molecule matches the query.
+
+        The latter only where a pattern is not `decided` (M, P) yet.
+        """
+        there = np.zeros((len(stars), len(self.patterns)), bool)
+        for number, need in self._lone:
+            there[:, number] |= (stars & need).any(1)
+        maybe = []
+        for number, query, ways in self._larger:
+            met = ((stars[:, None] & ways) == ways).all(2).any(1) & ~there[:, number] & ~decided[:, number]
+            maybe += [(row, number, query) for row in np.flatnonzero(met).tolist()]
         return there, maybe
 
-    def present(self, surroundings: Surroundings) -> list[bool]:
-        """Which patterns the molecule has (P,)."""
-        has, answers = surroundings.molecule.HasSubstructMatch, [False] * len(self.patterns)
-        there, maybe = self.candidates(self.look(surroundings)[0])
-        for number in there:
-            answers[number] = True
-        for number, query in maybe:
-            answers[number] = answers[number] or has(query)
+    def present(self, surroundings: Surroundings) -> np.ndarray:
+        """Which patterns each molecule has (M, P)."""
+        stars, _ = self.look(surroundings)
+        answers, maybe = self.candidates(stars, np.zeros((len(stars), len(self.patterns)), bool))
+        for row, number, query in maybe:
+            if not answers[row, number]:
+                answers[row, number] = surroundings.molecules[row].HasSubstructMatch(query)
         return answers
 
-    def _look(self, surroundings: Surroundings, number: int) -> int:
-        """Stars around one atom, worked out from the queries."""
-        atom = surroundings.molecule.GetAtomWithIdx(number)
-        code = surroundings.codes[number]
-        centre = self._centre_bits.get(code)
-        if centre is None:
-            met = [query.Match(atom) for query in self._centre_queries]
-            centre = [(1 << bit, star.needs) for star, bit in self._stars.items() if met[star.centre]]
-            self._centre_bits[code] = centre
-        near = [self._leaf(surroundings, number, kind, other) for kind, other in surroundings.neighbours[number]]
-        counts: dict[int, int] = {}  # how many neighbours satisfy one of the leaf queries in a mask
-        found = 0
-        for bit, needs in centre:
-            for mask, least in needs:
-                if mask not in counts:
-                    counts[mask] = sum(1 for bits in near if bits & mask)
-                if counts[mask] < least:
-                    break
-            else:
-                found |= bit
-        return found
+    def _words(self, masks: list[int]) -> np.ndarray:
+        return _in_words(masks, len(self._stars))
 
-    def _leaf(self, surroundings: Surroundings, number: int, kind: int, other: int) -> int:
-        """Leaf queries that a neighbour satisfies."""
-        key = (kind, surroundings.codes[other])
-        bits = self._leaf_bits.get(key)
-        if bits is None:
-            atom = surroundings.molecule.GetAtomWithIdx(other)
-            bond = surroundings.molecule.GetBondBetweenAtoms(number, other)
-            bits = sum(
-                1 << bit
-                for bit, (bond_query, query, ring) in enumerate(self._leaf_queries)
-                if kind >= ring * IN_RING and bond_query.Match(bond) and query.Match(atom)
-            )
-            self._leaf_bits[key] = bits
-        return bits
+    def _look(self, surroundings: Surroundings, atoms: np.ndarray) -> np.ndarray:
+        """Stars around some atoms (n,), worked out from the queries, in words (n, W)."""
+        centres = np.array([self._centre(surroundings, atom) for atom in atoms.tolist()])[:, self._centre_of_star]
+        place, origin = surroundings.step(atoms)
+        leaves = leaf(surroundings.kind[surroundings.bond[place]], surroundings.codes[surroundings.end[place]])
+        for number, edge in zip(*(array.tolist() for array in np.unique(leaves, return_index=True)), strict=True):
+            if number not in self._leaves_met:
+                self._leaves_met[number] = self._leaf(surroundings, int(place[edge]))
+        bits = np.array([self._leaves_met[number] for number in leaves.tolist()], dtype=np.int64)
+        bits = bits.reshape(len(leaves), self._need_masks.shape[1])
+        counts = np.zeros((len(atoms), len(self._need_masks)), np.int64)  # neighbours that are one of a set of leaves
+        bonded, first = np.unique(origin, return_index=True)
+        if len(first):
+            met = (bits[:, None] & self._need_masks).any(2)
+            counts[bonded] = np.add.reduceat(met, first, dtype=np.int64)
+        enough = counts[:, self._needs[:, 0]] >= self._needs[:, 1]
+        stars = np.logical_and.reduceat(enough, self._first_need, axis=1) & centres
+        groups = [stars[:, start : start + _WORD] for start in range(0, stars.shape[1], _WORD)]
+        return np.stack([group @ (1 << np.arange(group.shape[1])) for group in groups], axis=1)
+
+    def _centre(self, surroundings: Surroundings, atom: int) -> np.ndarray:
+        """The centre queries that an atom satisfies."""
+        code = int(surroundings.codes[atom])
+        if code not in self._centres_met:
+            found = surroundings.atom(atom)
+            self._centres_met[code] = np.array([query.Match(found) for query in self._centre_queries])
+        return self._centres_met[code]
+
+    def _leaf(self, surroundings: Surroundings, edge: int) -> np.ndarray:
+        """The leaf queries that a neighbour satisfies, in words."""
+        here, atom = surroundings.atom(surroundings.begin[edge]), surroundings.atom(surroundings.end[edge])
+        bond = here.GetOwningMol().GetBondBetweenAtoms(here.GetIdx(), atom.GetIdx())
+        met = sum(
+            1 << bit
+            for bit, (bond_query, query, ring) in enumerate(self._leaf_queries)
+            if bond.IsInRing() >= ring and bond_query.Match(bond) and query.Match(atom)
+        )
+        return _in_words([met], len(self._leaf_queries))[0]
 
     def _compile(self, smarts: str) -> tuple[int, bool]:
         """Stars (as a mask) of a pattern without recursive parts, and whether it is a lone star."""
@@ -173,92 +194,7 @@ class PatternScreen:
         return self._stars.setdefault(Star(place, tuple(sorted(leaves))), len(self._stars))
 
 
-def smarts_of(pattern: Mol) -> str:
-    """The pattern as text."""
-    from rdkit import Chem
-
-    return str(Chem.MolToSmarts(pattern))
-
-
-class Alternative(NamedTuple):
-    """`plain`: a pattern without recursive parts that a molecule must have; `exact`: the pattern that decides."""
-
-    plain: str
-    exact: str
-
-
-def alternatives(smarts: str) -> list[Alternative]:
-    """Patterns of which a molecule has at least one if and only if it has `smarts`.
-
-    `[$(A),$(B)]` is A or B. In `plain` a recursive condition that an atom must not meet is dropped, and for one that it
-    must meet stands the condition on the atom itself.
-    """
-    if "$" not in smarts:
-        return [Alternative(smarts, smarts)]
-    if smarts.startswith("[") and _closing(smarts, 0) == len(smarts) - 1:
-        inside = _without_negations(smarts[1:-1])
-        parts = _split(inside, ",")
-        if all(part.startswith("$(") and _closing(part, 1) == len(part) - 1 for part in parts):
-            found = [one for part in parts for one in alternatives(part[2:-1])]
-            return found if inside == smarts[1:-1] else [Alternative(one.plain, smarts) for one in found]
-    plain, place = "", 0
-    while place < len(smarts):
-        if smarts[place] == "[":
-            end = _closing(smarts, place)
-            plain += f"[{_relaxed(smarts[place + 1 : end])}]"
-            place = end + 1
-        else:
-            plain += smarts[place]
-            place += 1
-    return [Alternative(plain, smarts)]
-
-
-def _relaxed(inside: str) -> str:
-    """An atom's conditions without recursive parts; every atom that meets `inside` meets them."""
-    inside = _without_negations(inside)
-    if "$" not in inside:
-        return inside
-    if len(_split(inside, ";")) > 1:
-        return "*"
-    return ",".join(_relaxed_conjunction(part) for part in _split(inside, ","))
-
-
-def _relaxed_conjunction(part: str) -> str:
-    conditions = _split(part, "&")
-    plain = [condition for condition in conditions if "$" not in condition]
-    if plain:
-        return "&".join(plain)
-    first = conditions[0][2:-1]  # of $(...)
-    if first.startswith("["):
-        return _relaxed(first[1 : _closing(first, 0)])
-    return first[:2] if first[:2] in ("Cl", "Br") else first[0]
-
-
-def _without_negations(inside: str) -> str:
-    """An atom's conditions without those of the form `!$(...)`, which stand in a conjunction."""
-    while (place := inside.find("!$(")) >= 0:
-        end = _closing(inside, place + 2)
-        inside = inside[: place - 1] + inside[end + 1 :] if place else inside[end + 2 :]
-    return inside
-
-
-def _closing(text: str, opening: int) -> int:
-    """Where the bracket at `opening` closes."""
-    pair = {"(": ")", "[": "]"}[text[opening]]
-    depth = 0
-    for place in range(opening, len(text)):
-        depth += (text[place] == text[opening]) - (text[place] == pair)
-        if depth == 0:
-            return place
-    raise ValueError(f"unbalanced: {text}")
-
-
-def _split(text: str, mark: str) -> list[str]:
-    """Parts between marks that stand in no bracket."""
-    parts, depth, start = [], 0, 0
-    for place, sign in enumerate(text):
-        depth += (sign in "([") - (sign in ")]")
-        if sign == mark and depth == 0:
-            parts.append(text[start:place])
-            start = place + 1
-    return [*parts, text[start:]]
+def _in_words(masks: list[int], bits: int) -> np.ndarray:
+    """Masks (n,) of that many bits as numbers that an array can hold (n, W)."""
+    places = range(0, max(bits, 1), _WORD)
+    return np.array([[mask >> place & (1 << _WORD) - 1 for place in places] for mask in masks], dtype=np.int64)

@@ -1,33 +1,41 @@
-"""A molecule as RDKit parsed it, read once: what every atom is and what it is bonded to, as small interned numbers.
+"""Molecules as RDKit parsed them, read once: what every atom is and what it is bonded to, as small interned numbers.
 
-Two atoms with one `Surroundings.around` entry have the same neighbourhood of radius one, so whatever depends on that
-alone (most functional groups, MACCS keys and Crippen types) is worked out once and looked up ever after.
+Two atoms with one number in `Surroundings.around` have the same neighbourhood of radius one, so whatever depends on
+that alone (most functional groups, MACCS keys and Crippen types) is worked out once and looked up ever after. Many
+molecules are read together: a call of Python for every atom and bond would take most of the time.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
-from operator import or_
+from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-# Text with none of these gives a molecule without stereo labels and with bonds of the four usual types only.
-_UNUSUAL_TEXT = frozenset("@/\\|<>~$")
-_DATIVE_TEXT = frozenset("<>")
+# Text of isotopes, dummy atoms and bonds that are not of the four usual types, or may not be.
+_UNUSUAL_TEXT = re.compile(r"\[\d|[*<>~$|]")
 _USUAL_ELEMENTS = frozenset({5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53})
 _DUMMY_OR_HYDROGEN = frozenset({0, 1})  # hydrogens that are atoms look further than one bond
 _USUAL_BONDS = frozenset({1, 2, 3, 12})  # rdkit.Chem.BondType: single, double, triple, aromatic
-_KINDS = {1.0: 0, 2.0: 1, 3.0: 2, 1.5: 3}  # bond order to the category of `BOND_FEATURES`
+_KINDS = np.array([-1, -1, 0, 3, 1, -1, 2])  # twice a bond's order to the category of `BOND_FEATURES`
 IN_RING = 8  # added to the kind of a bond in a ring
+KINDS = 2 * IN_RING
+AROMATIC = 3
 NITROGEN = 7
 
 
 class AtomCode(NamedTuple):
-    """What an atom is, apart from its neighbours; `rings` of the smallest set, `valence` of a nitrogen alone."""
+    """What an atom is, apart from its neighbours.
+
+    `rings`: how many of the smallest set it is in. `orders`: of a nitrogen alone, twice the sum of its bonds' orders.
+    """
 
     element: int
     charge: int
@@ -35,137 +43,252 @@ class AtomCode(NamedTuple):
     aromatic: bool
     degree: int
     rings: int
-    valence: int
+    orders: int
 
 
 ATOM_CODES: list[AtomCode] = []  # every kind of atom seen by this process; it only grows
-_NUMBERS: dict[tuple[int, int, int, bool, int, int, int], int] = {}
-AROUND: list[tuple[int, ...]] = []  # every kind of neighbourhood: a code and the sorted (kind, code) of its neighbours
-_AROUND_NUMBERS: dict[tuple[int, ...], int] = {}
-_KIND_SPAN = 2 * IN_RING  # kinds of bonds, when a kind and a code are one number
+AROUND: list[tuple[int, ...]] = []  # every kind of neighbourhood: a code and the sorted `leaf` numbers of neighbours
+_code_numbers: dict[AtomCode, int] = {}
+_codes: dict[int, int] = {}  # by what RDKit tells in one call, see `_read_codes`
+
+
+class _Neighbourhoods(dict[bytes, int]):
+    """The number of each neighbourhood in `AROUND`, which grows where one is new."""
+
+    def __missing__(self, row: bytes) -> int:
+        numbers = np.frombuffer(row + bytes(-len(row) % 4), np.int32) - 1
+        AROUND.append(tuple(numbers.tolist()))
+        self[row] = len(AROUND) - 1
+        return self[row]
+
+
+_neighbourhoods = _Neighbourhoods()
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """One molecule of N atoms.
+    """M molecules with A atoms, B bonds and R rings of the smallest sets, all numbered one after another, int64.
 
-    codes: of each atom its number in `ATOM_CODES`. bonds: of each bond (begin, end, kind), kind = category of its type
-    + IN_RING where it is in a ring. neighbours: of each atom its (kind, atom number). around: of each atom the number
-    in `AROUND` of its code and the (kind, code) of its neighbours. rings, ring_bonds: of each ring of the smallest set
-    its atoms, and its bonds as a mask.
+    start (M + 1,): first atom of each molecule. codes (A,): each atom's number in `ATOM_CODES`. begin, end (2 B,):
+    each bond from both sides, sorted; bond (2 B,): its number, which follows the side where begin < end. kind (B,):
+    category of its type, + IN_RING where it is in a ring. ring (R + 1,): where each ring starts in ring_atoms and
+    ring_bonds, which go around it. around (A,): each atom's number in `AROUND`.
     """
 
-    molecule: Mol
-    codes: list[int]
-    bonds: list[tuple[int, int, int]]
-    neighbours: list[list[tuple[int, int]]]
-    around: list[int]
-    rings: list[list[int]]
-    ring_bonds: list[int]
+    molecules: list[Mol]
+    start: np.ndarray
+    codes: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    bond: np.ndarray
+    kind: np.ndarray
+    ring: np.ndarray
+    ring_atoms: np.ndarray
+    ring_bonds: np.ndarray
+    around: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.molecules)
+
+    @cached_property
+    def molecule(self) -> np.ndarray:
+        """The molecule of each atom (A,)."""
+        return np.repeat(np.arange(len(self)), np.diff(self.start))
+
+    @cached_property
+    def ends(self) -> np.ndarray:
+        """Both atoms of each bond (2, B), the lower number first."""
+        first = self.begin < self.end
+        return np.stack([self.begin[first], self.end[first]])
+
+    @cached_property
+    def bond_molecule(self) -> np.ndarray:
+        """The molecule of each bond (B,)."""
+        return self.molecule[self.ends[0]]
+
+    @cached_property
+    def ring_molecule(self) -> np.ndarray:
+        """The molecule of each ring (R,)."""
+        return self.molecule[self.ring_atoms[self.ring[:-1]]]
+
+    @cached_property
+    def degree(self) -> np.ndarray:
+        """Number of neighbours of each atom (A,)."""
+        return np.bincount(self.begin, minlength=len(self.codes))
+
+    @cached_property
+    def _first_edge(self) -> np.ndarray:
+        return np.cumsum(self.degree) - self.degree
+
+    @cached_property
+    def examples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Each number in `around` once, and an atom that has it."""
+        return np.unique(self.around, return_index=True)  # type: ignore[return-value]
+
+    def step(self, atoms: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Places in `end` and `bond` of all neighbours of `atoms` (n,); for each the place in `atoms` it belongs to."""
+        count = self.degree[atoms]
+        origin = np.repeat(np.arange(len(atoms)), count)
+        place = np.arange(len(origin)) + np.repeat(self._first_edge[atoms] - (np.cumsum(count) - count), count)
+        return place, origin
+
+    def edges(self, atom: int) -> list[tuple[int, int]]:
+        """(kind, atom) of each neighbour of one atom."""
+        span = slice(self._first_edge[atom], self._first_edge[atom] + self.degree[atom])
+        return list(zip(self.kind[self.bond[span]].tolist(), self.end[span].tolist(), strict=True))
+
+    def atom(self, number: int) -> Any:
+        """RDKit's object of an atom."""
+        molecule = int(self.molecule[number])
+        return self.molecules[molecule].GetAtomWithIdx(int(number - self.start[molecule]))
+
+    def any(self, molecules: np.ndarray) -> np.ndarray:
+        """Which molecules (M,) are among `molecules`."""
+        found = np.zeros(len(self), bool)
+        found[molecules] = True
+        return found
+
+    def count(self, molecules: np.ndarray) -> np.ndarray:
+        """How often each molecule (M,) is among `molecules`."""
+        return np.bincount(molecules, minlength=len(self))
 
 
-def is_usual_text(smiles: str) -> bool:
-    """Does the string promise a molecule without stereo labels and unusual bonds?"""
-    return _UNUSUAL_TEXT.isdisjoint(smiles)
+def read_surroundings(molecules: Sequence[Mol], smiles: Sequence[str]) -> tuple[Surroundings, np.ndarray]:
+    """The surroundings of those molecules that have no atom or bond that these numbers would not tell apart.
 
-
-def read_surroundings(molecule: Mol, smiles: str | None = None) -> Surroundings | None:
-    """The molecule's surroundings; None where it has an atom or a bond that these numbers would not tell apart.
-
-    `smiles`: the text it was parsed from; without it every bond's type is looked at, which takes longer.
+    Also which these are (int64, ascending). `smiles` are the texts they were parsed from.
     """
-    from rdkit.Chem import Atom, Bond
+    rows = np.array([row for row, text in enumerate(smiles) if not _UNUSUAL_TEXT.search(text)], dtype=np.int64)
+    while True:
+        read, usual = _read([molecules[row] for row in rows])
+        if usual.all():
+            return read, rows
+        rows = rows[usual]
 
-    atoms = list(map(molecule.GetAtomWithIdx, range(molecule.GetNumAtoms())))  # much faster than GetAtoms()
-    elements = list(map(Atom.GetAtomicNum, atoms))
-    bond_objects = list(map(molecule.GetBondWithIdx, range(molecule.GetNumBonds())))
-    usual = _USUAL_ELEMENTS.issuperset(elements)
-    if not usual and not _DUMMY_OR_HYDROGEN.isdisjoint(elements):
-        return None
-    look = not usual or smiles is None or not _DATIVE_TEXT.isdisjoint(smiles)
-    if look and any(bond.GetBondType() not in _USUAL_BONDS for bond in bond_objects):
-        return None  # a dative bond has the order of a single one
-    try:
-        kinds = [_KINDS[order] for order in map(Bond.GetBondTypeAsDouble, bond_objects)]
-    except KeyError:
-        return None
-    ring_info = molecule.GetRingInfo()
-    rings = [plain_list(ring) for ring in ring_info.AtomRings()]
-    bond_rings = [plain_list(ring) for ring in ring_info.BondRings()]
-    ring_count = [0] * len(atoms)
-    for ring in rings:
-        for number in ring:
-            ring_count[number] += 1
-    for number in set().union(*bond_rings):
-        kinds[number] += IN_RING
-    ends = map(Bond.GetBeginAtomIdx, bond_objects), map(Bond.GetEndAtomIdx, bond_objects)
-    bonds = list(zip(*ends, kinds, strict=True))
-    if 2 + IN_RING in kinds and any(
-        kind == 2 + IN_RING and atoms[begin].GetIsAromatic() and atoms[end].GetIsAromatic()
-        for begin, end, kind in bonds
-    ):
-        return None  # an aryne: RDKit counts its triple bond as an aromatic one here and there
-    neighbours: list[list[tuple[int, int]]] = [[] for _ in atoms]
-    for begin, end, kind in bonds:
-        neighbours[begin].append((kind, end))
-        neighbours[end].append((kind, begin))
-    codes = _atom_codes(
-        zip(
-            elements,
-            map(Atom.GetFormalCharge, atoms),
-            map(Atom.GetTotalNumHs, atoms),
-            map(Atom.GetIsAromatic, atoms),
-            map(len, neighbours),
-            ring_count,
-            [atoms[a].GetTotalValence() if element == NITROGEN else 0 for a, element in enumerate(elements)],
-            strict=True,
+
+def _read(molecules: list[Mol]) -> tuple[Surroundings, np.ndarray]:
+    """The surroundings, and which molecules are as they ought to be (M,); of use if all are."""
+    from rdkit.Chem import GetAdjacencyMatrix
+
+    sizes = np.array([molecule.GetNumAtoms() for molecule in molecules], dtype=np.int64)
+    start, squares = _starts(sizes), _starts(sizes**2)
+    tables = [GetAdjacencyMatrix(molecule, True).ravel() for molecule in molecules]  # order of every bond
+    table = np.concatenate(tables) if tables else np.zeros(0)
+    place = table.nonzero()[0]
+    of_edge = np.searchsorted(squares, place, "right") - 1
+    begin, end = np.divmod(place - squares[of_edge], sizes[of_edge])
+    begin, end = begin + start[of_edge], end + start[of_edge]
+    twice = (2 * table[place]).astype(np.int64)
+
+    atoms = max(1, int(start[-1]))
+    first = begin < end
+    pairs = begin[first] * atoms + end[first]  # ascending
+    bond = np.searchsorted(pairs, np.minimum(begin, end) * atoms + np.maximum(begin, end))
+    kind = _KINDS[np.minimum(twice[first], len(_KINDS) - 1)]
+    usual = np.ones(len(molecules), bool)
+    usual[of_edge[_KINDS[np.minimum(twice, len(_KINDS) - 1)] < 0]] = False
+
+    rings = [molecule.GetRingInfo().AtomRings() for molecule in molecules]
+    ring = _starts(np.array([len(one) for several in rings for one in several], dtype=np.int64))
+    shift = np.repeat(start[:-1], [sum(map(len, several)) for several in rings])
+    ring_atoms = np.array(list(chain.from_iterable(chain.from_iterable(rings))), dtype=np.int64) + shift
+    after = np.arange(1, len(ring_atoms) + 1)
+    after[ring[1:] - 1] = ring[:-1]
+    following = ring_atoms[after]
+    ring_bonds = np.searchsorted(pairs, np.minimum(ring_atoms, following) * atoms + np.maximum(ring_atoms, following))
+    kind[np.unique(ring_bonds)] += IN_RING
+
+    aromatic = np.zeros(int(start[-1]), bool)
+    aromatic[begin[twice == 3]] = True
+    arynes = kind == 2 + IN_RING  # RDKit counts their triple bonds as aromatic ones here and there
+    usual[of_edge[first][arynes & aromatic[begin[first]] & aromatic[end[first]]]] = False
+    codes = _read_codes(
+        molecules,
+        start,
+        aromatic,
+        np.bincount(ring_atoms, minlength=len(aromatic)),
+        np.bincount(begin, twice, minlength=len(aromatic)).astype(np.int64),
+    )
+    numbers = elements(codes)
+    odd = np.repeat(np.arange(len(sizes)), sizes)[~np.isin(numbers, list(_USUAL_ELEMENTS))]
+    for row in np.unique(odd).tolist():
+        own = numbers[start[row] : start[row + 1]].tolist()  # a dative bond has the order of a single one
+        usual[row] &= _DUMMY_OR_HYDROGEN.isdisjoint(own) and all(
+            bond.GetBondType() in _USUAL_BONDS for bond in molecules[row].GetBonds()
         )
+    keys = row_keys(codes, begin, leaf(kind[bond], codes[end]))
+    around = np.array(list(map(_neighbourhoods.__getitem__, keys)), dtype=np.int64)
+    return Surroundings(molecules, start, codes, begin, end, bond, kind, ring, ring_atoms, ring_bonds, around), usual
+
+
+def _starts(sizes: np.ndarray) -> np.ndarray:
+    """Where each of several runs starts, and where the last one ends."""
+    return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
+
+
+def _read_codes(
+    molecules: list[Mol], start: np.ndarray, aromatic: np.ndarray, rings: np.ndarray, orders: np.ndarray
+) -> np.ndarray:
+    """The number of each atom (A,) in `ATOM_CODES`, which grows where one is new.
+
+    RDKit's invariants of connectivity (those of ECFP, Rogers & Hahn 2010) are 32 bits of element, charge, hydrogens,
+    neighbours, isotope and being in a ring, all of a molecule in one call. That no two kinds of atoms share one is a
+    test.
+    """
+    from rdkit.Chem.rdMolDescriptors import GetConnectivityInvariants
+
+    invariants = np.array(
+        list(chain.from_iterable(GetConnectivityInvariants(molecule) for molecule in molecules)), dtype=np.int64
     )
-    spans = [_KIND_SPAN * code for code in codes]
-    around = [
-        (code, *sorted([spans[other] + kind for kind, other in near]))
-        for code, near in zip(codes, neighbours, strict=True)
-    ]
-    return Surroundings(
-        molecule,
-        codes,
-        bonds,
-        neighbours,
-        _numbers(around),
-        rings,
-        [reduce(or_, [1 << number for number in ring]) for ring in bond_rings],
-    )
-
-
-def _atom_codes(atoms: Iterable[tuple[int, int, int, bool, int, int, int]]) -> list[int]:
-    """The number of each atom in `ATOM_CODES`, which grows where one is new."""
-    codes = []
-    for atom in atoms:
-        place = _NUMBERS.get(atom)
-        if place is None:
-            place = _NUMBERS[atom] = len(ATOM_CODES)
-            ATOM_CODES.append(AtomCode(*atom))
-        codes.append(place)
-    return codes
-
-
-def _numbers(around: list[tuple[int, ...]]) -> list[int]:
-    """The number of each neighbourhood in `AROUND`, which grows where one is new."""
+    keys = ((invariants << 6 | orders) << 24 | rings) << 1 | aromatic  # a large ring may be one of hundreds
+    distinct, example, place = np.unique(keys, return_index=True, return_inverse=True)
     numbers = []
-    for key in around:
-        place = _AROUND_NUMBERS.get(key)
-        if place is None:
-            place = _AROUND_NUMBERS[key] = len(AROUND)
-            AROUND.append(key)
-        numbers.append(place)
-    return numbers
+    for key, atom in zip(distinct.tolist(), example.tolist(), strict=True):
+        if key not in _codes:
+            row = int(np.searchsorted(start, atom, "right")) - 1
+            found = molecules[row].GetAtomWithIdx(atom - int(start[row]))
+            element = found.GetAtomicNum()
+            code = AtomCode(
+                element,
+                found.GetFormalCharge(),
+                found.GetTotalNumHs(),
+                found.GetIsAromatic(),
+                found.GetDegree(),
+                int(rings[atom]),
+                int(orders[atom]) if element == NITROGEN else 0,
+            )
+            _codes[key] = _code_numbers.setdefault(code, len(ATOM_CODES))
+            if _codes[key] == len(ATOM_CODES):
+                ATOM_CODES.append(code)
+        numbers.append(_codes[key])
+    return np.array(numbers, dtype=np.int64)[place]
 
 
-def plain_list(vector: Any) -> list[Any]:
-    """A vector of RDKit's, which is slow to iterate over, as a list."""
-    return list(map(vector.__getitem__, range(len(vector))))
+def elements(codes: np.ndarray) -> np.ndarray:
+    """Atomic numbers of `codes` (A,)."""
+    return np.array([code.element for code in ATOM_CODES], dtype=np.int64)[codes]
+
+
+def leaf(kind: Any, code: Any) -> Any:
+    """A neighbour as it stands in `AROUND`, of numbers or arrays."""
+    return kind + KINDS * code
 
 
 def leaf_of(number: int) -> tuple[int, int]:
     """Kind and code of a neighbour as it stands in `AROUND`."""
-    return number % _KIND_SPAN, number // _KIND_SPAN
+    return number % KINDS, number // KINDS
+
+
+def row_keys(own: np.ndarray, begin: np.ndarray, others: np.ndarray) -> list[bytes]:
+    """For each of `own` (n,) a key of it and of `others` (m,), in any order, that belong to it.
+
+    `begin` (m,): the place in `own` of each of the others, ascending. All are numbers below 2^31 - 1.
+    """
+    if not len(own):
+        return []
+    count = np.bincount(begin, minlength=len(own))
+    ordered = np.sort(begin << 32 | others) & 0xFFFFFFFF
+    rows = np.zeros((len(own), 1 + count.max()), np.int32)  # numbers + 1, so that bytes of zero end a row
+    rows[:, 0] = own + 1
+    rows[begin, 1 + np.arange(len(begin)) - np.repeat(np.cumsum(count) - count, count)] = ordered + 1
+    return rows.view(f"S{rows.shape[1] * rows.itemsize}")[:, 0].tolist()

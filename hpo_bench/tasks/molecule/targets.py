@@ -7,23 +7,22 @@ head keeps its meaning on every later corpus.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hpo_bench.tasks.molecule.crippen import crippen_descriptors
+from hpo_bench.tasks.molecule.descriptors import descriptor_names, descriptors, descriptors_of
 from hpo_bench.tasks.molecule.keys import maccs_bits
-from hpo_bench.tasks.molecule.mqn import quantum_numbers
 from hpo_bench.tasks.molecule.screen import PatternScreen
-from hpo_bench.tasks.molecule.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
     from hpo_bench.tasks.molecule.featurise import MoleculeArrays
+    from hpo_bench.tasks.molecule.surroundings import Surroundings
 
 DESCRIPTOR_CLIP = 5.0
 NOISE_CLASSES = 100
@@ -47,76 +46,37 @@ def _motif_screen() -> PatternScreen:
     return PatternScreen([pattern for _, pattern in _fragments()])
 
 
-def motif(molecule: Mol, surroundings: Surroundings | None = None) -> list[bool]:
-    """Which functional groups a molecule has, in the order of `motif_names`."""
-    if surroundings is not None:
-        return _motif_screen().present(surroundings)
+def _motifs(surroundings: Surroundings) -> np.ndarray:
+    return _motif_screen().present(surroundings)
+
+
+def _motifs_of(molecule: Mol) -> list[bool]:
     return [molecule.HasSubstructMatch(pattern) for _, pattern in _fragments()]
 
 
-def maccs(molecule: Mol, surroundings: Surroundings | None = None) -> np.ndarray | bytearray:
-    """MACCS keys (167,) uint8; bit 0 is never set."""
+def _maccs_of(molecule: Mol) -> list[int]:
     from rdkit.Chem import rdMolDescriptors
 
-    if surroundings is not None:
-        return maccs_bits(surroundings)
-    bits = rdMolDescriptors.GetMACCSKeysFingerprint(molecule).ToBitString()
-    return np.frombuffer(bits.encode(), np.uint8) - 48
+    return [int(bit) for bit in rdMolDescriptors.GetMACCSKeysFingerprint(molecule).ToBitString()]
 
 
-# fmt: off
-_SCALARS = (
-    "ExactMolWt", "TPSA", "LabuteASA", "FractionCSP3", "HallKierAlpha", "Kappa1", "Chi0n", "Chi1n", "Chi0v", "Chi1v",
-    "NumHBD", "NumLipinskiHBA", "NumLipinskiHBD", "NumAmideBonds", "NumAromaticRings", "NumAliphaticRings",
-    "NumSaturatedRings", "NumHeterocycles", "NumAromaticHeterocycles", "NumAliphaticHeterocycles",
-    "NumSaturatedHeterocycles", "NumSpiroAtoms", "NumBridgeheadAtoms",
-)
-# fmt: on
-_VECTORS = {"SlogP_VSA_": 12, "SMR_VSA_": 10, "PEOE_VSA_": 14, "MQNs_": 42}
+class Target(NamedTuple):
+    """A kind of target: of M molecules whose surroundings were read, (M, width), and of any one molecule, (width,).
+
+    Both give the same numbers; the second asks RDKit for everything.
+    """
+
+    of_surroundings: Callable[[Surroundings], np.ndarray]
+    of_molecule: Callable[[Mol], Sequence[float]]
+    width: Callable[[], int]
+    dtype: type[np.generic] = np.uint8
 
 
-@cache
-def _descriptor_functions() -> tuple[tuple[Callable[..., Any], ...], tuple[Callable[..., Any], ...]]:
-    from rdkit.Chem import rdMolDescriptors
-
-    scalars = tuple(getattr(rdMolDescriptors, f"Calc{name}") for name in _SCALARS)
-    return scalars, tuple(getattr(rdMolDescriptors, name) for name in _VECTORS)
-
-
-@cache
-def descriptor_names() -> tuple[str, ...]:
-    """Names of the 103 two-dimensional RDKit descriptors of the regression objective: the cheap and finite ones."""
-    names = [*_SCALARS, "CrippenClogP", "CrippenMR"]
-    for prefix, count in _VECTORS.items():
-        names += [f"{prefix}{number}" for number in range(1, count + 1)]
-    return tuple(names)
-
-
-def descriptor(molecule: Mol, surroundings: Surroundings | None = None) -> list[float]:
-    """The descriptors in their own units, in the order of `descriptor_names`."""
-    from rdkit.Chem import rdMolDescriptors
-
-    scalars, vectors = _descriptor_functions()
-    values = [function(molecule) for function in scalars]
-    if surroundings is not None:
-        values += crippen_descriptors(surroundings)
-        values += rdMolDescriptors.PEOE_VSA_(molecule)
-        return values + quantum_numbers(surroundings)
-    values += rdMolDescriptors.CalcCrippenDescriptors(molecule)
-    for function in vectors:
-        values += function(molecule)
-    return values
-
-
-TARGET_KINDS: dict[str, Callable[[Any, Any], Any]] = {"motif": motif, "maccs": maccs, "descriptor": descriptor}
-"""Each takes the molecule and its surroundings; without those RDKit is asked for everything, and answers the same."""
-
-
-def target_width(kind: str) -> int:
-    """Number of columns of a kind of target."""
-    return {"motif": lambda: len(motif_names()), "maccs": lambda: 167, "descriptor": lambda: len(descriptor_names())}[
-        kind
-    ]()
+TARGET_KINDS = {
+    "motif": Target(_motifs, _motifs_of, lambda: len(motif_names())),
+    "maccs": Target(maccs_bits, _maccs_of, lambda: 167),  # bit 0 is never set
+    "descriptor": Target(descriptors, descriptors_of, lambda: len(descriptor_names()), np.float32),
+}
 
 
 @dataclass(frozen=True)

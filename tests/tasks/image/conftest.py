@@ -20,7 +20,6 @@ def own_cache(tmp_path_factory):
     """One cache for the session: molecules are drawn once, the user's cache is left alone."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPO_BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("HPO_BENCH_WORKERS", "1")
         yield
 
 

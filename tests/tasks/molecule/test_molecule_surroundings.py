@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 import numpy as np
 import pytest
 from rdkit import Chem
+from rdkit.Chem.rdMolDescriptors import GetConnectivityInvariants
 
-from hpo_bench.tasks.molecule.cycles import simple_cycle, sums_of_rings
-from hpo_bench.tasks.molecule.featurise import atom_rows, bond_rows, is_usual_text, parse
-from hpo_bench.tasks.molecule.screen import PatternScreen, alternatives
-from hpo_bench.tasks.molecule.surroundings import Surroundings, read_surroundings
+from hpo_bench.tasks.molecule.cycles import fused_rings, simple_cycle, sums_of_rings
+from hpo_bench.tasks.molecule.featurise import featurise_chunk, of_molecules, parse
+from hpo_bench.tasks.molecule.screen import PatternScreen
+from hpo_bench.tasks.molecule.smarts import alternatives
+from hpo_bench.tasks.molecule.surroundings import AROUND, Surroundings, read_surroundings
 from hpo_bench.tasks.molecule.targets import TARGET_KINDS
 
 ODD = [
@@ -24,39 +28,103 @@ ODD = [
 ]  # fmt: skip
 
 
-def of(smiles: str) -> tuple[Chem.Mol, Surroundings]:
-    molecule = parse(smiles)
-    surroundings = read_surroundings(molecule)
-    assert surroundings is not None, smiles
-    return molecule, surroundings
+UNUSUAL = ["[H][H]", "[2H]O", "N->[Cu]", "*C", "O=C(O->B(F)F)CC", "CC(=O)Nc1c#cc(O)cc1", "[13CH4]"]
 
 
+def of(smiles: list[str]) -> Surroundings:
+    surroundings, rows = read_surroundings([parse(text) for text in smiles], smiles)
+    assert rows.tolist() == list(range(len(smiles)))
+    return surroundings
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 1000])
 @pytest.mark.parametrize("kind", TARGET_KINDS)
-def test_every_target_is_rdkits_own(kind, bace):
-    usual = [text for text in ODD if read_surroundings(parse(text)) is not None]
-    assert len(usual) == len(ODD)
-    for smiles in [*usual, *bace[0], *reversed(usual)]:  # again, when most is known
-        molecule, surroundings = of(smiles)
-        fast = np.array(TARGET_KINDS[kind](molecule, surroundings), np.float64)
-        plain = np.array(TARGET_KINDS[kind](parse(smiles), None), np.float64)
-        assert np.array_equal(fast, plain), (smiles, np.flatnonzero(fast != plain))
+def test_every_target_is_rdkits_own(kind, chunk, bace):
+    smiles = [*ODD, *bace[0], *reversed(ODD)]  # again, when most is known
+    for start in range(0, len(smiles), chunk):
+        texts = smiles[start : start + chunk]
+        target = TARGET_KINDS[kind]
+        fast = target.of_surroundings(of(texts)).astype(target.dtype)
+        plain = np.array([target.of_molecule(parse(text)) for text in texts], target.dtype)
+        assert fast.shape == plain.shape == (len(texts), target.width())
+        bad = np.argwhere(fast != plain)
+        assert not len(bad), [(texts[row], place) for row, place in bad]
 
 
 def test_atoms_and_bonds_are_rdkits_own(bace):
-    usual = [text for text in [*ODD, *bace[0]] if is_usual_text(text) and read_surroundings(parse(text))]
-    assert len(usual) > 100
-    for smiles in usual:
-        molecule, surroundings = of(smiles)
-        assert atom_rows(molecule, surroundings) == atom_rows(molecule), smiles
-        assert bond_rows(molecule, surroundings) == bond_rows(molecule), smiles
+    smiles = [
+        *ODD,
+        *bace[0],
+        "C[C@H](N)O",
+        "C[C@@H](N)O",
+        "F/C=C/F",
+        "F/C=C\\F",
+        "C[S@](=O)c1ccccc1",
+        "C/C=C/[C@H](O)C#N",
+    ]
+    fast, plain = featurise_chunk(smiles), of_molecules([parse(text) for text in smiles])
+    for name, array in fast.as_dict().items():
+        assert array.dtype == getattr(plain, name).dtype
+        assert np.array_equal(array, getattr(plain, name)), name
+
+
+def test_bonds_are_numbered_in_order(bace):
+    molecules = featurise_chunk([*ODD, *bace[0], *UNUSUAL])
+    assert (molecules.ends[:, 0] < molecules.ends[:, 1]).all()
+    row = np.repeat(np.arange(len(molecules)), molecules.bond_counts)
+    keys = (row * 1000 + molecules.ends[:, 0]) * 1000 + molecules.ends[:, 1]
+    assert (np.diff(keys) > 0).all()
 
 
 def test_unusual_molecules_are_left_to_rdkit():
-    for smiles in ("[H][H]", "[2H]O", "N->[Cu]", "*C", "O=C(O->B(F)F)CC", "CC(=O)Nc1c#cc(O)cc1"):
-        assert read_surroundings(parse(smiles)) is None
-        assert read_surroundings(parse(smiles), smiles) is None
-    assert not is_usual_text("C[C@H](N)O")
-    assert not is_usual_text("F/C=C/F")
+    smiles = [text for pair in zip(UNUSUAL, ODD, strict=False) for text in pair]
+    molecules = [parse(text) for text in smiles]
+    surroundings, rows = read_surroundings(molecules, smiles)
+    assert [smiles[row] for row in rows] == ODD[: len(UNUSUAL)]
+    assert len(surroundings) == len(UNUSUAL)
+    found = featurise_chunk(smiles, kinds=tuple(TARGET_KINDS))
+    for kind, target in TARGET_KINDS.items():
+        plain = np.array([target.of_molecule(parse(text)) for text in smiles], target.dtype)
+        assert np.array_equal(getattr(found, kind), plain), kind
+
+
+def test_nothing_is_learned_from_unusual_molecules():
+    """They would teach that a single bond to a carbon is what a dative one is."""
+    before = len(AROUND)
+    read_surroundings([parse(text) for text in UNUSUAL], UNUSUAL)
+    assert len(AROUND) == before
+
+
+def test_no_two_kinds_of_atoms_share_an_invariant():
+    """`read_surroundings` takes RDKit's invariant for element, charge, hydrogens, neighbours and being in a ring."""
+    seen: dict[int, tuple[int, ...]] = {}
+    kinds = product(range(1, 119), range(-4, 6), range(5), range(7), (False, True))
+    for kind in kinds:
+        element, charge, hydrogens, degree, in_ring = kind
+        if in_ring and degree < 2:
+            continue
+        invariant = GetConnectivityInvariants(star(element, charge, hydrogens, degree, in_ring))[0]
+        same = seen.setdefault(invariant, (element, charge, hydrogens, degree, in_ring))
+        assert same == kind
+    assert len(seen) == 118 * 10 * 5 * (7 + 5)
+
+
+def star(element: int, charge: int, hydrogens: int, degree: int, in_ring: bool) -> Chem.Mol:
+    molecule = Chem.RWMol()
+    for number in (element, *[6] * degree):
+        atom = Chem.Atom(number)
+        atom.SetNoImplicit(True)
+        molecule.AddAtom(atom)
+    centre = molecule.GetAtomWithIdx(0)
+    centre.SetFormalCharge(charge)
+    centre.SetNumExplicitHs(hydrogens)
+    for other in range(degree):
+        molecule.AddBond(0, other + 1, Chem.BondType.SINGLE)
+    if in_ring:
+        molecule.AddBond(1, 2, Chem.BondType.SINGLE)
+    molecule.UpdatePropertyCache(False)
+    Chem.FastFindRings(molecule)
+    return molecule
 
 
 @pytest.mark.parametrize(
@@ -69,39 +137,71 @@ def test_unusual_molecules_are_left_to_rdkit():
     ],
 )
 def test_all_cycles(smiles, sizes):
-    _, surroundings = of(smiles)
-    sums = sums_of_rings(surroundings)
-    found = {frozenset(ring) for ring in surroundings.rings}
-    found |= {atoms for total in sums if (atoms := simple_cycle(total, surroundings))}
+    surroundings = of(["CC1CC1", smiles, "C1CCC1"])
+    molecule = parse(smiles)
+    found = {frozenset(ring) for ring in molecule.GetRingInfo().AtomRings()}
+    for fused in fused_rings(surroundings):
+        assert fused.molecule == 1
+        cycles = [simple_cycle(total, fused.ends) for total in [*fused.rings, *sums_of_rings(fused.rings)]]
+        found |= {frozenset(atom - 4 for atom in atoms) for atoms in cycles if atoms}
     assert sorted(map(len, found)) == sizes
 
 
 def test_many_fused_rings_are_left_to_rdkit():
-    _, surroundings = of("c1cc2cc3cc4cc5cc6cc7ccccc7cc6cc5cc4cc3cc2cc1")
-    assert sums_of_rings(surroundings) is None
+    (fused,) = fused_rings(of(["c1cc2cc3cc4cc5cc6cc7ccccc7cc6cc5cc4cc3cc2cc1"]))
+    assert sums_of_rings(fused.rings) is None
+
+
+def test_a_ring_that_is_one_of_many():
+    """Cyclodextrin: each of its sugar rings can be passed on two sides, and RDKit counts every such large ring."""
+    units = "".join(f"OC{ring}C(CO)OC(" for ring in (4, 5, 6, 7))
+    ends = "".join(f")C(O)C{ring}O" for ring in (7, 6, 5, 4))
+    sugar = f"OCC1OC2OC3C(CO)OC({units}OC1C(O)C2O{ends})C(O)C3O"
+    molecule = parse(sugar)
+    assert sum(len(ring) > 20 for ring in molecule.GetRingInfo().AtomRings()) > 31
+    found = featurise_chunk([sugar], kinds=("descriptor",)).descriptor
+    assert np.array_equal(found, of_molecules([molecule], ("descriptor",)).descriptor)
 
 
 @pytest.mark.parametrize(
-    ("smarts", "plain"),
+    ("smarts", "ways"),
     [
-        ("C=O", ["C=O"]),
-        ("[$(CN),$(CO)]", ["CN", "CO"]),
-        ("[C&!$(C-O)]=O", ["[C]=O"]),
-        ("[$(CN)&!$(CO)]", ["CN"]),
-        ("[$([N&X3](=O)=O),$(Cl)][!#8]", ["[N&X3,Cl][!#8]"]),
-        ("[N&$(NC);R]-C", ["[*]-C"]),
-        ("[#7&X3,$([#7](~C)~C)]", ["[#7&X3,#7]"]),
+        ("C=O", [[("C=O",)]]),
+        ("[$(CN),$(CO)]", [[("CN",)], [("CO",)]]),
+        ("[C&!$(C-O)]=O", [[("[C]=O",)]]),
+        ("[$(CN)&!$(CO)]", [[("CN",)]]),
+        ("[$([N&X3](=O)=O),$(Cl)][!#8]", [[("[N&X3,Cl][!#8]", "[N&X3](=O)=O"), ("[N&X3,Cl][!#8]", "Cl")]]),
+        ("[N&$(NC);R]-C", [[("[*]-C", "NC")]]),
+        ("[#7&X3,$([#7](~C)~C)]", [[("[#7&X3,#7]",), ("[#7&X3,#7]", "[#7](~C)~C")]]),
+        ("O-[C&$(C=[$(CN),$(CO)])]", [[("O-[C]", "C=[C,C]", "CN"), ("O-[C]", "C=[C,C]", "CO")]]),
     ],
 )
-def test_a_pattern_without_its_recursive_parts(smarts, plain):
-    assert [one.plain for one in alternatives(smarts)] == plain
+def test_a_pattern_without_its_recursive_parts(smarts, ways):
+    assert [one.ways for one in alternatives(smarts)] == ways
+
+
+def test_too_many_ways_are_not_told_apart():
+    atom = "[$(CN),$(CO),$(CS)]"
+    (found,) = alternatives(f"{atom}{atom}{atom}")
+    assert found.ways == [("[C,C,C][C,C,C][C,C,C]",)]
 
 
 def test_leaves_need_a_neighbour_each():
     patterns = ["N(C)(C)C", "N(C)(C)[C,O]", "[#7](~[#6,#8])(~[#6])~*", "C(F)(F)F"]
     screen = PatternScreen([Chem.MolFromSmarts(text) for text in patterns], ["[#6]"])
-    for smiles in ("CNC", "CN(C)C", "CN(C)O", "ON(O)C", "FC(F)Cl", "FC(F)F"):
-        molecule, surroundings = of(smiles)
-        found = [molecule.HasSubstructMatch(Chem.MolFromSmarts(text)) for text in patterns]
-        assert screen.present(surroundings) == found, smiles
-        assert screen.look(surroundings)[1] == [sum(atom.GetAtomicNum() == 6 for atom in molecule.GetAtoms())]
+    smiles = ["CNC", "CN(C)C", "CN(C)O", "ON(O)C", "FC(F)Cl", "FC(F)F"]
+    surroundings = of(smiles)
+    found = [[one.HasSubstructMatch(Chem.MolFromSmarts(text)) for text in patterns] for one in surroundings.molecules]
+    assert screen.present(surroundings).tolist() == found
+    carbons = [[sum(atom.GetAtomicNum() == 6 for atom in one.GetAtoms())] for one in surroundings.molecules]
+    assert screen.look(surroundings)[1].tolist() == carbons
+
+
+def test_more_stars_than_a_number_has_bits():
+    elements = [f"[#{number}]{bond}[#{other}]" for number in (6, 7, 8, 16) for other in (6, 7, 8, 9) for bond in "-=#~"]
+    patterns = [Chem.MolFromSmarts(f"{text}-*") for text in elements]
+    screen = PatternScreen(patterns, ["[#6;D3]"])
+    surroundings = of(ODD)
+    found = [[one.HasSubstructMatch(pattern) for pattern in patterns] for one in surroundings.molecules]
+    assert len(patterns) > 63
+    assert screen.present(surroundings).tolist() == found
