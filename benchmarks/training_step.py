@@ -75,19 +75,16 @@ def stepper(alternative: work.Alternative, bf16: bool) -> Callable[[], list[floa
     return step
 
 
-def matmuls(step: Callable[[], Any], steps: int = 15) -> Matmuls:
-    """What the profiler says of the matrix products of a step: medians over steps."""
-    each = []
-    for _ in range(steps):
-        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True) as profile:
-            step()
-        events = [event for event in profile.key_averages() if event.key in ("aten::mm", "aten::addmm")]
-        each.append((sum(event.flops for event in events), sum(event.self_cpu_time_total for event in events) / 1e6))
-    return Matmuls(*(statistics.median(column) for column in zip(*each, strict=True)))
+def matmuls(step: Callable[[], Any]) -> Matmuls:
+    """What the profiler says of the matrix products of a step."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True) as profile:
+        step()
+    events = [event for event in profile.key_averages() if event.key in ("aten::mm", "aten::addmm")]
+    return Matmuls(sum(event.flops for event in events), sum(event.self_cpu_time_total for event in events) / 1e6)
 
 
 def serve(pipe: Connection, threads: int, step: Callable[[], list[float]], every_atom: bool) -> None:
-    """In a process of its own: a turn of steps whenever the pipe says so, then their matrix products."""
+    """In a process of its own: whenever the pipe says so, a turn of steps, and one more for its matrix products."""
     torch.set_num_threads(threads)
     if every_atom:  # as on an accelerator
         corpus_module.prepared = lambda graphs, depth: graphs
@@ -95,8 +92,7 @@ def serve(pipe: Connection, threads: int, step: Callable[[], list[float]], every
         step()
     pipe.send("ready")
     while pipe.recv() == "turn":
-        pipe.send([step() for _ in range(STEPS_A_TURN)][1:])
-    pipe.send(matmuls(step))
+        pipe.send(([step() for _ in range(STEPS_A_TURN)][1:], matmuls(step)))
 
 
 def serve_peak(pipe: Connection, threads: int) -> None:
@@ -109,8 +105,7 @@ def serve_peak(pipe: Connection, threads: int) -> None:
         start = time.perf_counter()
         for _ in range(5):
             a @ b
-        pipe.send([5 * 2 * 1024**3 / (time.perf_counter() - start) / 1e9])
-    pipe.send(None)
+        pipe.send(([5 * 2 * 1024**3 / (time.perf_counter() - start) / 1e9], None))
 
 
 @contextlib.contextmanager
@@ -152,14 +147,15 @@ def main() -> None:
                     pipes[key] = stack.enter_context(served(serve, given.threads, step, name != OURS))
         pipes["peak", ""] = stack.enter_context(served(serve_peak, given.threads))
         turns: dict[tuple[str, str], list[Any]] = {key: [] for key in pipes}
+        products: dict[tuple[str, str], list[Any]] = {key: [] for key in pipes}
         for _ in range(given.rounds):
             for key, pipe in pipes.items():
                 pipe.send("turn")
-                turns[key] += pipe.recv()
-        products = {}
-        for key, pipe in pipes.items():
+                steps, product = pipe.recv()
+                turns[key] += steps
+                products[key].append(product)
+        for pipe in pipes.values():
             pipe.send("end")
-            products[key] = pipe.recv()
     report(turns, products)
 
 
@@ -172,7 +168,7 @@ def describe(corpus: MoleculeCorpus, batch: int) -> str:
     return f"{graphs.num_atoms} atoms in {len(rows)} views, classes at each layer {rows}"
 
 
-def report(turns: dict[tuple[str, str], list[Any]], products: dict[tuple[str, str], Any]) -> None:
+def report(turns: dict[tuple[str, str], list[Any]], products: dict[tuple[str, str], list[Any]]) -> None:
     """Print phases, ratios and matmul rates."""
     peak = statistics.median(turns.pop(("peak", "")))
     print(f"fp32 product of 1024 x 1024: {peak:.0f} GFLOP/s\n")
@@ -182,11 +178,12 @@ def report(turns: dict[tuple[str, str], list[Any]], products: dict[tuple[str, st
     for (kind, name), steps in turns.items():
         phases = [statistics.median(phase) for phase in zip(*steps, strict=True)]
         totals[kind, name] = statistics.median(sum(step) for step in steps)
-        matmul = products[kind, name]
-        rate = matmul.flops / matmul.seconds / 1e9
+        seconds = statistics.median(product.seconds for product in products[kind, name])
+        flops = statistics.median(product.flops for product in products[kind, name])
+        rate = flops / seconds / 1e9
         print(
             f"{kind + ': ' + name:36s}{''.join(f'{ms:10.2f}' for ms in (*phases, totals[kind, name]))}"
-            f"{1e3 * matmul.seconds:13.2f}{matmul.flops / 1e9:8.2f}{rate:9.0f}{rate / peak:9.0%}"
+            f"{1e3 * seconds:13.2f}{flops / 1e9:8.2f}{rate:9.0f}{rate / peak:9.0%}"
         )
     print()
     for kind in KINDS:
