@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from hpo_bench.tasks.molecule.codes import NITROGEN, AtomCode
 from hpo_bench.tasks.molecule.lookup import ByCode
-from hpo_bench.tasks.molecule.surroundings import AROMATIC, IN_RING, NITROGEN, AtomCode, Surroundings
+from hpo_bench.tasks.molecule.surroundings import AROMATIC, IN_RING, Surroundings
 
 _N, _O, _Q, _QH, _CH2, _CH3, _RING = (1 << bit for bit in range(7))
 _CARBON, _OXYGEN = 6, 8
@@ -115,15 +116,11 @@ def _before_methylene(surroundings: Surroundings, flags: np.ndarray) -> dict[int
     each have an atom more; 138: two triples Q~CH2~*.
     """
     molecule = surroundings.molecule
-    methylene = np.flatnonzero((flags & _CH2 > 0) & (surroundings.degree == 2))
-    near = surroundings.end[surroundings.step(methylene)[0]]
-    left, right = near[::2], near[1::2]
-    hetero = (flags[left] | flags[right]) & _Q > 0
-    triples = np.sort(np.stack([methylene, left, right], axis=1)[hetero], axis=1)
-    triples = np.unique(triples, axis=0)
-
-    first, after = np.concatenate([left, right]), np.concatenate([right, left])
-    methylene = np.concatenate([methylene, methylene])
+    methylene = np.flatnonzero(flags & _CH2)
+    place, origin = surroundings.step(methylene)
+    first, methylene, after = _longer(surroundings, [surroundings.end[place], methylene[origin]])
+    triples = np.stack([methylene, first, after], axis=1)[flags[first] & _Q > 0]
+    triples = np.unique(np.sort(triples, axis=1), axis=0)
     beside = np.unique(after[(flags[first] & _CH2 > 0) & (surroundings.degree[first] > 1)])
     found = {
         118: surroundings.count(molecule[beside]) > 1,

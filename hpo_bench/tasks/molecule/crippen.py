@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from hpo_bench.tasks.molecule.codes import ATOM_CODES, NITROGEN, elements
 from hpo_bench.tasks.molecule.lookup import ByCode, ByNeighbourhood
-from hpo_bench.tasks.molecule.surroundings import ATOM_CODES, IN_RING, NITROGEN, Surroundings, elements, row_keys
+from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings, row_keys
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

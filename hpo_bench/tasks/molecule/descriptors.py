@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpo_bench.tasks.molecule.codes import elements
 from hpo_bench.tasks.molecule.crippen import crippen_descriptors
 from hpo_bench.tasks.molecule.cycles import aromatic_rings, over_rings
 from hpo_bench.tasks.molecule.mqn import quantum_numbers
-from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings, elements
+from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hpo_bench.data.smiles import silent_rdkit
 from hpo_bench.tasks.molecule.lookup import ByCode
 from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings, read_surroundings
 from hpo_bench.tasks.molecule.targets import TARGET_KINDS
@@ -120,16 +121,13 @@ def parse(smiles: str, row: int | None = None) -> Mol:
 
 def featurise_chunk(smiles: list[str], first_row: int = 0, kinds: tuple[str, ...] = ()) -> MoleculeArrays:
     """Featurise molecules in this process; `kinds` names the targets to compute beside (see `targets.TARGET_KINDS`)."""
-    from rdkit import rdBase
-
-    quiet = rdBase.BlockLogs()
-    molecules = [parse(text, row) for row, text in enumerate(smiles, start=first_row)]
-    surroundings, rows = read_surroundings(molecules, smiles)
-    others = np.setdiff1d(np.arange(len(smiles)), rows)
-    parts = [of_molecules([molecules[row] for row in others], kinds)]
-    if len(rows):
-        parts.append(_of_surroundings(surroundings, [smiles[row] for row in rows], kinds))
-    del quiet
+    with silent_rdkit():
+        molecules = [parse(text, row) for row, text in enumerate(smiles, start=first_row)]
+        surroundings, rows = read_surroundings(molecules, smiles)
+        others = np.setdiff1d(np.arange(len(smiles)), rows)
+        parts = [of_molecules([molecules[row] for row in others], kinds)]
+        if len(rows):
+            parts.append(_of_surroundings(surroundings, [smiles[row] for row in rows], kinds))
     return MoleculeArrays.concatenate(parts).take(np.argsort(np.concatenate([others, rows])))
 
 

@@ -12,6 +12,7 @@ from functools import cache
 import numpy as np
 
 from hpo_bench.tasks.molecule import chains
+from hpo_bench.tasks.molecule.codes import elements
 from hpo_bench.tasks.molecule.cycles import (
     FusedRings,
     aromatic_rings,
@@ -22,7 +23,7 @@ from hpo_bench.tasks.molecule.cycles import (
 )
 from hpo_bench.tasks.molecule.screen import PatternScreen
 from hpo_bench.tasks.molecule.smarts import alternatives
-from hpo_bench.tasks.molecule.surroundings import Surroundings, elements
+from hpo_bench.tasks.molecule.surroundings import Surroundings
 
 _CARBON_HYDROGEN = (6, 1)
 _LARGE = range(8, 15)  # one large cycle is like another

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from hpo_bench.tasks.molecule.surroundings import ATOM_CODES, AtomCode, Surroundings
+from hpo_bench.tasks.molecule.codes import ATOM_CODES, AtomCode
+from hpo_bench.tasks.molecule.surroundings import Surroundings
 
 
 class ByCode:

@@ -12,17 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from hpo_bench.tasks.molecule.codes import ATOM_CODES, NITROGEN, AtomCode
 from hpo_bench.tasks.molecule.lookup import ByCode, ByNeighbourhood
-from hpo_bench.tasks.molecule.surroundings import (
-    AROMATIC,
-    AROUND,
-    ATOM_CODES,
-    IN_RING,
-    KINDS,
-    AtomCode,
-    Surroundings,
-    leaf_of,
-)
+from hpo_bench.tasks.molecule.surroundings import AROMATIC, AROUND, IN_RING, KINDS, Surroundings, leaf_of
 
 _NUMBERS = 42
 # Places of the numbers, in RDKit's order.
@@ -123,24 +115,31 @@ def _seen(surroundings: Surroundings) -> np.ndarray:
 
 
 def _end(key: tuple[int, ...]) -> tuple[int, bool, bool]:
-    """Of a neighbourhood: a number for what it is; is it N, O or S; is it doubly bonded to such a one?"""
+    """Of a neighbourhood: a number for what it is; may it be the N (or O, S) of an amide; may it be its carbon?"""
     atom = ATOM_CODES[key[0]]
     leaves = [(kind, ATOM_CODES[code]) for kind, code in map(leaf_of, key[1:])]
     alike = Counter(
         leaf.element for _, leaf in leaves if leaf.element in _HALOGENS or (leaf.element, leaf.hydrogens) == _METHYL
     )
-    carbonyl = atom.element == 6 and any(kind % IN_RING == 1 and leaf.element in _AMIDE for kind, leaf in leaves)
+    carbonyl = atom.element == 6 and any(
+        kind % IN_RING == 1 and leaf.element in _AMIDE and not leaf.aromatic for kind, leaf in leaves
+    )
     turns = (
         atom.element if atom.element in (6, *_AMIDE) else 0,
         atom.aromatic,
         atom.degree == 3,
         any(kind % IN_RING == 2 for kind, _ in leaves),
-        max(alike.values(), default=0) >= 3,
+        max(alike.values(), default=0) >= 3 or (atom.element, atom.hydrogens) == _METHYL,
         carbonyl,
-        frozenset((leaf.element, leaf.degree > 1) for kind, leaf in leaves if kind == 0 and leaf.element in _AMIDE),
+        frozenset((leaf.element, leaf.degree > 1) for kind, leaf in leaves if kind == 0 and _in_amide(leaf)),
     )
     which = _turns.setdefault(turns, len(_turns))
-    return which, atom.element in _AMIDE, carbonyl and atom.degree == 3 and not atom.aromatic
+    return which, _in_amide(atom), carbonyl and atom.degree == 3 and not atom.aromatic
+
+
+def _in_amide(code: AtomCode) -> bool:
+    """Whether the single bond of such an atom to C=O may be that of an amide or its like; aromatic O and S are not."""
+    return code.element in _AMIDE and (code.element == NITROGEN or not code.aromatic)
 
 
 def _new_ends(surroundings: Surroundings, atoms: np.ndarray) -> list[tuple[int, bool, bool]]:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from hpo_bench.tasks.molecule.codes import elements, most_matches, read_codes
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
@@ -25,31 +27,14 @@ _USUAL_ELEMENTS = frozenset({5, 6, 7, 8, 9, 14, 15, 16, 17, 34, 35, 53})
 _DUMMY_OR_HYDROGEN = frozenset({0, 1})  # hydrogens that are atoms look further than one bond
 _USUAL_BONDS = frozenset({1, 2, 3, 12})  # rdkit.Chem.BondType: single, double, triple, aromatic
 _KINDS = np.array([-1, -1, 0, 3, 1, -1, 2])  # twice a bond's order to the category of `BOND_FEATURES`
+_MOST_ATOMS = 300  # tables of bonds grow with the square
+_MOST_MATCHES = 1000  # of a pattern: RDKit looks for no more, and leaves other atoms of large molecules without a type
 IN_RING = 8  # added to the kind of a bond in a ring
 KINDS = 2 * IN_RING
 AROMATIC = 3
-NITROGEN = 7
 
 
-class AtomCode(NamedTuple):
-    """What an atom is, apart from its neighbours.
-
-    `rings`: how many of the smallest set it is in. `orders`: of a nitrogen alone, twice the sum of its bonds' orders.
-    """
-
-    element: int
-    charge: int
-    hydrogens: int
-    aromatic: bool
-    degree: int
-    rings: int
-    orders: int
-
-
-ATOM_CODES: list[AtomCode] = []  # every kind of atom seen by this process; it only grows
 AROUND: list[tuple[int, ...]] = []  # every kind of neighbourhood: a code and the sorted `leaf` numbers of neighbours
-_code_numbers: dict[AtomCode, int] = {}
-_codes: dict[int, int] = {}  # by what RDKit tells in one call, see `_read_codes`
 
 
 class _Neighbourhoods(dict[bytes, int]):
@@ -156,18 +141,24 @@ class Surroundings:
 def read_surroundings(molecules: Sequence[Mol], smiles: Sequence[str]) -> tuple[Surroundings, np.ndarray]:
     """The surroundings of those molecules that have no atom or bond that these numbers would not tell apart.
 
-    Also which these are (int64, ascending). `smiles` are the texts they were parsed from.
+    Molecules so large that RDKit stops counting matches are left out too. Also given: which are left in (int64,
+    ascending). `smiles` are the texts they were parsed from. The tables of numbers are not made for several threads.
     """
-    rows = np.array([row for row, text in enumerate(smiles) if not _UNUSUAL_TEXT.search(text)], dtype=np.int64)
-    while True:
-        read, usual = _read([molecules[row] for row in rows])
-        if usual.all():
-            return read, rows
-        rows = rows[usual]
+    fit = [
+        row
+        for row, (molecule, text) in enumerate(zip(molecules, smiles, strict=True))
+        if not _UNUSUAL_TEXT.search(text) and molecule.GetNumAtoms() <= _MOST_ATOMS
+    ]
+    read, usual = _read([molecules[row] for row in fit])
+    if not usual.all():
+        read = _only(read, usual)
+    keys = row_keys(read.codes, read.begin, leaf(read.kind[read.bond], read.codes[read.end]))
+    around = np.array(list(map(_neighbourhoods.__getitem__, keys)), dtype=np.int64)
+    return replace(read, around=around), np.array(fit, dtype=np.int64)[usual]
 
 
 def _read(molecules: list[Mol]) -> tuple[Surroundings, np.ndarray]:
-    """The surroundings, and which molecules are as they ought to be (M,); of use if all are."""
+    """The surroundings but for `around`, and which molecules are as they ought to be (M,)."""
     from rdkit.Chem import GetAdjacencyMatrix
 
     sizes = np.array([molecule.GetNumAtoms() for molecule in molecules], dtype=np.int64)
@@ -202,71 +193,50 @@ def _read(molecules: list[Mol]) -> tuple[Surroundings, np.ndarray]:
     aromatic[begin[twice == 3]] = True
     arynes = kind == 2 + IN_RING  # RDKit counts their triple bonds as aromatic ones here and there
     usual[of_edge[first][arynes & aromatic[begin[first]] & aromatic[end[first]]]] = False
-    codes = _read_codes(
+    codes = read_codes(
         molecules,
         start,
-        aromatic,
-        np.bincount(ring_atoms, minlength=len(aromatic)),
-        np.bincount(begin, twice, minlength=len(aromatic)).astype(np.int64),
+        aromatic=aromatic,
+        degree=np.bincount(begin, minlength=len(aromatic)),
+        rings=np.bincount(ring_atoms, minlength=len(aromatic)),
+        orders=np.bincount(begin, twice, minlength=len(aromatic)).astype(np.int64),
     )
     numbers = elements(codes)
-    odd = np.repeat(np.arange(len(sizes)), sizes)[~np.isin(numbers, list(_USUAL_ELEMENTS))]
+    of_atom = np.repeat(np.arange(len(sizes)), sizes)
+    usual &= most_matches(codes, start) <= _MOST_MATCHES
+    odd = of_atom[~np.isin(numbers, list(_USUAL_ELEMENTS))]
     for row in np.unique(odd).tolist():
         own = numbers[start[row] : start[row + 1]].tolist()  # a dative bond has the order of a single one
         usual[row] &= _DUMMY_OR_HYDROGEN.isdisjoint(own) and all(
             bond.GetBondType() in _USUAL_BONDS for bond in molecules[row].GetBonds()
         )
-    keys = row_keys(codes, begin, leaf(kind[bond], codes[end]))
-    around = np.array(list(map(_neighbourhoods.__getitem__, keys)), dtype=np.int64)
-    return Surroundings(molecules, start, codes, begin, end, bond, kind, ring, ring_atoms, ring_bonds, around), usual
+    nothing = np.zeros(0, np.int64)
+    return Surroundings(molecules, start, codes, begin, end, bond, kind, ring, ring_atoms, ring_bonds, nothing), usual
+
+
+def _only(read: Surroundings, wanted: np.ndarray) -> Surroundings:
+    """Some of the molecules, `wanted` (M,), without `around`."""
+    atoms, bonds, rings = wanted[read.molecule], wanted[read.bond_molecule], wanted[read.ring_molecule]
+    atom_number, bond_number = np.cumsum(atoms) - 1, np.cumsum(bonds) - 1
+    edges, ring_places = atoms[read.begin], np.repeat(rings, np.diff(read.ring))
+    return Surroundings(
+        molecules=[molecule for molecule, kept in zip(read.molecules, wanted, strict=True) if kept],
+        start=_starts(np.diff(read.start)[wanted]),
+        codes=read.codes[atoms],
+        begin=atom_number[read.begin[edges]],
+        end=atom_number[read.end[edges]],
+        bond=bond_number[read.bond[edges]],
+        kind=read.kind[bonds],
+        ring=_starts(np.diff(read.ring)[rings]),
+        ring_atoms=atom_number[read.ring_atoms[ring_places]],
+        ring_bonds=bond_number[read.ring_bonds[ring_places]],
+        around=read.around,
+    )
 
 
 def _starts(sizes: np.ndarray) -> np.ndarray:
     """Where each of several runs starts, and where the last one ends."""
     return np.concatenate([np.zeros(1, np.int64), np.cumsum(sizes)])
-
-
-def _read_codes(
-    molecules: list[Mol], start: np.ndarray, aromatic: np.ndarray, rings: np.ndarray, orders: np.ndarray
-) -> np.ndarray:
-    """The number of each atom (A,) in `ATOM_CODES`, which grows where one is new.
-
-    RDKit's invariants of connectivity (those of ECFP, Rogers & Hahn 2010) are 32 bits of element, charge, hydrogens,
-    neighbours, isotope and being in a ring, all of a molecule in one call. That no two kinds of atoms share one is a
-    test.
-    """
-    from rdkit.Chem.rdMolDescriptors import GetConnectivityInvariants
-
-    invariants = np.array(
-        list(chain.from_iterable(GetConnectivityInvariants(molecule) for molecule in molecules)), dtype=np.int64
-    )
-    keys = ((invariants << 6 | orders) << 24 | rings) << 1 | aromatic  # a large ring may be one of hundreds
-    distinct, example, place = np.unique(keys, return_index=True, return_inverse=True)
-    numbers = []
-    for key, atom in zip(distinct.tolist(), example.tolist(), strict=True):
-        if key not in _codes:
-            row = int(np.searchsorted(start, atom, "right")) - 1
-            found = molecules[row].GetAtomWithIdx(atom - int(start[row]))
-            element = found.GetAtomicNum()
-            code = AtomCode(
-                element,
-                found.GetFormalCharge(),
-                found.GetTotalNumHs(),
-                found.GetIsAromatic(),
-                found.GetDegree(),
-                int(rings[atom]),
-                int(orders[atom]) if element == NITROGEN else 0,
-            )
-            _codes[key] = _code_numbers.setdefault(code, len(ATOM_CODES))
-            if _codes[key] == len(ATOM_CODES):
-                ATOM_CODES.append(code)
-        numbers.append(_codes[key])
-    return np.array(numbers, dtype=np.int64)[place]
-
-
-def elements(codes: np.ndarray) -> np.ndarray:
-    """Atomic numbers of `codes` (A,)."""
-    return np.array([code.element for code in ATOM_CODES], dtype=np.int64)[codes]
 
 
 def leaf(kind: Any, code: Any) -> Any:
