@@ -20,7 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, cast
 
 import torch
 from workloads import molecule_step as work
@@ -29,7 +29,9 @@ from hpo_bench.core.device import describe_processor, prepare_process
 from hpo_bench.data import load_table, parse_smiles
 from hpo_bench.tasks.molecule import corpus as corpus_module
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
+from hpo_bench.tasks.molecule.levels import Levels
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
+from hpo_bench.tasks.molecule.packed import Graphs
 
 PHASES = ("load", "forward", "backward", "Adam")
 STEPS_A_TURN = 4  # the first of them warms the caches up and is not counted
@@ -73,18 +75,16 @@ def stepper(alternative: work.Alternative, bf16: bool) -> Callable[[], list[floa
     return step
 
 
-def matmuls(step: Callable[[], Any], steps: int = 10) -> Matmuls:
+def matmuls(step: Callable[[], Any]) -> Matmuls:
     """What the profiler says of the matrix products of a step."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], with_flops=True) as profile:
-        for _ in range(steps):
-            step()
+        step()
     events = [event for event in profile.key_averages() if event.key in ("aten::mm", "aten::addmm")]
-    took = sum(event.self_cpu_time_total for event in events) / 1e6
-    return Matmuls(sum(event.flops for event in events) / steps, took / steps)
+    return Matmuls(sum(event.flops for event in events), sum(event.self_cpu_time_total for event in events) / 1e6)
 
 
 def serve(pipe: Connection, threads: int, step: Callable[[], list[float]], every_atom: bool) -> None:
-    """In a process of its own: a turn of steps whenever the pipe says so, then their matrix products."""
+    """In a process of its own: whenever the pipe says so, a turn of steps, and one more for its matrix products."""
     torch.set_num_threads(threads)
     if every_atom:  # as on an accelerator
         corpus_module.prepared = lambda graphs, depth: graphs
@@ -92,8 +92,7 @@ def serve(pipe: Connection, threads: int, step: Callable[[], list[float]], every
         step()
     pipe.send("ready")
     while pipe.recv() == "turn":
-        pipe.send([step() for _ in range(STEPS_A_TURN)][1:])
-    pipe.send(matmuls(step))
+        pipe.send(([step() for _ in range(STEPS_A_TURN)][1:], matmuls(step)))
 
 
 def serve_peak(pipe: Connection, threads: int) -> None:
@@ -106,8 +105,7 @@ def serve_peak(pipe: Connection, threads: int) -> None:
         start = time.perf_counter()
         for _ in range(5):
             a @ b
-        pipe.send([5 * 2 * 1024**3 / (time.perf_counter() - start) / 1e9])
-    pipe.send(None)
+        pipe.send(([5 * 2 * 1024**3 / (time.perf_counter() - start) / 1e9], None))
 
 
 @contextlib.contextmanager
@@ -149,29 +147,28 @@ def main() -> None:
                     pipes[key] = stack.enter_context(served(serve, given.threads, step, name != OURS))
         pipes["peak", ""] = stack.enter_context(served(serve_peak, given.threads))
         turns: dict[tuple[str, str], list[Any]] = {key: [] for key in pipes}
+        products: dict[tuple[str, str], list[Any]] = {key: [] for key in pipes}
         for _ in range(given.rounds):
             for key, pipe in pipes.items():
                 pipe.send("turn")
-                turns[key] += pipe.recv()
-        products = {}
-        for key, pipe in pipes.items():
+                steps, product = pipe.recv()
+                turns[key] += steps
+                products[key].append(product)
+        for pipe in pipes.values():
             pipe.send("end")
-            products[key] = pipe.recv()
     report(turns, products)
 
 
 def describe(corpus: MoleculeCorpus, batch: int) -> str:
     """Rows of each layer in one batch."""
-    views = corpus.draw_batch(batch, torch.Generator().manual_seed(0)).views
-    rows = {
-        name: [int((level.counts > 0).sum()) for level in graphs.levels.layers if level.counts is not None]
-        for name, graphs in views.items()
-        if graphs.levels is not None
-    }
-    return f"{next(iter(views.values())).num_atoms} atoms, classes at each layer {rows}"
+    drawn = corpus.draw_batch(batch, torch.Generator().manual_seed(0))
+    graphs = cast(Graphs, drawn.joint)
+    each = [level.counts.split(level.parts) for level in cast(Levels, graphs.levels).layers if level.counts is not None]
+    rows = [[int((counts > 0).sum()) for counts in view] for view in zip(*each, strict=True)]
+    return f"{graphs.num_atoms} atoms in {len(rows)} views, classes at each layer {rows}"
 
 
-def report(turns: dict[tuple[str, str], list[Any]], products: dict[tuple[str, str], Any]) -> None:
+def report(turns: dict[tuple[str, str], list[Any]], products: dict[tuple[str, str], list[Any]]) -> None:
     """Print phases, ratios and matmul rates."""
     peak = statistics.median(turns.pop(("peak", "")))
     print(f"fp32 product of 1024 x 1024: {peak:.0f} GFLOP/s\n")
@@ -181,11 +178,12 @@ def report(turns: dict[tuple[str, str], list[Any]], products: dict[tuple[str, st
     for (kind, name), steps in turns.items():
         phases = [statistics.median(phase) for phase in zip(*steps, strict=True)]
         totals[kind, name] = statistics.median(sum(step) for step in steps)
-        matmul = products[kind, name]
-        rate = matmul.flops / matmul.seconds / 1e9
+        seconds = statistics.median(product.seconds for product in products[kind, name])
+        flops = statistics.median(product.flops for product in products[kind, name])
+        rate = flops / seconds / 1e9
         print(
             f"{kind + ': ' + name:36s}{''.join(f'{ms:10.2f}' for ms in (*phases, totals[kind, name]))}"
-            f"{1e3 * matmul.seconds:13.2f}{matmul.flops / 1e9:8.2f}{rate:9.0f}{rate / peak:9.0%}"
+            f"{1e3 * seconds:13.2f}{flops / 1e9:8.2f}{rate:9.0f}{rate / peak:9.0%}"
         )
     print()
     for kind in KINDS:

@@ -165,5 +165,5 @@ def agreement(corpus: MoleculeCorpus, batch: int) -> float:
     alone, own = geometric_supervised(corpus, batch), our_supervised(corpus, batch)
     data = alone.load()
     labels = corpus.prepare(corpus.packed.batch(data.row)), data.y
-    pairs = [(theirs.loss(given), ours.loss(given[1])), (alone.loss(data), own.loss(labels))]
+    pairs = [(theirs.loss(given), ours.loss(corpus.ready(given[1]))), (alone.loss(data), own.loss(labels))]
     return max(float(((a - b) / a).detach().abs()) for a, b in pairs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hpo_bench.tasks.molecule.gin import Encoder
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, CorpusData, MoleculeBatch, select
 from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED, Embedded
 from hpo_bench.tasks.molecule.objectives.masking import MASK_RATE
-from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
+from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules, joined
 from hpo_bench.tasks.molecule.refinement import prepared
 from hpo_bench.tasks.molecule.targets import Statistics
 
@@ -46,8 +47,8 @@ class MoleculeCorpus(Pretrainable):
         seed: decides fresh initialisations, k-means and the labels of `noise`.
         molecules: the featurised corpus, if the caller has it.
 
-    Each view is a pass of its own through the encoder. One pass over both would be no faster on a processor, and batch
-    norm would then mix hidden and whole molecules: an objective's loss would depend on which other objectives are on.
+    The views pass through the encoder together, but batch norm takes the statistics of each alone: hidden and whole
+    molecules mixed, an objective's loss would depend on which other objectives are on.
     """
 
     def __init__(
@@ -116,25 +117,34 @@ class MoleculeCorpus(Pretrainable):
         step do not depend on the choice of objectives.
         """
         order = torch.randperm(len(self), generator=generator, device=self.device)
-        return self.batch_of(order[:size], generator)
+        return self.ready(self.batch_of(order[:size], generator))
+
+    def ready(self, batch: MoleculeBatch) -> MoleculeBatch:
+        """The batch with its views joined for the encoder."""
+        return replace(batch, joint=self.prepare(self._joined(batch)))
+
+    def _joined(self, batch: MoleculeBatch) -> Graphs:
+        return joined([batch.views[view] for view in self._views])
 
     def batch_of(self, index: Tensor, generator: torch.Generator) -> MoleculeBatch:
-        """The molecules `index` (B,) and their masks."""
+        """The molecules `index` (B,) and their masks, not yet `ready` for the encoder."""
         clean = self.packed.batch(index)
         if not self._needs_mask:
             nothing = index.new_zeros(0)
-            return MoleculeBatch(index, {CLEAN: self.prepare(clean)}, nothing, nothing)
+            return MoleculeBatch(index, {CLEAN: clean}, nothing, nothing)
         atoms = choose_atoms(clean, generator)
         hidden = torch.zeros(clean.num_atoms, dtype=torch.bool, device=self.device)
         hidden[atoms] = True
         edges = hidden.index_select(0, clean.source) | hidden.index_select(0, clean.destination)
         one_way = edges & (clean.source < clean.destination)
-        views = {CLEAN: self.prepare(clean), MASKED: self.prepare(clean.masked(hidden, edges))}
+        views = {CLEAN: clean, MASKED: clean.masked(hidden, edges)}
         return MoleculeBatch(index, views, atoms, one_way.nonzero().squeeze(1))
 
     def objective_losses(self, model: nn.Module, batch: MoleculeBatch) -> Tensor:
         """Losses (K,) in the order of `objectives`, each about 1 at chance."""
-        embedded = {view: Embedded(*model.encoder(batch.views[view])) for view in self._views}  # type: ignore[operator]
+        joint = self._joined(batch) if batch.joint is None else batch.joint
+        each = model.encoder.each(joint)  # type: ignore[operator, union-attr]
+        embedded = {view: Embedded(*both) for view, both in zip(self._views, each, strict=True)}
         return self.losses_of(model.heads, embedded, batch)  # type: ignore[arg-type]
 
     def losses_of(self, heads: nn.ModuleDict, embedded: dict[str, Embedded], batch: MoleculeBatch) -> Tensor:

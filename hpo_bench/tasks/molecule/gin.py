@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES
-from hpo_bench.tasks.molecule.packed import Graphs, Level
+from hpo_bench.tasks.molecule.levels import Level
+from hpo_bench.tasks.molecule.packed import Graphs
 from hpo_bench.tasks.molecule.refinement import whole
 
 ATOM_CATEGORIES = sum(feature.size for feature in ATOM_FEATURES)
@@ -32,10 +34,7 @@ class GINLayer(nn.Module):
     def forward(self, rows: Tensor, level: Level, bond_table: Tensor) -> Tensor:
         """Rows of the layer before (Q, width) -> (P, width)."""
         bonds = (bond_table.to(self.bond_embedding.dtype) @ self.bond_embedding).to(rows.dtype)
-        # index_select, not rows[source]: its backward is one index_add, several times faster.
-        messages = F.relu(rows.index_select(0, level.source) + bonds.index_select(0, level.bond_code))
-        own = rows if level.own is None else rows.index_select(0, level.own)
-        return self.second(F.relu(self.first(own.index_add(0, level.destination, messages))))
+        return self.second(F.relu(self.first(level.gathered(rows, bonds))))
 
 
 class CountedNorm(nn.BatchNorm1d):
@@ -54,6 +53,13 @@ class CountedNorm(nn.BatchNorm1d):
         self._remember(running_mean=mean.detach(), running_var=unbiased)
         scale = self.weight * (variance + self.eps).rsqrt()
         return torch.addcmul(self.bias, centred, scale).to(rows.dtype)
+
+    def each(self, rows: Tensor, parts: Sequence[int], counts: Tensor | None, totals: Sequence[int]) -> Tensor:
+        """The same for consecutive parts of the rows, each with statistics of its own."""
+        if len(parts) == 1:
+            return self(rows, counts, totals[0])
+        pieces = [None] * len(parts) if counts is None else counts.split(parts)
+        return torch.cat([self(*part) for part in zip(rows.split(parts), pieces, totals, strict=True)])
 
     @torch.no_grad()
     def _remember(self, **statistics: Tensor) -> None:
@@ -81,22 +87,32 @@ class Encoder(nn.Module):
         self.norms = nn.ModuleList(CountedNorm(width) for _ in range(layers))
 
     def forward(self, graphs: Graphs) -> tuple[Tensor, Tensor]:
-        """Embeddings of the atoms (N, width) and of the molecules (B, width), both float32 or wider."""
-        levels = graphs.levels
+        """Embeddings of the atoms (N, width) and of the molecules (B, width) of one view, both float32 or wider."""
+        (embedded,) = self.each(graphs)
+        return embedded
+
+    def each(self, graphs: Graphs) -> list[tuple[Tensor, Tensor]]:
+        """The same for every view: they share products of matrices, and batch norm keeps them apart."""
+        levels, views = graphs.levels, graphs.views
         # Dropout tells equal atoms apart. FLOPs are counted in evaluation: those of the model, on every atom.
         if levels is None or self.dropout or not self.training:
             levels = whole(graphs, len(self.layers))
-        nodes = graphs.atom_table.to(self.atom_embedding.dtype) @ self.atom_embedding
-        last = len(self.layers) - 1
-        for number, (layer, norm, level) in enumerate(zip(self.layers, self.norms, levels.layers, strict=True)):
-            nodes = norm(layer(nodes, level, graphs.bond_table), level.counts, graphs.num_atoms)
-            if number < last:
-                nodes = F.relu(nodes)
-            if self.dropout:
-                nodes = F.dropout(nodes, self.dropout, self.training)
-        if levels.atom is not None:
-            nodes = nodes.index_select(0, levels.atom)
-        if nodes.dtype is torch.bfloat16:
-            nodes = nodes.float()  # sums over many atoms lose too much in bf16
-        pooled = nodes.new_zeros(len(graphs), nodes.shape[1]).index_add(0, graphs.molecule, nodes)
-        return nodes, pooled / graphs.sizes.to(pooled.dtype)
+        atoms = [view.num_atoms for view in views]
+        rows = graphs.atom_table.to(self.atom_embedding.dtype) @ self.atom_embedding
+        for layer, norm, level in list(zip(self.layers, self.norms, levels.layers, strict=True))[:-1]:
+            rows = layer(rows, level, graphs.bond_table)
+            rows = cast(CountedNorm, norm).each(rows, level.parts, level.counts, atoms)
+            rows = self._drop(F.relu(rows))
+        rows = self.layers[-1](rows, levels.layers[-1], graphs.bond_table)
+        # Torch's norm of every atom costs less than one with counts: rows are spread before the last one.
+        parts = levels.spread(rows).split(atoms)
+        return [self._pooled(self._drop(self.norms[-1](part)), view) for part, view in zip(parts, views, strict=True)]
+
+    def _drop(self, rows: Tensor) -> Tensor:
+        return F.dropout(rows, self.dropout, self.training) if self.dropout else rows
+
+    def _pooled(self, nodes: Tensor, view: Graphs) -> tuple[Tensor, Tensor]:
+        """The nodes, and their means over molecules; sums over many atoms lose too much in bf16."""
+        nodes = nodes.float() if nodes.dtype is torch.bfloat16 else nodes
+        pooled = nodes.new_zeros(len(view), nodes.shape[1]).index_add(0, view.molecule, nodes)
+        return nodes, pooled / view.sizes.to(pooled.dtype)

@@ -7,36 +7,15 @@ is a bond. The encoder embeds the rows of the table once a step instead of embed
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES, Feature, MoleculeArrays
-
-
-class Level(NamedTuple):
-    """What one layer of an encoder computes: P rows from the rows of the layer before (at first, of the atom table).
-
-    own (P,): the row of the atom itself, None where rows stay as they are. source (F,): row of the neighbour,
-    destination (F,) in 0 to P-1, ascending, bond_code (F,): for each edge that ends in one of the P atoms. counts (P,):
-    how many atoms a row stands for, float32, 0 for padding; None where each row is one atom.
-    """
-
-    own: Tensor | None
-    source: Tensor
-    destination: Tensor
-    bond_code: Tensor
-    counts: Tensor | None
-
-
-class Levels(NamedTuple):
-    """`layers`, and each atom's row (N,) in the output of the last, None where each row is one atom."""
-
-    layers: tuple[Level, ...]
-    atom: Tensor | None
+from hpo_bench.tasks.molecule.levels import Levels
 
 
 @dataclass(frozen=True)
@@ -58,6 +37,12 @@ class Graphs:
     atom_table: Tensor
     bond_table: Tensor
     levels: Levels | None = None
+    parts: tuple[Graphs, ...] = ()
+
+    @property
+    def views(self) -> tuple[Graphs, ...]:
+        """The parts, if these are several views, in the order of their atoms."""
+        return self.parts or (self,)
 
     @property
     def num_atoms(self) -> int:
@@ -75,6 +60,28 @@ class Graphs:
             bond_code=self.bond_code.masked_fill(edges, self.bond_table.shape[0] - 1),
             levels=None,
         )
+
+
+def joined(views: Sequence[Graphs]) -> Graphs:
+    """Several views as one graph, each with an atom table of its own: atoms of two views are never equal."""
+    if len(views) == 1:
+        return views[0]
+    tables, atoms, molecules = ([0] for _ in range(3))
+    for view in views:
+        tables.append(tables[-1] + view.atom_table.shape[0])
+        atoms.append(atoms[-1] + view.num_atoms)
+        molecules.append(molecules[-1] + len(view))
+    return Graphs(
+        atom_code=torch.cat([view.atom_code + shift for view, shift in zip(views, tables, strict=False)]),
+        bond_code=torch.cat([view.bond_code for view in views]),
+        source=torch.cat([view.source + shift for view, shift in zip(views, atoms, strict=False)]),
+        destination=torch.cat([view.destination + shift for view, shift in zip(views, atoms, strict=False)]),
+        molecule=torch.cat([view.molecule + shift for view, shift in zip(views, molecules, strict=False)]),
+        sizes=torch.cat([view.sizes for view in views]),
+        atom_table=torch.cat([view.atom_table for view in views]),
+        bond_table=views[0].bond_table,
+        parts=tuple(views),
+    )
 
 
 class PackedMolecules:

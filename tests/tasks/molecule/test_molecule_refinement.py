@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
 from torch.func import functional_call, jvp
@@ -10,12 +13,14 @@ from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.tasks.molecule import refinement
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.featurise import featurise_chunk
 from hpo_bench.tasks.molecule.gin import Encoder
+from hpo_bench.tasks.molecule.levels import Incidence
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
 from hpo_bench.tasks.molecule.objectives.base import CLEAN
-from hpo_bench.tasks.molecule.packed import PackedMolecules
+from hpo_bench.tasks.molecule.packed import PackedMolecules, joined
 from hpo_bench.tasks.molecule.refinement import prepared, refined
 
 DEPTH = 3
@@ -65,11 +70,47 @@ def test_classes_are_those_of_equal_surroundings(graphs, depth):
     assert counts.tolist() == [atom.count(row) for row in range(len(counts))]
 
 
-def test_rows_are_padded_to_few_shapes_and_edges_stay_sorted(graphs):
+def dense(incidence):
+    """The matrix, from its rows and from its columns."""
+    columns, ends, rows, row_ends = incidence
+    matrices = []
+    for places, limits, width in ((columns, ends, len(row_ends) - 1), (rows, row_ends, len(ends) - 1)):
+        matrix = torch.zeros(len(limits) - 1, width)
+        for row, (start, end) in enumerate(pairwise(limits.tolist())):
+            matrix[row] += torch.bincount(places[start:end], minlength=width)
+        matrices.append(matrix)
+    return matrices[0], matrices[1].T
+
+
+def test_levels_have_few_shapes_and_no_message_is_computed_twice(graphs):
     for level in refined(graphs, DEPTH).levels.layers:
         assert len(level.own) == len(level.counts)
         assert len(level.own) % 64 == 0
-        assert (level.destination.diff() >= 0).all()
+        pairs = list(zip(level.neighbour.tolist(), level.bond_code.tolist(), strict=True))
+        assert len(set(pairs)) == len(pairs) < len(level.messages.columns)
+        torch.testing.assert_close(*dense(level.messages))
+
+
+def test_products_of_an_incidence_have_all_derivatives():
+    columns, ends = torch.tensor([1, 1, 0, 3]), torch.tensor([0, 2, 2, 4])
+    rows, row_ends = torch.tensor([2, 0, 0, 2]), torch.tensor([0, 1, 3, 3, 4])
+    incidence = Incidence(columns, ends, rows, row_ends)
+    matrix, terms = dense(incidence)[0].double(), torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    torch.testing.assert_close(incidence.sums(terms), matrix @ terms)
+
+    def cubed(terms):
+        return incidence.sums(terms) ** 3
+
+    assert torch.autograd.gradcheck(cubed, terms, check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(cubed, terms, check_fwd_over_rev=True)
+
+
+def test_equal_numbers_find_each_other_in_a_crowded_table():
+    """Small numbers all want the first slot."""
+    for key in (np.arange(50) % 7, np.random.default_rng(0).integers(0, 30, 200) << 60, np.zeros(0, np.int64)):
+        place = refinement._equal(key)
+        assert (key[place] == key).all()
+        assert len(np.unique(place)) == len(np.unique(key))
 
 
 def outcome(encoder, graphs):
@@ -92,6 +133,27 @@ def test_an_encoder_on_classes_equals_the_encoder_on_atoms(encoder, graphs, trai
     expected = outcome(encoder, graphs)
     encoder.load_state_dict(start)
     for a, b in zip(outcome(encoder, refined(graphs, DEPTH)), expected, strict=True):
+        torch.testing.assert_close(a, b)
+
+
+@pytest.mark.parametrize("finds_classes", [False, True])
+def test_views_that_pass_together_are_those_that_pass_alone(encoder, molecules, finds_classes):
+    """Embeddings, running statistics and gradients; the same molecules twice, hidden and whole."""
+    packed, start = PackedMolecules(molecules), {name: value.clone() for name, value in encoder.state_dict().items()}
+    views = [some(packed, masked=True), some(packed, masked=False)]
+    encoder.train()
+
+    def ends(each):
+        encoder.load_state_dict(start)
+        encoder.zero_grad()
+        embedded = [tensor for both in each() for tensor in both]
+        sum(tensor.sin().sum() for tensor in embedded).backward()
+        buffers = [buffer.clone() for buffer in encoder.buffers()]
+        return [*embedded, *buffers, *[parameter.grad.clone() for parameter in encoder.parameters()]]
+
+    joint = refined(joined(views), DEPTH) if finds_classes else joined(views)
+    alone = ends(lambda: [encoder(view) for view in views])
+    for a, b in zip(ends(lambda: encoder.each(joint)), alone, strict=True):
         torch.testing.assert_close(a, b)
 
 
@@ -171,7 +233,7 @@ def test_flops_on_the_bill_are_those_of_every_atom(bace, monkeypatch):
         corpus = MoleculeCorpus(bace[0][:60], ("atom", "contrast", "descriptor"))
         meter = CostMeter(16, corpus.device)
         trainer = Pretrainer(corpus, Protocol(batch_size=16), 0, meter)
-        assert (trainer.draw_batch(0).views[CLEAN].levels is not None) is finds_classes
+        assert (trainer.draw_batch(0).joint.levels is not None) is finds_classes
         trainer.run(WeightSchedule.constant([1 / 3] * 3), 1)
         counted.append(meter.total.flops)
     assert counted[0] == counted[1] > 0

@@ -44,13 +44,15 @@ class MoleculeBatch:
     """B molecules of the corpus with every random choice made.
 
     index (B,): rows of the corpus. views: graphs by name. masked_atoms (A',): atoms hidden in the masked view;
-    masked_edges (E',): hidden bonds, each by one of its two directed edges.
+    masked_edges (E',): hidden bonds, each by one of its two directed edges. joint: the views that the objectives read,
+    as one graph ready for the encoder; None where nobody made it ready.
     """
 
     index: Tensor
     views: Mapping[str, Graphs]
     masked_atoms: Tensor
     masked_edges: Tensor
+    joint: Graphs | None = None
 
     def __len__(self) -> int:
         return int(self.index.shape[0])

@@ -29,8 +29,8 @@ class Contrast(Objective):
         return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
     def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
-        clean = F.normalize(wide(head(embedded[CLEAN].graphs)), dim=1)
-        masked = F.normalize(wide(head(embedded[MASKED].graphs)), dim=1)
+        both = torch.cat([embedded[CLEAN].graphs, embedded[MASKED].graphs])
+        clean, masked = F.normalize(wide(head(both)), dim=1).chunk(2)
         similarity = clean @ masked.T / TEMPERATURE
         same = torch.arange(len(similarity), device=similarity.device)
         loss = F.cross_entropy(similarity, same) + F.cross_entropy(similarity.T, same)
