@@ -40,7 +40,7 @@ def read_csv(path: str | Path) -> CsvFile:
     header: tuple[str, ...] = ()
     try:
         for cells in reader:
-            if not any(cell.strip() for cell in cells):
+            if not "".join(cells).strip():
                 continue
             if not header:
                 header = tuple(cell.strip() for cell in cells)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -22,14 +23,15 @@ def find_repeats(canonical: Sequence[str], labels: np.ndarray) -> Repeats:
 
     Nothing is dropped: the counts go into the record, and whoever reads a score can weigh them.
     """
-    rows_of: dict[str, list[int]] = {}
+    counts = Counter(canonical)
+    rows_of: dict[str, list[int]] = {smiles: [] for smiles, count in counts.items() if count > 1}
     for row, smiles in enumerate(canonical):
-        rows_of.setdefault(smiles, []).append(row)
-    groups = [rows for rows in rows_of.values() if len(rows) > 1]
+        if smiles in rows_of:
+            rows_of[smiles].append(row)
     return Repeats(
-        rows=len(canonical) - len(rows_of),
-        groups=len(groups),
-        conflicting=sum(_conflict(labels[rows]) for rows in groups),
+        rows=len(canonical) - len(counts),
+        groups=len(rows_of),
+        conflicting=sum(_conflict(labels[rows]) for rows in rows_of.values()),
     )
 
 

@@ -105,7 +105,8 @@ class PackedMolecules:
         bond_of_edge = np.repeat(np.arange(len(molecules.bonds)), 2)
         source = molecules.ends.reshape(-1)  # bond (a, b) becomes the edges a -> b and b -> a
         destination = molecules.ends[:, ::-1].reshape(-1)
-        order = np.lexsort((source, destination, edge_molecule))
+        keys = (edge_molecule << 15 | destination) << 15 | source  # numbers of atoms are int16
+        order = keys.argsort(kind="stable")  # many times faster than lexsort where much is in order already
         self._atom_code = self._put(atom_code, torch.int32)
         self._bond_code = self._put(bond_code[bond_of_edge[order]], torch.int32)
         self._source = self._put(source[order], torch.int32)
