@@ -165,9 +165,9 @@ def _numbers(table: CsvFile, at: list[int], names: tuple[str, ...], values: Mapp
     known: dict[str, float] = dict(values)  # also a memo: labels repeat, parsing does not
     for label, position in enumerate(at):
         column = [cells[position] for cells in table.rows]
-        for text in dict.fromkeys(column):
+        for row, text in enumerate(column):
             if text not in known:
-                known[text] = _number(text, table, column.index(text), names[label], values)
+                known[text] = _number(text, table, row, names[label], values)
         labels[:, label] = list(map(known.__getitem__, column))
     return labels
 
