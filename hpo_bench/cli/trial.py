@@ -1,0 +1,95 @@
+"""The flags of a trial and of its task, the same for every verb that trains one."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hpo_bench.cli.options import DataDir, given, pairs, use_data_dir
+
+_LISTS = ("objectives", "plant", "label")  # names joined by commas
+_PLAIN = ("base", "model", "corpus", "encoder", "checkpoint", "split", "path", "smiles", "kind")
+
+
+@dataclass(frozen=True)
+class TrialFlags:
+    """What was given; a field's name is the flag's."""
+
+    preset: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard"
+    mode: Annotated[str | None, typer.Option(help="Adaptation: full (fine-tuning) or probe (linear head).")] = None
+    objectives: Annotated[str | None, typer.Option(help="Subset, e.g. atom,contrast.")] = None
+    plant: Annotated[str | None, typer.Option(help="Extra objectives that are off by default, e.g. noise.")] = None
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto"
+    precision: Annotated[str | None, typer.Option(help="fp32 or bf16 (training only).")] = None
+    workers: Annotated[int, typer.Option(min=1, help="Trials side by side, through Ray.")] = 1
+    setting: Annotated[list[str] | None, typer.Option("--set", help="Protocol setting: name=value.")] = None
+    task_option: Annotated[list[str] | None, typer.Option(help="Further option of the task: name=value.")] = None
+    data_dir: DataDir = None
+    base: Annotated[Path | None, typer.Option(help="Base checkpoint (default: the one that is shipped).")] = None
+    model: Annotated[str | None, typer.Option(help="Text: minilm (embedded), a folder, or a name on the hub.")] = None
+    corpus: Annotated[Path | None, typer.Option(help="Text: file of unlabelled texts, one a line.")] = None
+    encoder: Annotated[str | None, typer.Option(help="Molecules: gin (graphs; default) or imagemol (images).")] = None
+    checkpoint: Annotated[Path | None, typer.Option(help="ImageMol's published weights, for imagemol.")] = None
+    split: Annotated[str | None, typer.Option(help="scaffold, balanced-scaffold, random, or a column.")] = None
+    path: Annotated[Path | None, typer.Option(help="Task csv or text: the file.")] = None
+    smiles: Annotated[str | None, typer.Option(help="Task csv: the SMILES column.")] = None
+    label: Annotated[str | None, typer.Option(help="Task csv or text: label column(s), joined by commas.")] = None
+    kind: Annotated[str | None, typer.Option(help="Task csv or text: classification or regression.")] = None
+
+    def configuration(self) -> dict[str, Any]:
+        """Preset, protocol, task's options and device, as `configure` and `plan` take them."""
+        from hpo_bench import task_options as words
+
+        flags = asdict(self)
+        lists = given(**{name: _names(flags[name]) for name in _LISTS})
+        plain = {name: str(flags[name]) for name in _PLAIN if flags[name] is not None}
+        return {
+            "preset": self.preset,
+            "protocol": pairs(self.setting) | given(mode=self.mode, precision=self.precision),
+            "task_options": lists | plain | words.read(pairs(self.task_option)),
+            "device": self.device,
+        }
+
+    def method_options(self) -> dict[str, Any]:
+        """`workers`, where there are several."""
+        return given(workers=self.workers if self.workers > 1 else None)
+
+
+def _names(text: str | None) -> list[str] | None:
+    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+
+
+def takes_trial_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """A verb whose parameter `flags` is made of the flags above; they stand in its place on the command line."""
+    own = inspect.signature(command, eval_str=True)
+    shared = inspect.signature(TrialFlags, eval_str=True).parameters
+    together: list[inspect.Parameter] = []
+    for parameter in own.parameters.values():
+        together += shared.values() if parameter.name == "flags" else [parameter]
+
+    @wraps(command)
+    def verb(**given_flags: Any) -> None:
+        flags = TrialFlags(**{name: given_flags.pop(name) for name in shared})
+        use_data_dir(flags.data_dir)
+        command(flags=flags, **given_flags)
+
+    verb.__signature__ = own.replace(parameters=together)  # type: ignore[attr-defined]
+    return verb
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends a verb with a sentence; typer would end without a word."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from stop
