@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpo_bench.tasks.molecule.codes import NITROGEN, AtomCode
-from hpo_bench.tasks.molecule.lookup import ByCode
+from hpo_bench.tasks.molecule.codes import NITROGEN, AtomCode, ByCode
 from hpo_bench.tasks.molecule.surroundings import AROMATIC, IN_RING, Surroundings
 
 _N, _O, _Q, _QH, _CH2, _CH3, _RING = (1 << bit for bit in range(7))

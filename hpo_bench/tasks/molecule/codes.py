@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import chain
 from math import factorial
 from typing import TYPE_CHECKING, NamedTuple
@@ -79,9 +80,36 @@ def read_codes(
     return np.array([_known[key] for key in distinct.tolist()], dtype=np.int64)[place]
 
 
+class ByCode:
+    """Rows of whole numbers that an atom's code decides."""
+
+    def __init__(self, describe: Callable[[AtomCode], Sequence[int]]) -> None:
+        self._describe = describe
+        self._rows: list[Sequence[int]] = []
+        self._table = np.zeros((0, 1), np.int64)
+
+    def __call__(self, codes: np.ndarray) -> np.ndarray:
+        """The rows (A, n) of `codes` (A,); n is the length of what `describe` gives."""
+        if len(self._rows) < len(ATOM_CODES):
+            self._rows += [self._describe(code) for code in ATOM_CODES[len(self._rows) :]]
+            self._table = np.array(self._rows, dtype=np.int64)
+        return self._table[codes]
+
+
+_elements = ByCode(lambda code: [code.element])
+
+
 def elements(codes: np.ndarray) -> np.ndarray:
     """Atomic numbers of `codes` (A,)."""
-    return np.array([code.element for code in ATOM_CODES], dtype=np.int64)[codes]
+    return _elements(codes)[:, 0]
+
+
+def _most_matches(code: AtomCode) -> list[int]:
+    orders = factorial(min(code.degree, 7))
+    return [orders * (code.element == 6), orders * (code.element != 6), 2 * code.hydrogens]
+
+
+_matches = ByCode(_most_matches)
 
 
 def most_matches(codes: np.ndarray, start: np.ndarray) -> np.ndarray:
@@ -89,9 +117,4 @@ def most_matches(codes: np.ndarray, start: np.ndarray) -> np.ndarray:
 
     A pattern is one of carbons, of other atoms or of hydrogens. `start` (M + 1,): first atom of each molecule.
     """
-    most = []
-    for code in ATOM_CODES:
-        orders = factorial(min(code.degree, 7))
-        most.append((orders * (code.element == 6), orders * (code.element != 6), 2 * code.hydrogens))
-    found = np.array(most, dtype=np.int64).reshape(-1, 3)[codes]
-    return np.add.reduceat(found, start[:-1]).max(1) if len(codes) else np.zeros(0, np.int64)
+    return np.add.reduceat(_matches(codes), start[:-1]).max(1) if len(codes) else np.zeros(0, np.int64)

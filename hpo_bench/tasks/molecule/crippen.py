@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hpo_bench.tasks.molecule.codes import ATOM_CODES, NITROGEN, elements
-from hpo_bench.tasks.molecule.lookup import ByCode, ByNeighbourhood
+from hpo_bench.tasks.molecule.codes import ATOM_CODES, NITROGEN, ByCode, elements
+from hpo_bench.tasks.molecule.lookup import ByNeighbourhood
 from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings, row_keys
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hpo_bench.data.smiles import silent_rdkit
-from hpo_bench.tasks.molecule.lookup import ByCode
+from hpo_bench.tasks.molecule.codes import ByCode
 from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings, read_surroundings
 from hpo_bench.tasks.molecule.targets import TARGET_KINDS
 

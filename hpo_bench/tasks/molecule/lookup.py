@@ -1,30 +1,13 @@
-"""Tables of what an atom's code or neighbourhood decides, worked out when one is first seen by this process."""
+"""Tables of what an atom's neighbourhood decides, worked out when one is first seen by this process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from hpo_bench.tasks.molecule.codes import ATOM_CODES, AtomCode
 from hpo_bench.tasks.molecule.surroundings import Surroundings
-
-
-class ByCode:
-    """Rows of whole numbers that an atom's code decides."""
-
-    def __init__(self, describe: Callable[[AtomCode], Sequence[int]]) -> None:
-        self._describe = describe
-        self._rows: list[Sequence[int]] = []
-        self._table = np.zeros((0, 0), np.int64)
-
-    def __call__(self, codes: np.ndarray) -> np.ndarray:
-        """The rows (A, n) of `codes` (A,); n is the length of what `describe` gives."""
-        if len(self._rows) < len(ATOM_CODES):
-            self._rows += [self._describe(code) for code in ATOM_CODES[len(self._rows) :]]
-            self._table = np.array(self._rows, dtype=np.int64)
-        return self._table[codes]
 
 
 class ByNeighbourhood:

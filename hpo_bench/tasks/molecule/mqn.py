@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from hpo_bench.tasks.molecule.codes import ATOM_CODES, NITROGEN, AtomCode
-from hpo_bench.tasks.molecule.lookup import ByCode, ByNeighbourhood
+from hpo_bench.tasks.molecule.codes import ATOM_CODES, NITROGEN, AtomCode, ByCode
+from hpo_bench.tasks.molecule.lookup import ByNeighbourhood
 from hpo_bench.tasks.molecule.surroundings import AROMATIC, AROUND, IN_RING, KINDS, Surroundings, leaf_of
 
 _NUMBERS = 42
