@@ -18,6 +18,7 @@ import os
 import shutil
 import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -37,6 +38,7 @@ from hpo_bench.records.journal import Journal
 from hpo_bench.search.trials import Outcome, whole_trial
 
 _RAY_STARTS = 4
+_PATIENCE = 60  # seconds until a search says that it waits for CPUs
 _BILL_INTERVAL = 1.0  # seconds between two copies of a worker's bill: at most this much of a killed trial goes unbilled
 
 
@@ -242,7 +244,13 @@ class TrialWorkers:
         actor = ray.remote(num_cpus=1, num_gpus=gpus)(TrialActor)
         self._actors = [actor.remote(self._problem.spec, self._workers) for _ in range(self._workers)]
         self._stack.callback(self._stop)
-        ray.get([one.ready.remote() for one in self._actors])
+        started = [one.ready.remote() for one in self._actors]
+        if ray.wait(started, num_returns=len(started), timeout=_PATIENCE)[1]:
+            warnings.warn(
+                f"Ray has not found {self._workers} free CPUs in {_PATIENCE} s; this search waits for them",
+                stacklevel=2,
+            )
+        ray.get(started)
 
     def _stop(self) -> None:
         import ray

@@ -71,6 +71,16 @@ def test_random_side_by_side_is_random_one_by_one(ray_running, tmp_path):
     assert problem.meter.snapshot().seconds_pretraining > 0
 
 
+def test_waiting_for_cpus_is_told(ray_running, tmp_path, monkeypatch):
+    import ray
+
+    monkeypatch.setattr("hpo_bench.search.workers._PATIENCE", 1)
+    busy = ray.remote(num_cpus=1)(lambda: time.sleep(8)).remote()
+    with pytest.warns(UserWarning, match="2 free CPUs in 1 s"):
+        run(Random(workers=2), quick_problem("2"), tmp_path)
+    ray.get(busy)
+
+
 def test_tpe_depends_on_the_number_of_workers_and_not_on_their_speed(ray_running, tmp_path):
     """Interrupted in the middle of a batch, it proposes what an unbroken search would have."""
     method = Tpe(workers=2, startup_trials=2)
