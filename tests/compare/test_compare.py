@@ -209,11 +209,12 @@ def test_the_command_refuses_an_empty_folder_and_an_unknown_version_by_name(tmp_
     assert ("There is no run in" if content is None else "run.json has schema 99; this version") in told
 
 
-def test_whether_weights_matter_stands_first_everywhere(five):
+def test_whether_pretraining_pays_and_weights_matter_stand_first_everywhere(five):
     found, _ = five
     (entry,) = found.verdicts
-    assert str(found).startswith(entry.weights_matter[:60])
-    assert found.to_markdown().startswith(entry.weights_matter)
+    assert str(found).startswith(entry.pretraining_pays[:60])
+    assert entry.weights_matter[:60] in str(found).partition("test ROC-AUC")[0]
+    assert found.to_markdown().startswith(f"{entry.pretraining_pays} {entry.weights_matter}")
     assert next(iter(json.loads(found.to_json()))) == "verdicts"
     share = entry.variance["test_found"]
     assert f"{100 * share.weights.value:.0f} % ({100 * share.weights.low:.0f}–{100 * share.weights.high:.0f} %)" in (
