@@ -49,6 +49,9 @@ class Pretrainer:
         with autocast(self.task.device, self.protocol.precision):
             losses = self.task.objective_losses(self.model, batch)
         self.optimizer.zero_grad(set_to_none=True)
+        if self.protocol.scheduled:
+            for group in self.optimizer.param_groups:
+                group["lr"] = self.protocol.rate(self.step_number)
         if losses.dtype in (torch.bfloat16, torch.float16):
             losses = losses.float()  # the weights keep their digits
         torch.dot(weights.to(losses), losses).backward()
