@@ -15,7 +15,7 @@ from hpo_bench.tasks.image.corpus import ImageCorpus
 from hpo_bench.tasks.image.objectives import DEFAULT_OBJECTIVES
 from hpo_bench.tasks.image.packed import PackedImages
 from hpo_bench.tasks.image.render import PUBLISHED_SIZE, check_size, render
-from hpo_bench.tasks.molecule.task import Kind, MoleculeTask, Splits, check_labels
+from hpo_bench.tasks.molecule.task import Kind, MoleculeTask, Splits, check_labels, content_of
 
 
 class ImageTask(MoleculeTask):
@@ -90,4 +90,5 @@ def build_image_task(
         "clusters": corpus.clusters,
         "chances": corpus.chances,
     }
-    return LoadedTask(task, test, report)
+    content = content_of(smiles, labels, splits, [smiles[row] for row in splits.train])
+    return LoadedTask(task, test, report, content)
