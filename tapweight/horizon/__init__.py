@@ -17,12 +17,14 @@ from tapweight.horizon.design import (
     vertices,
     weights_of,
 )
+from tapweight.horizon.estimator import ThroughTraining
 from tapweight.horizon.forward import forward_hypergradient
 from tapweight.horizon.reverse import named_gradient, reverse_hypergradient
 
 __all__ = [
     "DESIGNS",
     "Effects",
+    "ThroughTraining",
     "effects",
     "forward_hypergradient",
     "halves",

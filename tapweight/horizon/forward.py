@@ -62,7 +62,7 @@ def forward_hypergradient(
         places = {name: place for place, name in enumerate(point.values)}
         found = torch.stack([_along(gradients, tangent, places, lam) for tangent in tangents])
     require_finite("the hypergradient through training", found)
-    return Hypergradient(found.detach(), value, None, {}, dict(passes))
+    return Hypergradient(found.detach(), value, None, passes=dict(passes))
 
 
 def _pushed(

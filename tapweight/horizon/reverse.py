@@ -81,7 +81,7 @@ def reverse_hypergradient(
                 total = total + (torch.zeros_like(lam) if found[0] is None else found[0])
                 adjoint = _named(before, found[1:])
     require_finite("the hypergradient through training", total)
-    return Hypergradient(total.detach(), value, None, {}, dict(passes))
+    return Hypergradient(total.detach(), value, None, passes=dict(passes))
 
 
 def _at(pretraining: Pretraining, point: Point, terminal: Terminal) -> tuple[float, Mapping[str, Tensor]]:

@@ -4,11 +4,14 @@ import copy
 
 import pytest
 import torch
+from tapweight_problems import Quadratic
 from torch import nn
 
-from tapweight import Pretraining
+from tapweight import ObjectiveWeights, Pretraining, WeightLearner
+from tapweight.evaluation import Passes
 from tapweight.horizon import (
     DESIGNS,
+    ThroughTraining,
     effects,
     forward_hypergradient,
     metasmoothness,
@@ -213,3 +216,26 @@ def test_metasmoothness_by_hand():
     start, once, twice = torch.zeros(3), torch.tensor([1.0, 1.0, 0.0]), torch.tensor([2.0, 0.5, 0.0])
     assert metasmoothness(start, once, twice) == pytest.approx((2.0 - 0.5) / 2.5)
     assert metasmoothness(start, start + 1, start + 2) == 1.0
+
+
+def test_one_step_of_sgd_is_gradient_alignment():
+    """h = 1: dF/dλ_i = −η ⟨∇ℓ_i, u⟩, u the task's gradient at the encoder after the step."""
+    problem = Quadratic(seed=3)
+    pretraining, finetuning = problem.levels()
+    optimizer = torch.optim.SGD(pretraining.module.parameters(), lr=0.03)
+    learner = WeightLearner(
+        pretraining, finetuning, ObjectiveWeights(3), estimator=ThroughTraining(optimizer, steps=1), every=1
+    )
+    found = learner.update(**problem.batches)
+    theta = pretraining.module.flat().detach()
+    losses = pretraining.losses(pretraining.module, None)
+    gradients = torch.stack([flat_gradient(one, pretraining.module) for one in losses])
+    after = theta - 0.03 * gradients.mean(0)
+    pretraining.module.set(after.numpy())
+    u = finetuning.encoder_gradient(pretraining, ["train"], ["valid"], solver=None, seed=0, passes=Passes()).gradient
+    assert torch.allclose(found.gradient, -0.03 * gradients @ u, rtol=1e-10)
+    assert found.passes["valid_forward"] == 1
+
+
+def flat_gradient(loss, module):
+    return torch.cat([g.reshape(-1) for g in torch.autograd.grad(loss, list(module.parameters()), retain_graph=True)])
