@@ -35,7 +35,7 @@ class TrialFlags:
     data_dir: DataDir = None
     base: Annotated[Path | None, typer.Option(help="Base checkpoint (default: the one that is shipped).")] = None
     model: Annotated[str | None, typer.Option(help="Text: minilm (embedded), a folder, or a name on the hub.")] = None
-    corpus: Annotated[Path | None, typer.Option(help="Text: file of unlabelled texts, one a line.")] = None
+    corpus: Annotated[str | None, typer.Option(help="File of unlabelled texts or SMILES; molecules: moses:N.")] = None
     encoder: Annotated[str | None, typer.Option(help="Molecules: gin (graphs; default) or imagemol (images).")] = None
     checkpoint: Annotated[Path | None, typer.Option(help="ImageMol's published weights, for imagemol.")] = None
     split: Annotated[str | None, typer.Option(help="scaffold, balanced-scaffold, random, or a column.")] = None

@@ -1,8 +1,8 @@
 """A training step captured once for each shape of its batch, and replayed: an accelerator need not wait for Python.
 
 A step launches some hundreds of kernels, most of them shorter than the time that Python takes to launch one. A CUDA
-graph launches all of them at once. It repeats the very calls of the eager step on the same addresses, so a batch is first
-copied to where the captured one lay. The eager step stays the reference, and whatever cannot be captured runs eagerly.
+graph launches all of them at once. It repeats the very calls of the eager step on the same addresses, so a batch is
+first copied to where the captured one lay. The eager step stays the reference, and what cannot be captured runs so.
 """
 
 from __future__ import annotations

@@ -32,10 +32,10 @@ class Pretrainer:
         self.task, self.protocol, self.seed, self.meter = task, protocol, seed, meter
         check_precision(task.device, protocol.precision)
         self.model = task.build_model()
-        on_gpu = task.device.type == "cuda"
+        on_gpu, rate = task.device.type == "cuda", protocol.learning_rate
         self.optimizer = torch.optim.AdamW(
             self.model.parameters(),
-            lr=protocol.learning_rate,
+            lr=torch.tensor(rate, device=task.device) if on_gpu and protocol.scheduled else rate,
             weight_decay=protocol.weight_decay,
             fused=on_gpu,  # one kernel for all parameters
             capturable=on_gpu,
@@ -54,10 +54,19 @@ class Pretrainer:
         self._calibrate(batch)
         self.model.train()
         torch.manual_seed(derive_seed(self.seed, "dropout", self.step_number))
+        if self.protocol.scheduled:
+            self._set_rate(self.protocol.rate(self.step_number))
         losses = (self._captured or self._body)(weights, batch)
         self.step_number += 1
         self.meter.passes(self.protocol.batch_size, forward=1, backward=1)
         return losses
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):  # what was captured reads it there
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def _body(self, weights: Tensor, batch: Any) -> Tensor:
         """What a step asks of the device: nothing in it depends on a number, so it can be captured."""

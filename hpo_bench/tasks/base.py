@@ -110,8 +110,15 @@ class Task(Pretrainable):
 
 @dataclass(frozen=True)
 class LoadedTask:
-    """What loading gives: the task for the search, the test split for the runner alone, and notes for the record."""
+    """What loading gives: the task for the search, the test split for the runner alone, and notes for the record.
+
+    `content` holds SHA-256 digests in hex of what a run is made of, by `table` (the labelled rows that are used),
+    `split` and `corpus`: part of a run's identity. `notices` are sentences for the person who runs it: what was
+    skipped, guessed, or looks suspicious, with counts. `report` goes into the record as it is.
+    """
 
     task: Task
     test: Labelled
-    report: dict[str, Any] = field(default_factory=dict)  # source, hashes, counts, skipped rows
+    report: dict[str, Any] = field(default_factory=dict)  # source, counts, skipped rows
+    content: dict[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()

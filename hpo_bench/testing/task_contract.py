@@ -47,6 +47,13 @@ class TaskContract:
         assert len(task.objectives) >= 1
         assert len(set(task.objectives)) == task.num_objectives
 
+    def test_names_its_content(self, loaded: LoadedTask) -> None:
+        assert {"table", "split", "corpus"} <= loaded.content.keys()
+        assert all(len(digest) == 64 and int(digest, 16) >= 0 for digest in loaded.content.values())
+
+    def test_notices_are_sentences(self, loaded: LoadedTask) -> None:
+        assert all(notice.strip() for notice in loaded.notices)
+
     def test_splits_hold_labels(self, loaded: LoadedTask) -> None:
         for split in (loaded.task.train, loaded.task.valid, loaded.test):
             assert len(split) > 0
