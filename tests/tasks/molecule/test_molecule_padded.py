@@ -89,7 +89,7 @@ def test_derivatives_of_every_kind_are_those_of_the_processor(corpus, there):
         layout = Layout(values)
         evaluate = Evaluator(model, one.objective_losses, [batch], level="pretrain", passes=Passes(), seed=0)
         direction = torch.randn(layout.size, generator=drawn(4), dtype=torch.float64)
-        forward, _ = directional_derivatives(evaluate, layout, values, direction, how="jvp")
+        forward = directional_derivatives(evaluate, layout, values, direction, how="jvp")[0]
         at = [value.requires_grad_() for value in values.values()]
         first = torch.autograd.grad(evaluate(values, 0).sum(), at, create_graph=True)
         along = sum((g * d).sum() for g, d in zip(first, layout.unflatten(direction).values(), strict=True))
