@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from hpo_bench import registry
 from hpo_bench.core.budget import Budget
 from hpo_bench.core.protocol import Protocol
-from hpo_bench.errors import UserError, unknown_name
+from hpo_bench.core.settings import read_settings
 from hpo_bench.presets import preset as find_preset
 from hpo_bench.search.base import ObjectiveWeightSearch
 
@@ -91,7 +91,7 @@ def configure(
         seed=seed,
         out=out,
         protocol=Protocol.parsed(sizes.protocol | own.get(preset, {}) | (protocol or {})),
-        budget=Budget.parse(budget or sizes.budget),
+        budget=Budget.parse(sizes.budget if budget is None else budget),
         retrains=sizes.retrains if retrains is None else retrains,
         preset=preset,
         device=device,
@@ -113,23 +113,4 @@ def make_method(name: str, options: dict[str, Any]) -> ObjectiveWeightSearch:
     Raises:
         UserError: an unknown method or option, or a value that the option cannot take.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    cls = registry.load(registry.METHODS, name)
-    known, hints = [f.name for f in dataclasses.fields(cls)], get_type_hints(cls)
-    for key in options:
-        if key not in known:
-            raise unknown_name(f"option of {name}", key, known)
-    try:
-        return TypeAdapter(cls).validate_python({key: _choice(hints[key], value) for key, value in options.items()})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"option {where} of {name}: {first['msg']}", f"you gave {first['input']!r}") from error
-
-
-def _choice(hint: Any, value: Any) -> Any:
-    """Text as the choice of a `Literal` that is written so: pydantic does not read "2" as 2 there."""
-    if get_origin(hint) is Literal and isinstance(value, str):
-        return {str(choice): choice for choice in get_args(hint)}.get(value, value)
-    return value
+    return read_settings(registry.load(registry.METHODS, name), options, f"option of {name}")
