@@ -117,7 +117,10 @@ class MoleculeCorpus(Pretrainable):
         step do not depend on the choice of objectives.
         """
         order = torch.randperm(len(self), generator=generator, device=self.device)
-        return self.ready(self.batch_of(order[:size], generator))
+        return self.batch_at(order[:size], generator)
+
+    def batch_at(self, index: Tensor, generator: torch.Generator) -> MoleculeBatch:
+        return self.ready(self.batch_of(index, generator))
 
     def ready(self, batch: MoleculeBatch) -> MoleculeBatch:
         """The batch with its views joined for the encoder."""
