@@ -107,7 +107,10 @@ class _Trainer(Pretrainer):
             {"params": [one for one in weights if one.ndim > 1], "weight_decay": recipe.weight_decay},
             {"params": [one for one in weights if one.ndim <= 1], "weight_decay": 0.0},
         ]
-        self.optimizer = torch.optim.AdamW(groups, betas=(0.9, 0.98), fused=corpus.device.type == "cuda")
+        on_gpu = corpus.device.type == "cuda"
+        # What was captured reads the rate from a tensor.
+        rate: Any = torch.tensor(recipe.learning_rate, device=corpus.device) if on_gpu else recipe.learning_rate
+        self.optimizer = torch.optim.AdamW(groups, lr=rate, betas=(0.9, 0.98), fused=on_gpu, capturable=on_gpu)
 
         def clip(*_: Any) -> None:
             nn.utils.clip_grad_norm_(weights, recipe.clip)
@@ -115,7 +118,7 @@ class _Trainer(Pretrainer):
         self.optimizer.register_step_pre_hook(clip)
 
     def draw_batch(self, step: int) -> Any:
-        device = self.task.device
+        device = self.task.draws_on
         index = torch.from_numpy(self.rows.of(step)).to(device)
         return self.task.batch_at(index, generator(device, self.seed, "pretraining", step))
 
@@ -173,8 +176,7 @@ def train(
     with Progress(corpus.objectives, steps, None if recipe.minutes is None else seconds) as progress:
         progress.resumed(trainer.step_number)
         while (steps is None or trainer.step_number < steps) and (elapsed() < seconds or not trainer.step_number):
-            for group in trainer.optimizer.param_groups:
-                group["lr"] = recipe.rate(trainer.step_number, steps, elapsed())
+            trainer.set_rate(recipe.rate(trainer.step_number, steps, elapsed()))
             losses = trainer.step(equal, trainer.draw_batch(trainer.step_number))
             recent.append(losses)
             del recent[:-_KEPT]
