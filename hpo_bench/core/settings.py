@@ -44,7 +44,7 @@ def read_settings(cls: type[Settings], given: dict[str, Any], what: str) -> Sett
             raise unknown_name(what, name, known)
     try:
         return TypeAdapter(cls).validate_python(
-            {name: _value(hints[name], value, f"{what} {name}") for name, value in given.items()}
+            {name: read_value(hints[name], value, f"{what} {name}") for name, value in given.items()}
         )
     except ValidationError as error:
         first = error.errors()[0]
@@ -52,8 +52,12 @@ def read_settings(cls: type[Settings], given: dict[str, Any], what: str) -> Sett
         raise UserError(f"{what} {where}: {first['msg']}", f"you gave {first['input']!r}") from error
 
 
-def _value(hint: Any, value: Any, what: str) -> Any:
-    """A value on its way to a field of the type `hint`."""
+def read_value(hint: Any, value: Any, what: str) -> Any:
+    """A value on its way to a field or parameter of the type `hint`; other types than numbers and choices pass.
+
+    Raises:
+        UserError: a number was wanted.
+    """
     if get_origin(hint) is Literal and isinstance(value, str):
         return {str(choice): choice for choice in get_args(hint)}.get(value, value)  # "2" where 2 is a choice
     kinds = set(get_args(hint)) if get_origin(hint) in (Union, UnionType) else {hint}
@@ -62,8 +66,10 @@ def _value(hint: Any, value: Any, what: str) -> Any:
     number = value
     if isinstance(value, str):
         number = whole(value) if float not in kinds else real(value)
-    wrong = number is None or isinstance(number, bool) or (isinstance(number, float) and not math.isfinite(number))
-    if wrong:
+    fits = isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+    if fits and float not in kinds and isinstance(number, float):
+        fits = number.is_integer() and abs(number) < 10**18
+    if not fits:
         kind = "a number" if float in kinds else "a whole number"
         raise UserError(f"{what} must be {kind}", f"you gave {value!r}")
     return number

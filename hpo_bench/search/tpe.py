@@ -56,6 +56,8 @@ class Tpe(TrialSearch):
     prune_points: int = 2
 
     def supports(self, problem: Problem) -> Support:
+        if self.startup_trials < 0:
+            return Support.no(f"startup_trials={self.startup_trials} is below zero; give 0 or more")
         if self.prune and self.workers > 1:
             return Support.no("pruning compares with finished trials, one after the other; give --workers 1")
         if self.prune and not 0 < self.prune_points < problem.protocol.steps:
