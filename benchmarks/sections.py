@@ -1,4 +1,4 @@
-"""The sections of the device suite. Each gives rows: a figure's name, what was found, its goal, whether it is reached."""
+"""The sections of the device suite. Each gives rows: a figure's name, what was found, its goal, is it reached."""
 
 from __future__ import annotations
 
