@@ -18,7 +18,7 @@ from hpo_bench.core.cost import Cost
 from hpo_bench.errors import UserError
 from hpo_bench.presets import PRESETS
 
-_DOMAINS = {"molecules": "molecule", "molecules as images": "image", "text": "text"}
+_DOMAINS = {"molecules": "molecule", "molecules as images": "image", "text": "text", "digits": "digits"}
 
 
 def listing() -> dict[str, Any]:
