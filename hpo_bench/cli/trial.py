@@ -28,14 +28,14 @@ class TrialFlags:
     objectives: Annotated[str | None, typer.Option(help="Subset, e.g. atom,contrast.")] = None
     plant: Annotated[str | None, typer.Option(help="Extra objectives that are off by default, e.g. noise.")] = None
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto"
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16 (training only).")] = None
+    precision: Annotated[str | None, typer.Option(help="fp32, tf32 (CUDA) or bf16; of training alone.")] = None
     workers: Annotated[int, typer.Option(min=1, help="Trials side by side, through Ray.")] = 1
     setting: Annotated[list[str] | None, typer.Option("--set", help="Protocol setting: name=value.")] = None
     task_option: Annotated[list[str] | None, typer.Option(help="Further option of the task: name=value.")] = None
     data_dir: DataDir = None
     base: Annotated[Path | None, typer.Option(help="Base checkpoint (default: the one that is shipped).")] = None
     model: Annotated[str | None, typer.Option(help="Text: minilm (embedded), a folder, or a name on the hub.")] = None
-    corpus: Annotated[Path | None, typer.Option(help="Text: file of unlabelled texts, one a line.")] = None
+    corpus: Annotated[str | None, typer.Option(help="File of unlabelled texts or SMILES; molecules: moses:N.")] = None
     encoder: Annotated[str | None, typer.Option(help="Molecules: gin (graphs; default) or imagemol (images).")] = None
     checkpoint: Annotated[Path | None, typer.Option(help="ImageMol's published weights, for imagemol.")] = None
     split: Annotated[str | None, typer.Option(help="scaffold, balanced-scaffold, random, or a column.")] = None

@@ -8,8 +8,9 @@ from typing import Any, Literal
 
 from hpo_bench.errors import UserError, unknown_name
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 AdaptationMode = Literal["full", "probe"]
+Decay = Literal["constant", "cosine", "linear"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,9 @@ class Protocol:
 
     steps: int = 200  # T, steps of continued pretraining
     batch_size: int = 128
-    learning_rate: float = 1e-3
+    learning_rate: float = 1e-3  # of continued pretraining, at its peak
+    warmup: float = 0.0  # share of the steps over which the rate rises to it
+    decay: Decay = "constant"  # what it does after that: cosine and linear end at zero
     weight_decay: float = 0.0
     mode: AdaptationMode = "full"
     epochs: int = 20  # E, at most: early stopping on valid
@@ -37,10 +40,26 @@ class Protocol:
         for name in ("learning_rate", "adapt_learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name} must be positive, not {getattr(self, name)}", "1e-3 is the default")
+        if not 0 <= self.warmup < 1:
+            raise UserError(f"warmup must lie in [0, 1), not {self.warmup}", "it is a share of the steps, say 0.1")
         if not 0 <= self.weight_decay < math.inf:
             raise UserError(f"weight_decay must not be negative, not {self.weight_decay}", "0 is the default")
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout must lie in [0, 1), not {self.dropout}", "0.1 is the default")
+
+    @property
+    def scheduled(self) -> bool:
+        """Does the rate change from step to step?"""
+        return self.warmup > 0 or self.decay != "constant"
+
+    def rate(self, step: int) -> float:
+        """Learning rate of step 0, 1, … of continued pretraining. It depends on T alone, so that a trial can pause."""
+        rising = self.warmup * self.steps
+        if step + 1 < rising:
+            return self.learning_rate * (step + 1) / rising
+        left = 1 - (step + 1 - rising) / (self.steps + 1 - rising)  # never quite zero: no step is made in vain
+        factor = {"constant": 1.0, "linear": left, "cosine": (1 - math.cos(math.pi * left)) / 2}[self.decay]
+        return self.learning_rate * factor
 
     def trial_cost(self, train_size: int, valid_size: int) -> float:
         """Step-equivalents of one whole trial, when early stopping does not shorten it."""

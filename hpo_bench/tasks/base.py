@@ -53,13 +53,18 @@ class Pretrainable(ABC):
         """K."""
         return len(self.objectives)
 
+    @property
+    def draws_on(self) -> torch.device:
+        """Where the generator of `draw_batch` lives."""
+        return self.device
+
     @abstractmethod
     def build_model(self) -> nn.Module:
         """A fresh copy of the base on `device`, always the same: submodule `encoder`, and the objectives' heads."""
 
     @abstractmethod
     def draw_batch(self, size: int, generator: torch.Generator) -> Any:
-        """An unlabelled batch from the corpus, all its random choices made; `generator` lives on `device`."""
+        """An unlabelled batch from the corpus, all its random choices made; `generator` lives on `draws_on`."""
 
     @abstractmethod
     def objective_losses(self, model: nn.Module, batch: Any) -> Tensor:
@@ -105,8 +110,15 @@ class Task(Pretrainable):
 
 @dataclass(frozen=True)
 class LoadedTask:
-    """What loading gives: the task for the search, the test split for the runner alone, and notes for the record."""
+    """What loading gives: the task for the search, the test split for the runner alone, and notes for the record.
+
+    `content` holds SHA-256 digests in hex of what a run is made of, by `table` (the labelled rows that are used),
+    `split` and `corpus`: part of a run's identity. `notices` are sentences for the person who runs it: what was
+    skipped, guessed, or looks suspicious, with counts. `report` goes into the record as it is.
+    """
 
     task: Task
     test: Labelled
-    report: dict[str, Any] = field(default_factory=dict)  # source, hashes, counts, skipped rows
+    report: dict[str, Any] = field(default_factory=dict)  # source, counts, skipped rows
+    content: dict[str, str] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()

@@ -89,7 +89,7 @@ class DrawnCorpus(Corpus):
     def draw_batch(self, size: int, generator: torch.Generator) -> DrawnBatch:
         """`size` different rows (all of them, if the corpus is smaller), and every objective's random choices.
 
-        The generator must live on the corpus's device. Rows are drawn first, so the rows of a step do not depend on
+        The generator must live on `draws_on`. Rows are drawn first, so the rows of a step do not depend on
         the choice of objectives.
         """
         index = torch.randperm(len(self), generator=generator, device=self.device)[:size]

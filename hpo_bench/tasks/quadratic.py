@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpo_bench.data.digest import digest_of
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.base import Labelled, LoadedTask, Metric, Task
 
@@ -96,4 +97,9 @@ def load(device: torch.device, data_seed: int = 0, **options: Any) -> LoadedTask
         return Labelled(name, x[start:stop].clone().to(device), y[start:stop, None].clone().to(device))
 
     task = QuadraticTask(split("train", 0, 80), split("valid", 80, 160), centres.to(device), device)
-    return LoadedTask(task, split("test", 160, 240), {"source": "closed form", "optimum": list(OPTIMUM)})
+    content = {
+        "table": digest_of(x.numpy(), y.numpy()),
+        "split": digest_of(np.array([0, 80, 160, 240])),
+        "corpus": digest_of(centres.numpy()),
+    }
+    return LoadedTask(task, split("test", 160, 240), {"source": "closed form", "optimum": list(OPTIMUM)}, content)

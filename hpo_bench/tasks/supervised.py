@@ -31,6 +31,10 @@ class CorpusTask(Task):
         self.objectives, self.device = corpus.objectives, corpus.device
         self.embedding_width, self.base_id = embedding_width, base_id
 
+    @property
+    def draws_on(self) -> torch.device:
+        return self.corpus.draws_on
+
     def build_model(self) -> nn.Module:
         return self.corpus.build_model()
 

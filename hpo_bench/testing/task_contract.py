@@ -35,7 +35,7 @@ class TaskContract:
         return loaded.task
 
     def draw(self, task: Task, *names: str | int) -> Any:
-        return task.draw_batch(self.batch_size, generator(task.device, 0, "contract", *names))
+        return task.draw_batch(self.batch_size, generator(task.draws_on, 0, "contract", *names))
 
     def losses(self, task: Task, model: nn.Module, batch: Any) -> Tensor:
         with seeded(0, "contract-dropout"):
@@ -46,6 +46,13 @@ class TaskContract:
         assert task.base_id
         assert len(task.objectives) >= 1
         assert len(set(task.objectives)) == task.num_objectives
+
+    def test_names_its_content(self, loaded: LoadedTask) -> None:
+        assert {"table", "split", "corpus"} <= loaded.content.keys()
+        assert all(len(digest) == 64 and int(digest, 16) >= 0 for digest in loaded.content.values())
+
+    def test_notices_are_sentences(self, loaded: LoadedTask) -> None:
+        assert all(notice.strip() for notice in loaded.notices)
 
     def test_splits_hold_labels(self, loaded: LoadedTask) -> None:
         for split in (loaded.task.train, loaded.task.valid, loaded.test):

@@ -83,6 +83,19 @@ def test_a_schedule_is_followed_step_by_step(make_problem, network, same_state):
     assert same_state(dict(by_hand.model.state_dict()), dict(by_schedule.model.state_dict()))
 
 
+def test_a_scheduled_rate_is_used_and_survives_a_pause(make_problem, network, same_state):
+    settings = {"warmup": 0.25, "decay": "cosine", "steps": 20}
+    problem = make_problem(task=network, **settings)
+    paused = trained(problem, EQUAL, 7)
+    assert paused.optimizer.param_groups[0]["lr"] == problem.protocol.rate(6)
+    other = make_problem(task=network, **settings)
+    resumed = Pretrainer(other.task, other.protocol, other.seed, other.meter)
+    resumed.load_state_dict(paused.state_dict())
+    resumed.run(EQUAL, 20)
+    whole = trained(make_problem(task=network, **settings), EQUAL, 20)
+    assert same_state(dict(resumed.model.state_dict()), dict(whole.model.state_dict()))
+
+
 def test_batches_depend_on_seed_and_step_alone(make_problem):
     problem = make_problem()
     trainer = trained(problem, EQUAL, 3)

@@ -126,6 +126,9 @@ def test_a_problem_leads_to_no_test_split(make_problem, loaded):
         {"learning_rate": "-1e-3"},
         {"learning_rate": "nan"},
         {"adapt_learning_rate": "0"},
+        {"warmup": "1"},
+        {"warmup": "-0.1"},
+        {"decay": "exponential"},
         {"weight_decay": "-1"},
         {"dropout": "1"},
         {"adapt_batch_size": "1"},
@@ -134,6 +137,19 @@ def test_a_problem_leads_to_no_test_split(make_problem, loaded):
 def test_a_protocol_that_cannot_be_is_refused_by_name(settings):
     with pytest.raises(UserError, match=next(iter(settings))):
         Protocol.parsed(settings)
+
+
+def test_the_rate_rises_and_falls_as_the_protocol_says():
+    flat = Protocol(steps=10, learning_rate=0.2)
+    assert not flat.scheduled
+    assert [flat.rate(step) for step in range(10)] == [0.2] * 10
+    linear = Protocol(steps=10, learning_rate=0.2, warmup=0.4, decay="linear")
+    left = [6 / 7, 5 / 7, 4 / 7, 3 / 7, 2 / 7, 1 / 7]
+    expected = [0.05, 0.1, 0.15, 0.2, *(0.2 * share for share in left)]
+    assert [linear.rate(step) for step in range(10)] == pytest.approx(expected, rel=1e-12)
+    cosine = Protocol(steps=9, learning_rate=0.2, decay="cosine")
+    assert cosine.rate(4) == pytest.approx(0.1, rel=1e-12)  # half of the way down after 5 of 10
+    assert cosine.rate(8) > 0
 
 
 def test_a_protocol_is_read_from_text():

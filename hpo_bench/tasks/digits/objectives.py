@@ -91,7 +91,7 @@ class Contrast(DrawnObjective):
         similarity = one @ two.T / TEMPERATURE
         same = torch.arange(len(similarity), device=similarity.device)
         loss = F.cross_entropy(similarity, same) + F.cross_entropy(similarity.T, same)
-        return loss / loss.new_tensor(2 * math.log(max(len(similarity), 2)))
+        return loss / torch.full_like(loss, 2 * math.log(max(len(similarity), 2)))
 
 
 def shifted(images: Tensor, generator: torch.Generator) -> Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpo_bench.data.digest import digest_of
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.base import Labelled, LoadedTask
 from hpo_bench.tasks.corpus import DrawnCorpus
@@ -105,7 +106,12 @@ def load(
         "test": len(test),
         "corpus": f"{len(corpus)} images: all outside valid and test",
     }
-    return LoadedTask(task, test, report)
+    content = {
+        "table": digest_of(images, classes),
+        "split": digest_of(*parts.values()),
+        "corpus": digest_of(images[parts["corpus"]]),
+    }
+    return LoadedTask(task, test, report, content)
 
 
 # What the presets mean here. An encoder from scratch needs a higher rate than a pretrained one; a probe shows best what

@@ -29,6 +29,7 @@ def load_images(
     plant: Sequence[str],
     base: str | None,
     preset: str | None,
+    corpus_smiles: Sequence[str] | None = None,
     image_size: int = PUBLISHED_SIZE,
     checkpoint: str | None = None,
 ) -> LoadedTask:
@@ -47,6 +48,7 @@ def load_images(
         objectives=[*(objectives or DEFAULT_OBJECTIVES), *plant],
         image_size=image_size,
         base=choose_base(base, checkpoint),
+        corpus_smiles=corpus_smiles,
         device=device,
     )
 

@@ -15,7 +15,7 @@ from hpo_bench.tasks.image.corpus import ImageCorpus
 from hpo_bench.tasks.image.objectives import DEFAULT_OBJECTIVES
 from hpo_bench.tasks.image.packed import PackedImages
 from hpo_bench.tasks.image.render import PUBLISHED_SIZE, check_size, render
-from hpo_bench.tasks.molecule.task import Kind, MoleculeTask, Splits, check_labels
+from hpo_bench.tasks.molecule.task import Kind, MoleculeTask, Splits, check_labels, content_of
 
 
 class ImageTask(MoleculeTask):
@@ -42,12 +42,13 @@ def build_image_task(
     image_size: int = PUBLISHED_SIZE,
     base: ImageBase | None = None,
     encoder: dict[str, Any] | None = None,
+    corpus_smiles: Sequence[str] | None = None,
     device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> LoadedTask:
     """Draw once, split, and hand back the task and, beside it, the test split.
 
-    The arguments are those of `molecule.build_task`; the corpus is the train split. Without a base the encoder starts
+    The arguments are those of `molecule.build_task`. Without a base the encoder starts
     from the seed: no image base is shipped.
 
     Raises UserError for labels, splits, sizes or names that do not fit.
@@ -63,15 +64,16 @@ def build_image_task(
         return Labelled(split, PackedImages(pictures[rows], device), values)
 
     train, valid, test = labelled("train"), labelled("valid"), labelled("test")
+    own = corpus_smiles is None
     corpus = ImageCorpus(
-        [smiles[row] for row in splits.train],
+        [smiles[row] for row in splits.train] if corpus_smiles is None else corpus_smiles,
         objectives,
         size=image_size,
         encoder=encoder,
         base=base,
         device=device,
         seed=seed,
-        packed=train.inputs,
+        packed=train.inputs if own else None,
     )
     task = ImageTask(name, kind, metric, train, valid, corpus)
     report = {
@@ -79,7 +81,7 @@ def build_image_task(
         "train": len(train),
         "valid": len(valid),
         "test": len(test),
-        "corpus": "train split",
+        "corpus": "train split" if own else f"{len(corpus.packed)} given molecules",
         "corpus_hash": corpus.data_hash,
         "base": task.base_id,
         "checkpoint": base.report if base else {},
@@ -88,4 +90,5 @@ def build_image_task(
         "clusters": corpus.clusters,
         "chances": corpus.chances,
     }
-    return LoadedTask(task, test, report)
+    content = content_of(smiles, labels, splits, [smiles[row] for row in splits.train])
+    return LoadedTask(task, test, report, content)

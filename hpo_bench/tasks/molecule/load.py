@@ -19,6 +19,7 @@ from hpo_bench.data.table import MoleculeTable
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.tasks.base import LoadedTask
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
+from hpo_bench.tasks.molecule.regime import choose_regime
 from hpo_bench.tasks.molecule.task import Splits, build_task
 
 SHIPPED_BASE = Path(__file__).parent / "base_gin.safetensors"
@@ -73,6 +74,8 @@ def _load(
     base: str | None = None,
     preset: str | None = None,
     encoder: str = "gin",
+    labelled: int | None = None,
+    corpus: str | None = None,
     **others: Any,
 ) -> LoadedTask:
     if encoder not in ENCODERS:
@@ -92,10 +95,13 @@ def _load(
     parts = make_split(table, split, workers=workers)  # type: ignore[arg-type]
     scored_on = check_split(table, parts)
     splits = Splits(parts.train, parts.valid, parts.test)
+    regime = choose_regime(table, parsed.canonical, splits, labelled, corpus)
     chosen = {"objectives": objectives, "plant": plant or [], "base": base, "preset": preset, **others}
-    loaded = build(name, table, splits, metric, device, **chosen)
+    chosen["corpus_smiles"] = regime.corpus
+    loaded = build(name, table, regime.splits, metric, device, **chosen)
     report = {
         **loaded.report,
+        **regime.report,
         "source": _source(table),
         "rows": rows,
         "skipped_smiles": len(parsed.skipped),
@@ -125,6 +131,7 @@ def _graphs(
     plant: Sequence[str],
     base: str | None,
     preset: str | None,
+    corpus_smiles: Sequence[str] | None = None,
 ) -> LoadedTask:
     return build_task(
         name,
@@ -135,6 +142,7 @@ def _graphs(
         metric=metric,
         objectives=[*(objectives or DEFAULT_OBJECTIVES), *plant],
         base=choose_base(base, preset),
+        corpus_smiles=corpus_smiles,
         device=device,
     )
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hpo_bench.data.digest import digest_of
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.base import Labelled, LoadedTask, Task
 from hpo_bench.tasks.molecule.cache import featurise
@@ -55,6 +56,11 @@ class MoleculeTask(Task):
         self.base_id = corpus.base.sha256 if corpus.base else "none"
         mean, std = standardiser(train.labels.double())
         self._mean, self._std = mean.float(), std.float()
+
+    @property
+    def draws_on(self) -> torch.device:
+        """The processor, also for an accelerator: a seed means the same batch on every device."""
+        return torch.device("cpu")
 
     def build_model(self) -> nn.Module:
         return self.corpus.build_model()
@@ -154,7 +160,19 @@ def build_task(
         "fresh_heads": list(corpus.fresh_heads),
         "encoder": corpus.encoder_config,
     }
-    return LoadedTask(task, test, report)
+    content = content_of(smiles, labels, splits, [smiles[row] for row in splits.train] if own else corpus_smiles or [])
+    return LoadedTask(task, test, report, content)
+
+
+def content_of(
+    smiles: Sequence[str], labels: np.ndarray, splits: Splits, corpus_smiles: Sequence[str]
+) -> dict[str, str]:
+    """`LoadedTask.content` of N molecules with labels (N, L)."""
+    return {
+        "table": digest_of(smiles, labels),
+        "split": digest_of(*(np.asarray(part, np.int64) for part in (splits.train, splits.valid, splits.test))),
+        "corpus": digest_of(corpus_smiles),
+    }
 
 
 def check_labels(labels: np.ndarray, splits: Splits, kind: Kind, metric: str) -> None:

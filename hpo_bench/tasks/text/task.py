@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpo_bench.data.digest import digest_of
 from hpo_bench.data.text_table import TextSplits, TextTable
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.base import Labelled, LoadedTask, Task
@@ -132,7 +133,14 @@ def build_task(
         "pairs": None if splits.train.second is None else ("apart" if task.apart else "joint"),
         "pooling": base.encoder.pooling,
     }
-    return LoadedTask(task, test, report)
+    parts = (splits.train, splits.valid, splits.test)
+    content = {
+        "table": digest_of(*(column for part in parts for column in (part.first, part.second or [], part.labels))),
+        "split": digest_of(np.array([len(part) for part in parts])),  # the rows of `table` in order: train, valid, test
+        "corpus": digest_of(texts),
+        "tokeniser": tokeniser.fingerprint,
+    }
+    return LoadedTask(task, test, report, content)
 
 
 def label_columns(table: TextTable) -> np.ndarray:
