@@ -19,7 +19,6 @@ from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.core.rng import derive_seed
-from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
 from hpo_bench.records import environment
 from hpo_bench.records.journal import Journal, Progress
@@ -108,7 +107,7 @@ def _run_recorded(
             found = method.search(problem, journal)
         bill = journal.save_bill()
         problem.meter.heartbeat = None
-        retrained = retrain(config, problem, loaded, found.schedule, folder, observer)
+        retrained = retrain(config, method, problem, loaded, found, folder, observer)
         result = {
             "weights": found.weights.tolist(),
             "schedule": found.schedule.to_json(),
@@ -132,13 +131,14 @@ def _run_recorded(
 
 def retrain(
     config: RunConfig,
+    method: ObjectiveWeightSearch,
     problem: Problem,
     loaded: LoadedTask,
-    schedule: WeightSchedule,
+    found: SearchResult,
     folder: RunFolder,
     observer: Observer,
 ) -> list[dict[str, Any]]:
-    """Train with the found schedule from the base with fresh seeds, and read test once for each.
+    """Train from the base with fresh seeds as the method says, and read test once for each.
 
     The seed of retraining j of repetition r is the same for every method.
     """
@@ -146,13 +146,11 @@ def retrain(
     for index in range(config.retrains):
         if index in done:
             continue
-        observer.progressed(Progress(f"retraining {index + 1} of {config.retrains}", 1.0, schedule.final.tolist()))
+        observer.progressed(Progress(f"retraining {index + 1} of {config.retrains}", 1.0, found.weights.tolist()))
         seed = derive_seed(config.seed, "retraining", index)
         meter = CostMeter(config.protocol.batch_size, problem.task.device)
         meter.flops_per_sample = problem.meter.flops_per_sample
-        trial = dataclasses.replace(problem, seed=seed, meter=meter).start_trial()
-        trial.follow(schedule)
-        adapted = trial.validate()
+        adapted = method.retrain(dataclasses.replace(problem, seed=seed, meter=meter), found)
         spent = meter.snapshot()  # reading test is the user's business, not the method's bill
         test = score(problem.task, adapted.model, loaded.test, meter)
         line = {"index": index, "seed": seed, "valid": adapted.value, "test": test, "epochs": adapted.epochs}

@@ -137,7 +137,20 @@ def test_nothing_decides_by_the_name_of_a_method():
 
 
 @pytest.mark.parametrize(
-    "package", ["ray", "optuna", "rdkit", "torch_geometric", "transformers", "matplotlib", "pandas", "plotly", "jinja2"]
+    "package",
+    [
+        "ray",
+        "optuna",
+        "rdkit",
+        "torch_geometric",
+        "transformers",
+        "matplotlib",
+        "pandas",
+        "plotly",
+        "jinja2",
+        "torchjd",
+        "cvxpy",
+    ],
 )
 def test_heavy_packages_are_imported_where_they_are_used(package):
     """At the top of a file, only in a room that cannot do without."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -43,22 +44,53 @@ class Pretrainer:
 
     def step(self, weights: Tensor, batch: Any) -> Tensor:
         """One step of Σ λ_i ℓ_i for weights (K,); returns the detached losses (K,)."""
+        losses = self.losses(batch)
+        self.descend(losses, weights)
+        self.meter.passes(self.protocol.batch_size, forward=1, backward=1)
+        return losses.detach()
+
+    def losses(self, batch: Any, step: int | None = None) -> Tensor:
+        """The losses (K,) with their graph, under the random numbers of a step (the next one); not billed."""
         self._calibrate(batch)
         self.model.train()
-        torch.manual_seed(derive_seed(self.seed, "dropout", self.step_number))
+        torch.manual_seed(derive_seed(self.seed, "dropout", self.step_number if step is None else step))
         with autocast(self.task.device, self.protocol.precision):
             losses = self.task.objective_losses(self.model, batch)
+        # In half precision the weights would lose their digits.
+        return losses.float() if losses.dtype in (torch.bfloat16, torch.float16) else losses
+
+    def descend(self, losses: Tensor, weights: Tensor) -> None:
+        """The optimiser's step along Σ λ_i ∇ℓ_i for weights (K,); not billed."""
         self.optimizer.zero_grad(set_to_none=True)
+        torch.dot(weights.to(losses), losses).backward()
+        self._optimise()
+
+    def descend_along(self, gradients: Sequence[Sequence[Tensor]], weights: Tensor) -> None:
+        """The same from each objective's gradients on the trainable parameters, in their order; not billed."""
+        self.optimizer.zero_grad(set_to_none=True)
+        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        for parameter, *own in zip(trainable, *gradients, strict=True):
+            parameter.grad = sum(
+                (w * g for w, g in zip(weights.to(parameter), own, strict=True)), torch.zeros_like(own[0])
+            )
+        self._optimise()
+
+    def _optimise(self) -> None:
         if self.protocol.scheduled:
             for group in self.optimizer.param_groups:
                 group["lr"] = self.protocol.rate(self.step_number)
-        if losses.dtype in (torch.bfloat16, torch.float16):
-            losses = losses.float()  # the weights keep their digits
-        torch.dot(weights.to(losses), losses).backward()
         self.optimizer.step()
         self.step_number += 1
-        self.meter.passes(self.protocol.batch_size, forward=1, backward=1)
-        return losses.detach()
+
+    @contextmanager
+    def buffers_kept(self) -> Iterator[None]:
+        """Passes inside the block leave batch norm's running statistics as they were."""
+        kept = [buffer.clone() for buffer in self.model.buffers()]
+        try:
+            yield
+        finally:
+            for buffer, own in zip(self.model.buffers(), kept, strict=True):
+                buffer.data.copy_(own)  # a graph may still wait for its backward pass
 
     def run(self, schedule: WeightSchedule, until: int, on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
         """Train up to step `until` under a schedule; returns the last losses (K,).
