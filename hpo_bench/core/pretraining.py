@@ -55,7 +55,7 @@ class Pretrainer:
         self._calibrate(batch)
         self._begin(self.step_number)
         if self.protocol.scheduled:
-            self._set_rate(self.protocol.rate(self.step_number))
+            self.set_rate(self.protocol.rate(self.step_number))
         losses = (self._captured or self._body)(weights, batch)
         self.step_number += 1
         self.meter.passes(self.protocol.batch_size, forward=1, backward=1)
@@ -71,7 +71,7 @@ class Pretrainer:
     def descend(self, losses: Tensor, weights: Tensor) -> None:
         """The optimiser's step along Σ λ_i ∇ℓ_i for weights (K,); not billed."""
         if self.protocol.scheduled:
-            self._set_rate(self.protocol.rate(self.step_number))
+            self.set_rate(self.protocol.rate(self.step_number))
         with products(self.protocol.precision):
             self._descend(losses, weights)
         self.step_number += 1
@@ -79,7 +79,7 @@ class Pretrainer:
     def descend_along(self, gradients: Sequence[Sequence[Tensor]], weights: Tensor) -> None:
         """The same from each objective's gradients on the trainable parameters, in their order; not billed."""
         if self.protocol.scheduled:
-            self._set_rate(self.protocol.rate(self.step_number))
+            self.set_rate(self.protocol.rate(self.step_number))
         self.optimizer.zero_grad(set_to_none=True)
         trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         for parameter, *own in zip(trainable, *gradients, strict=True):
@@ -102,7 +102,8 @@ class Pretrainer:
         self.model.train()
         torch.manual_seed(derive_seed(self.seed, "dropout", step))
 
-    def _set_rate(self, rate: float) -> None:
+    def set_rate(self, rate: float) -> None:
+        """The learning rate of the next step."""
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):  # what was captured reads it there
                 group["lr"].fill_(rate)

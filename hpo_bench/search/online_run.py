@@ -189,7 +189,7 @@ class OnlineRun:
         elif set(more) <= {"losses"}:
             return
         if self.journal is not None:
-            self.journal.record_weights(number, own, **more)
+            self.journal.record_weights(self.trial.step, own, **more)
 
     def finish(self, schedule: WeightSchedule, note: dict[str, Any]) -> None:
         """Adapt the encoder that the run ended with, as every trial does, and record it."""
@@ -225,4 +225,4 @@ class OnlineRun:
                     self.state[key] = value
             self.weights = np.asarray(saved["run"]["weights"])
             self._pieces = [(int(step), tuple(own)) for step, own in saved["run"]["pieces"]]
-        journal.truncate_trajectory(lambda line: line["step"] < self.trial.step)
+        journal.rewind(self.trial.step)

@@ -182,7 +182,7 @@ def test_a_killed_run_leaves_no_line_twice(tmp_path, at):
         search(Curious(), quick_problem("60", steps=70), tmp_path / "broken", Watch(at_pass=at))
     result, journal = search(Curious(retrain_with="schedule"), quick_problem("60", steps=70), tmp_path / "broken")
     steps = [line["step"] for line in journal.trajectory]
-    assert steps == list(range(70))
+    assert steps == list(range(1, 71))
     assert result.schedule == whole.schedule
     lines = [{k: v for k, v in line.items() if k != "seen"} for line in journal.trajectory]
     assert lines == [{k: v for k, v in line.items() if k != "seen"} for line in unbroken.trajectory]
