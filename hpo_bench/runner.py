@@ -11,8 +11,7 @@ import numpy as np
 
 from hpo_bench import registry
 from hpo_bench.config import RunConfig, make_method
-from hpo_bench.core.adaptation import AdaptedModel, score
-from hpo_bench.core.checkpoint import load_state
+from hpo_bench.core.adaptation import adaptation, score
 from hpo_bench.core.cost import Cost
 from hpo_bench.core.device import prepare_process, resolve_device
 from hpo_bench.core.meter import CostMeter
@@ -159,8 +158,7 @@ def _as_searched(problem: Problem, loaded: LoadedTask, found: SearchResult) -> d
     if found.as_searched is None:
         return None
     task = problem.task
-    model = AdaptedModel.start(task, task.build_model().get_submodule("encoder"), problem.protocol, problem.seed)
-    model.load_state_dict(load_state(found.as_searched, task.device)["model"])
+    model = adaptation(problem.protocol.mode).load(found.as_searched, task, problem.protocol, problem.seed)
     meter = CostMeter(problem.protocol.batch_size, task.device)
     return {"valid": found.value, "test": score(task, model, loaded.test, meter)}
 

@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hpo_bench.core.adaptation import adaptation
 from hpo_bench.core.checkpoint import load_state, save_state
 from hpo_bench.core.device import to_device
 from hpo_bench.core.problem import Problem, Trial
-from hpo_bench.core.schedule import WeightSchedule, on_simplex
+from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.core.valid_gradient import ValidGradient, grads, trainable
 from hpo_bench.records.journal import Journal, Progress
 
@@ -151,6 +152,7 @@ class OnlineRun:
         if not due:
             with meter.phase("pretraining"):
                 self.losses = pretrainer.step(to_device(self.weights, self.problem.task.device), batch)
+            self.record(number)
             return
         with meter.phase("pretraining"):
             losses = pretrainer.losses(batch)
@@ -183,19 +185,21 @@ class OnlineRun:
     def record(self, number: int, weights: np.ndarray | None = None, **more: Any) -> None:
         """Step `number` was made with these weights (those in force); a change, or `more`, goes into the trajectory."""
         array = self.weights if weights is None else weights
-        own = tuple(on_simplex(array / array.sum(), len(array)).tolist())
-        if not self._pieces or self._pieces[-1][1] != own:
-            self._pieces.append((number, own))
-        elif set(more) <= {"losses"}:
-            return
-        if self.journal is not None:
+        total = array.sum()
+        # Weights that sum to 1 up to rounding are recorded as they are, bit by bit.
+        own = tuple((array if abs(total - 1) < 1e-9 else array / total).tolist())
+        changed = not self._pieces or self._pieces[-1][1] != own
+        if changed:
+            # Two changes before one step: the later one is in force.
+            self._pieces = [piece for piece in self._pieces if piece[0] != number] + [(number, own)]
+        if self.journal is not None and (changed or not set(more) <= {"losses"}):
             self.journal.record_weights(self.trial.step, own, **more)
 
     def finish(self, schedule: WeightSchedule, note: dict[str, Any]) -> None:
         """Adapt the encoder that the run ended with, as every trial does, and record it."""
         assert self.journal is not None
         adapted, meter = self.trial.validate(), self.problem.meter
-        save_state(self.journal.workspace / AS_SEARCHED, {"model": dict(adapted.model.state_dict())})
+        adaptation(self.problem.protocol.mode).save(self.journal.workspace / AS_SEARCHED, adapted.model)
         pieces, final = schedule.to_json(), schedule.final.tolist()
         self.journal.record_trial(0, final, adapted.value, meter.snapshot(), schedule=pieces, note=note)
 
