@@ -23,7 +23,7 @@ from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
 from hpo_bench.records import environment
 from hpo_bench.records.journal import Journal, Progress
-from hpo_bench.records.run_folder import RunFolder, open_run
+from hpo_bench.records.run_folder import FINISHED, RunFolder, open_run
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult
 from hpo_bench.tasks.base import LoadedTask
 
@@ -72,20 +72,16 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
         "objectives": list(task.objectives),
         "base_id": task.base_id,
     }
-    with open_run(config.folder, identity) as folder:
-        if folder.status in ("done", "over-budget"):
+    with open_run(config.folder, identity, getattr(loaded, "content", None)) as folder:
+        if folder.status in FINISHED:
             observer.finished(config, folder)
             return folder
-        folder.update(
-            status="running",
-            error=None,
-            ended=None,
-            sessions=folder.content["sessions"] + 1,
+        folder.begin_session(
+            environment.describe(),
             metric={"name": task.metric.name, "higher_is_better": task.metric.higher_is_better},
             data=loaded.report,
             trial_cost=problem.trial_cost,
             options=dataclasses.asdict(method) if dataclasses.is_dataclass(method) else {},
-            environment=environment.describe(),
         )
         _run_recorded(config, method, problem, loaded, folder, observer)
         observer.finished(config, folder)

@@ -94,8 +94,8 @@ def test_a_whole_run(configure, method):
     assert record["objectives"] == ["signal", "partial", "harmful"]
     assert record["config"]["protocol"] == config.protocol.to_json()
     assert record["options"] == dataclasses.asdict(make_method(method, {}))
-    assert record["environment"]["versions"]["torch"]
-    assert record["environment"]["cores"] >= 1
+    assert record["environments"][0]["versions"]["torch"]
+    assert record["environments"][0]["cores"] >= 1
 
     result = record["result"]
     assert sum(result["weights"]) == pytest.approx(1)

@@ -55,13 +55,14 @@ class Pretrainer:
         self.model.train()
         torch.manual_seed(derive_seed(self.seed, "dropout", self.step_number))
         if self.protocol.scheduled:
-            self._set_rate(self.protocol.rate(self.step_number))
+            self.set_rate(self.protocol.rate(self.step_number))
         losses = (self._captured or self._body)(weights, batch)
         self.step_number += 1
         self.meter.passes(self.protocol.batch_size, forward=1, backward=1)
         return losses
 
-    def _set_rate(self, rate: float) -> None:
+    def set_rate(self, rate: float) -> None:
+        """The learning rate of the next step."""
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):  # what was captured reads it there
                 group["lr"].fill_(rate)

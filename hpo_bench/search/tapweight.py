@@ -178,6 +178,7 @@ class _State:
         self.damping, self.failures = method.damping, 0
         if self.path.exists():
             self._load()
+        self.journal.rewind(self.trial.step)
 
     def advance(self, until: int) -> None:
         """Algorithm 1 up to step `until`, then a checkpoint."""
@@ -268,4 +269,3 @@ class _State:
         self.level_two.load_state_dict(state["level_two"])
         self.weights.load_state_dict(state["weights"])
         self.damping, self.failures = state["damping"], state["failures"]
-        self.journal.truncate_trajectory(lambda line: line["step"] <= self.trial.step)

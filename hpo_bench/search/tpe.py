@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from hpo_bench.core.checkpoint import write_whole
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.rng import derive_seed
+from hpo_bench.errors import UserError
+from hpo_bench.records.files import drop_torn_line, read_lines
 from hpo_bench.records.journal import Journal, TrialRecord
 from hpo_bench.search.base import Support
 from hpo_bench.search.trials import Outcome, TrialSearch
@@ -84,7 +85,8 @@ class Tpe(TrialSearch):
         try:
             self._study = open_study(path, maximise)
             usable = self._agrees(records)
-        except (ValueError, KeyError):  # not an Optuna journal
+        except (UserError, ValueError, KeyError, TypeError, AttributeError, AssertionError, IndexError):
+            # Not an Optuna journal: it can be made again from trials.jsonl.
             usable = False
         if not usable:
             path.replace(path.with_name(f"{STORAGE}.set-aside"))
@@ -211,15 +213,16 @@ def open_study(path: Path, maximise: bool) -> optuna.study.Study:
     What a kill leaves behind (half a line, a lock) is cleared away first: the file belongs to one run.
 
     Raises:
-        ValueError, KeyError: the file exists and is not an Optuna journal.
+        UserError: the file exists and holds something else than JSON objects; what Optuna raises on others: KeyError,
+            TypeError and their like.
     """
     import optuna
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    if path.exists() and not path.read_bytes().endswith(b"\n"):
-        write_whole(path, path.read_bytes()[: path.read_bytes().rfind(b"\n") + 1])
+    drop_torn_line(path)
+    read_lines(path)
     Path(f"{path}.lock").unlink(missing_ok=True)
     return optuna.create_study(
         study_name=STUDY,
