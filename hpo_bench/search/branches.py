@@ -22,7 +22,8 @@ from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
-from hpo_bench.records.journal import Journal, Progress, append_line, read_lines
+from hpo_bench.records.files import append_line, read_lines
+from hpo_bench.records.journal import Journal, Progress
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
 from tapweight.horizon import DESIGNS, Effects, effects, weights_of
 

@@ -8,7 +8,8 @@ import torch
 from hpo_bench.core.adaptation import adapt
 from hpo_bench.core.judge import Judge
 from hpo_bench.errors import UserError
-from hpo_bench.records.journal import Journal, read_lines
+from hpo_bench.records.files import read_lines
+from hpo_bench.records.journal import Journal
 from hpo_bench.search.branches import LOG, Branches
 from hpo_bench.testing.problems import quick_problem
 
