@@ -21,7 +21,7 @@ from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
 from hpo_bench.tasks.sending import sent
 
 _STEP = 64  # sizes are multiples: matrix units work on tiles
-_SPARE = 1.02
+_DEVIATIONS = 4.5  # of a batch's size from the mean: one batch in 100,000 is larger, were sizes normal
 _SPARE_MOLECULES = 64
 
 
@@ -37,9 +37,9 @@ class Sizes(NamedTuple):
         """Is there room for `other`, with at least one of each to spare, which stands for padding?"""
         return all(mine > yours for mine, yours in zip(self, other, strict=True))
 
-    def rounded(self, spare: float = 1.0) -> Sizes:
+    def rounded(self) -> Sizes:
         """The next multiples above: at least one to spare of each."""
-        return Sizes(*((int(spare * size) // _STEP + 1) * _STEP for size in self))
+        return Sizes(*((size // _STEP + 1) * _STEP for size in self))
 
 
 def sizes_of(batch: MoleculeBatch) -> Sizes:
@@ -49,8 +49,10 @@ def sizes_of(batch: MoleculeBatch) -> Sizes:
 
 
 def common_sizes(batches: Iterable[MoleculeBatch]) -> Sizes:
-    """Sizes with room for each of `batches`, and 2 % more; a rare larger batch gets sizes of its own."""
-    return Sizes(*(max(size) for size in zip(*map(sizes_of, batches), strict=True))).rounded(_SPARE)
+    """Sizes with room for each of `batches` and for nearly every other; a larger batch gets sizes of its own."""
+    every = np.array([sizes_of(batch) for batch in batches])
+    usual = every.mean(0) + _DEVIATIONS * every.std(0)
+    return Sizes(*np.maximum(every.max(0), usual).astype(int).tolist()).rounded()
 
 
 class _Sheet:
