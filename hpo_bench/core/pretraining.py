@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from hpo_bench.core.device import autocast, to_device
+from hpo_bench.core.captured import CapturedStep, CudaGraphs
+from hpo_bench.core.device import autocast, check_precision, products, to_device
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed, generator
@@ -29,36 +31,102 @@ class Pretrainer:
 
     def __init__(self, task: Pretrainable, protocol: Protocol, seed: int, meter: CostMeter) -> None:
         self.task, self.protocol, self.seed, self.meter = task, protocol, seed, meter
+        check_precision(task.device, protocol.precision)
         self.model = task.build_model()
+        on_gpu, rate = task.device.type == "cuda", protocol.learning_rate
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=protocol.learning_rate, weight_decay=protocol.weight_decay
+            self.model.parameters(),
+            lr=torch.tensor(rate, device=task.device) if on_gpu and protocol.scheduled else rate,
+            weight_decay=protocol.weight_decay,
+            fused=on_gpu,  # one kernel for all parameters
+            capturable=on_gpu,
         )
         self.step_number = 0
+        self._captured = CapturedStep(self._body, CudaGraphs()) if on_gpu else None
 
     def draw_batch(self, step: int) -> Any:
         """The batch of a step; the same for every trial of one search."""
         return self.task.draw_batch(
-            self.protocol.batch_size, generator(self.task.device, self.seed, "pretraining", step)
+            self.protocol.batch_size, generator(self.task.draws_on, self.seed, "pretraining", step)
         )
 
     def step(self, weights: Tensor, batch: Any) -> Tensor:
         """One step of Σ λ_i ℓ_i for weights (K,); returns the detached losses (K,)."""
         self._calibrate(batch)
-        self.model.train()
-        torch.manual_seed(derive_seed(self.seed, "dropout", self.step_number))
-        with autocast(self.task.device, self.protocol.precision):
-            losses = self.task.objective_losses(self.model, batch)
-        self.optimizer.zero_grad(set_to_none=True)
+        self._begin(self.step_number)
         if self.protocol.scheduled:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.protocol.rate(self.step_number)
-        if losses.dtype in (torch.bfloat16, torch.float16):
-            losses = losses.float()  # the weights keep their digits
-        torch.dot(weights.to(losses), losses).backward()
-        self.optimizer.step()
+            self.set_rate(self.protocol.rate(self.step_number))
+        losses = (self._captured or self._body)(weights, batch)
         self.step_number += 1
         self.meter.passes(self.protocol.batch_size, forward=1, backward=1)
+        return losses
+
+    def losses(self, batch: Any, step: int | None = None) -> Tensor:
+        """The losses (K,) with their graph, under the random numbers of a step (the next one); not billed."""
+        self._calibrate(batch)
+        self._begin(self.step_number if step is None else step)
+        with products(self.protocol.precision):
+            return self._losses(batch)
+
+    def descend(self, losses: Tensor, weights: Tensor) -> None:
+        """The optimiser's step along Σ λ_i ∇ℓ_i for weights (K,); not billed."""
+        if self.protocol.scheduled:
+            self.set_rate(self.protocol.rate(self.step_number))
+        with products(self.protocol.precision):
+            self._descend(losses, weights)
+        self.step_number += 1
+
+    def descend_along(self, gradients: Sequence[Sequence[Tensor]], weights: Tensor) -> None:
+        """The same from each objective's gradients on the trainable parameters, in their order; not billed."""
+        if self.protocol.scheduled:
+            self.set_rate(self.protocol.rate(self.step_number))
+        self.optimizer.zero_grad(set_to_none=True)
+        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        for parameter, *own in zip(trainable, *gradients, strict=True):
+            terms = (weight * gradient for weight, gradient in zip(weights.to(parameter), own, strict=True))
+            parameter.grad = sum(terms, torch.zeros_like(own[0]))
+        self.optimizer.step()
+        self.step_number += 1
+
+    @contextmanager
+    def buffers_kept(self) -> Iterator[None]:
+        """Passes inside the block leave batch norm's running statistics as they were."""
+        kept = [buffer.clone() for buffer in self.model.buffers()]
+        try:
+            yield
+        finally:
+            for buffer, own in zip(self.model.buffers(), kept, strict=True):
+                buffer.data.copy_(own)  # a graph may still wait for its backward pass
+
+    def _begin(self, step: int) -> None:
+        self.model.train()
+        torch.manual_seed(derive_seed(self.seed, "dropout", step))
+
+    def set_rate(self, rate: float) -> None:
+        """The learning rate of the next step."""
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):  # what was captured reads it there
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def _body(self, weights: Tensor, batch: Any) -> Tensor:
+        """What a step asks of the device: nothing in it depends on a number, so it can be captured."""
+        with products(self.protocol.precision):
+            losses = self._losses(batch)
+            self._descend(losses, weights)
         return losses.detach()
+
+    def _losses(self, batch: Any) -> Tensor:
+        with autocast(self.task.device, self.protocol.precision):
+            losses = self.task.objective_losses(self.model, batch)
+        # In half precision the weights would lose their digits.
+        return losses.float() if losses.dtype in (torch.bfloat16, torch.float16) else losses
+
+    def _descend(self, losses: Tensor, weights: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.dot(weights.to(losses), losses).backward()
+        self.optimizer.step()
 
     def run(self, schedule: WeightSchedule, until: int, on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
         """Train up to step `until` under a schedule; returns the last losses (K,).
@@ -102,5 +170,7 @@ class Pretrainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])  # into new tensors: what was captured knows the old ones
+        if self._captured is not None:
+            self._captured = CapturedStep(self._body, CudaGraphs())
         self.step_number = int(state["step"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import lzma
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,8 @@ from hpo_bench.data.cache import GZIP_MAGIC
 from hpo_bench.data.catalogue import MOSES_ROWS
 from hpo_bench.data.providers import Progress, locate
 from hpo_bench.errors import UserError
+
+_XZ_MAGIC = b"\xfd7zXZ\x00"
 
 
 def load_moses(
@@ -73,11 +76,15 @@ def _open_text(path: Path) -> Iterator[io.TextIOWrapper]:
     """The file as UTF-8 text, unzipped on the way; whatever goes wrong while it is read becomes a UserError."""
     try:
         with path.open("rb") as raw:
-            zipped = raw.peek(2).startswith(GZIP_MAGIC)
-            plain = cast(BinaryIO, gzip.GzipFile(fileobj=raw)) if zipped else raw
+            start = raw.peek(len(_XZ_MAGIC))
+            plain = cast(BinaryIO, raw)
+            if start.startswith(GZIP_MAGIC):
+                plain = cast(BinaryIO, gzip.GzipFile(fileobj=raw))
+            elif start.startswith(_XZ_MAGIC):
+                plain = cast(BinaryIO, lzma.LZMAFile(raw))  # noqa: SIM115 (closed with `text`)
             with io.TextIOWrapper(plain, encoding="utf-8-sig", newline="") as text:
                 yield text
     except FileNotFoundError as error:
         raise UserError(f"There is no file {path}.", f"Paths are taken from {Path.cwd()}.") from error
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"{path} cannot be read: {error}.", "Give a text file in UTF-8, plain or gzipped.") from error
+    except (OSError, EOFError, zlib.error, lzma.LZMAError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} cannot be read: {error}.", "Give a text file in UTF-8, plain, .gz or .xz.") from error

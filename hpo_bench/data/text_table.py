@@ -113,7 +113,7 @@ def read_texts(
 
 
 def read_corpus(path: str | Path) -> tuple[list[str], dict[str, Any]]:
-    """Unlabelled texts, one a line (plain or gzipped), or the field `text` of a JSONL; blank lines are left out.
+    """Unlabelled texts, one a line (plain, .gz or .xz), or the field `text` of a JSONL; blank lines are left out.
 
     Returns the texts and where they came from. Raises UserError: no such file, not UTF-8, nothing in it.
     """
@@ -155,7 +155,7 @@ def _columns(path: Path) -> tuple[dict[str, list[str]], list[int], str]:
 
 
 def _is_jsonl(path: Path) -> bool:
-    return path.name.casefold().removesuffix(".gz").endswith((".jsonl", ".ndjson"))
+    return path.name.casefold().removesuffix(".gz").removesuffix(".xz").endswith((".jsonl", ".ndjson"))
 
 
 def _object(path: Path, number: int, line: str) -> dict[str, Any]:

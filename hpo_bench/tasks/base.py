@@ -53,13 +53,22 @@ class Pretrainable(ABC):
         """K."""
         return len(self.objectives)
 
+    @property
+    def draws_on(self) -> torch.device:
+        """Where the generator of `draw_batch` lives."""
+        return self.device
+
     @abstractmethod
     def build_model(self) -> nn.Module:
         """A fresh copy of the base on `device`, always the same: submodule `encoder`, and the objectives' heads."""
 
     @abstractmethod
     def draw_batch(self, size: int, generator: torch.Generator) -> Any:
-        """An unlabelled batch from the corpus, all its random choices made; `generator` lives on `device`."""
+        """An unlabelled batch from the corpus, all its random choices made; `generator` lives on `draws_on`."""
+
+    def batch_at(self, index: Tensor, generator: torch.Generator) -> Any:
+        """The batch of the given rows (B,) of the corpus; only what a base is trained on needs it."""
+        raise NotImplementedError(f"{type(self).__name__} has no rows to choose")
 
     @abstractmethod
     def objective_losses(self, model: nn.Module, batch: Any) -> Tensor:

@@ -22,7 +22,7 @@ from hpo_bench.tasks.molecule.featurise import MoleculeArrays
 from hpo_bench.tasks.molecule.metrics import metric_of
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, MoleculeBatch
 from hpo_bench.tasks.molecule.packed import PackedMolecules
-from hpo_bench.tasks.molecule.probe import logistic, ridge, standardiser
+from hpo_bench.tasks.probe import logistic, ridge, standardiser
 
 Kind = Literal["classification", "regression"]
 
@@ -56,6 +56,11 @@ class MoleculeTask(Task):
         self.base_id = corpus.base.sha256 if corpus.base else "none"
         mean, std = standardiser(train.labels.double())
         self._mean, self._std = mean.float(), std.float()
+
+    @property
+    def draws_on(self) -> torch.device:
+        """The processor, also for an accelerator: a seed means the same batch on every device."""
+        return torch.device("cpu")
 
     def build_model(self) -> nn.Module:
         return self.corpus.build_model()
