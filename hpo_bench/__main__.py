@@ -23,6 +23,13 @@ def main() -> None:
     except MemoryError as error:
         print(f"error: the memory is not enough: {error}\ngive smaller sizes, or a smaller batch", file=sys.stderr)
         sys.exit(2)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is imported only where something trains
+            raise
+        from hpo_bench.core.device import out_of_memory
+
+        print(f"error: {out_of_memory(error)}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _speak() -> None:

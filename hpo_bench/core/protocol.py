@@ -6,11 +6,11 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from hpo_bench import registry
 from hpo_bench.core.settings import read_settings
-from hpo_bench.errors import UserError
+from hpo_bench.errors import UserError, unknown_name
 
 Precision = Literal["fp32", "tf32", "bf16"]
-AdaptationMode = Literal["full", "probe"]
 Decay = Literal["constant", "cosine", "linear"]
 
 
@@ -24,7 +24,7 @@ class Protocol:
     warmup: float = 0.0  # share of the steps over which the rate rises to it
     decay: Decay = "constant"  # what it does after that: cosine and linear end at zero
     weight_decay: float = 0.0
-    mode: AdaptationMode = "full"
+    mode: str = "full"  # an adaptation's name (`hpo-bench list`)
     epochs: int = 20  # E, at most: early stopping on valid
     patience: int = 6  # epochs without a better valid score
     adapt_batch_size: int = 64
@@ -68,11 +68,7 @@ class Protocol:
 
     def adaptation_cost(self, train_size: int, valid_size: int) -> float:
         """Step-equivalents of one adaptation with its valid scores, at most."""
-        if self.mode == "probe":
-            return (train_size + valid_size) / self.batch_size
-        # A last batch of one sample borrows a second (see FineTuner.draw_batch).
-        rows = train_size + (1 if train_size > 1 and train_size % self.adapt_batch_size == 1 else 0)
-        return self.epochs * (3 * rows + valid_size) / self.batch_size
+        return registry.load(registry.ADAPTATIONS, self.mode)().cost(self, train_size, valid_size)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -84,4 +80,8 @@ class Protocol:
         Raises:
             UserError: a name that the protocol does not have, or a value that it cannot take.
         """
-        return read_settings(cls, settings, "protocol setting")
+        protocol = read_settings(cls, settings, "protocol setting")
+        modes = registry.names(registry.ADAPTATIONS)
+        if protocol.mode not in modes:
+            raise unknown_name("adaptation", protocol.mode, modes)
+        return protocol
