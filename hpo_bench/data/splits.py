@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from hpo_bench.data.smiles import scaffolds
 from hpo_bench.data.table import MoleculeTable
-from hpo_bench.errors import UserError, unknown_name
+from hpo_bench.errors import UserError, nearest, unknown_name
 
 SplitKind = Literal["scaffold", "balanced-scaffold", "random", "column"]
 SPLIT_KINDS: tuple[SplitKind, ...] = ("scaffold", "balanced-scaffold", "random", "column")
@@ -58,7 +58,7 @@ def make_split(
     Raises UserError for an unknown kind, too few molecules, a split that comes out empty, or a bad split column.
     """
     if kind == "column":
-        split = column_split(table.split)
+        split = column_split(table.split, table.lines.tolist())
     elif kind == "random":
         split = random_split(len(table), seed, fractions)
     elif kind == "scaffold":
@@ -132,8 +132,11 @@ def random_split(total: int, seed: int, fractions: tuple[float, float, float] = 
     return _split("random", order[:first], order[first:second], order[second:])
 
 
-def column_split(words: Sequence[str] | None) -> Split:
-    """The user's own split, a word a row: train, valid (val, validation, dev) or test; an empty cell leaves it out."""
+def column_split(words: Sequence[str] | None, lines: Sequence[int] | None = None) -> Split:
+    """The user's own split, a word a row: train, valid (val, validation, dev) or test; an empty cell leaves it out.
+
+    `lines` are the file's, for errors. Raises UserError for any other word.
+    """
     if words is None:
         raise UserError("The split 'column' needs a column.", "Give the column's name as --split.")
     parts: tuple[list[int], list[int], list[int]] = ([], [], [])
@@ -142,8 +145,17 @@ def column_split(words: Sequence[str] | None) -> Split:
         if place is not None:
             parts[place].append(row)
         elif word.strip():
-            raise UserError(f"Row {row + 1}: {word!r} is not a split.", "Write train, valid, test or nothing.")
+            where = f"Row {row + 1}" if lines is None else f"Line {lines[row]}"
+            close = nearest(word, _COLUMN_WORDS, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise UserError(f"{where}: {word!r} is not a split.{hint}", "Write train, valid, test or nothing.")
     return _split("column", *parts)
+
+
+def is_split_column(words: Sequence[str]) -> bool:
+    """Do most cells of a column name a split?"""
+    filled = [word.strip().casefold() for word in words if word.strip()]
+    return bool(filled) and sum(word in _COLUMN_WORDS for word in filled) > len(filled) / 2
 
 
 def check_split(table: MoleculeTable, split: Split) -> dict[str, list[str]]:
