@@ -35,7 +35,7 @@ def last_step_errors(w: Workload) -> str:
                 last_step=how,
                 seed=0,
             )
-        return logits_gradient(weights, out.weights)
+        return logits_gradient(weights, out.gradient)
 
     differences = [(how, step) for how in ("forward", "central") for step in STEPS]
     lines = ["| point, direction | `jvp` |" + "".join(f" `{how}` {step:g} |" for how, step in differences)]

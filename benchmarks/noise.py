@@ -42,7 +42,6 @@ from tapweight import (
     cross_fit,
     hypergradient,
     logits_gradient,
-    probe_hypergradient,
     released_hypergradient,
     solvers,
 )
@@ -120,7 +119,7 @@ class Point:
                     for together, held_out in cross_fit(list(zip(*parts, strict=True)), folds)
                 ]
             each = [
-                probe_hypergradient(
+                hypergradient(
                     self.pretraining,
                     self.probe,
                     self.weights,
@@ -132,7 +131,7 @@ class Point:
                 )
                 for a, b in splits
             ]
-            return Hypergradient(torch.stack([h.weights for h in each]).mean(0), each[0].valid_loss, None)
+            return Hypergradient(torch.stack([h.gradient for h in each]).mean(0), each[0].valid_loss, None)
 
         return draw
 
@@ -213,7 +212,7 @@ def sample(draw: Draw, draws: int, weights: Tensor) -> tuple[Tensor | str, float
     start, out = time.perf_counter(), []
     for s in range(draws):
         try:
-            out.append(logits_gradient(weights.double(), draw(s).weights.double()))
+            out.append(logits_gradient(weights.double(), draw(s).gradient.double()))
         except HypergradientFailure as failure:
             return f"draw {s}: {failure}", (time.perf_counter() - start) / (s + 1)
     return torch.stack(out), (time.perf_counter() - start) / draws

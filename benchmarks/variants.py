@@ -10,10 +10,11 @@ from timing import Variant
 from workloads import Workload
 
 from tapweight import (
+    Implicit,
     Learner,
     ObjectiveWeights,
+    WeightLearner,
     hypergradient,
-    probe_hypergradient,
     released_hypergradient,
     solvers,
 )
@@ -35,7 +36,9 @@ def variants(w: Workload, *, single_updates: bool) -> dict[str, Variant]:
         theta_optimizer.step()
 
     def learner(every: int, **options: Any) -> Callable[[], Any]:
-        own = Learner(w.pretraining, w.finetuning, weights, theta_optimizer, phi_optimizer, every=every, **options)
+        estimator = Implicit(batches=1, **options)
+        beside = WeightLearner(w.pretraining, w.finetuning, weights, estimator=estimator, every=every)
+        own = Learner(beside, theta_optimizer, phi_optimizer)
         return lambda: own.step(w.pretrain_batch, w.train_batch, w.valid_batch)
 
     def repeat(count: int, call: Callable[[], Any], then: Callable[[], Any] | None = None, every: int = 1) -> Variant:
@@ -60,15 +63,15 @@ def variants(w: Workload, *, single_updates: bool) -> dict[str, Variant]:
             autocast=None,
             common_random_numbers=True,
         )
-        weights.update(found.weights)
+        weights.update(found.gradient)
 
     out = {
         "pretraining step": repeat(n, plain),
         "fine-tuning step too, weights fixed": repeat(n, fixed),
+        "`Learner` with `forward`, every step": repeat(n, learner(1, last_step="forward")),
         "`Learner`, every step": repeat(n, learner(1)),
-        "`Learner` with `central`, every step": repeat(n, learner(1, last_step="central")),
         "`darts` rule, every step": repeat(n, fixed, darts),
-        "`Learner`, every 5 steps": repeat(n5, learner(5)),
+        "`Learner` with `forward`, every 5 steps": repeat(n5, learner(5, last_step="forward")),
         "`darts` rule, every 5 steps": repeat(n5, fixed, darts, every=5),
     }
     return {**out, **_single_updates(w, weights)} if single_updates else out
@@ -86,7 +89,7 @@ def _single_updates(w: Workload, weights: ObjectiveWeights) -> dict[str, Variant
                 valid_batches=[w.valid_batch],
                 **options,
             )
-            weights.update(found.weights)
+            weights.update(found.gradient)
 
         return Variant(1, call)
 
@@ -97,5 +100,5 @@ def _single_updates(w: Workload, weights: ObjectiveWeights) -> dict[str, Variant
         "one update alone: `central`, 5 conjugate gradient iterations at both levels": update(
             hypergradient, w.finetuning, **cg
         ),
-        "one update alone: probe limit": update(probe_hypergradient, w.probe),
+        "one update alone: probe limit": update(hypergradient, w.probe),
     }

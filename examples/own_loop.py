@@ -34,7 +34,7 @@ pretrained, tuned, data = Net(encoder, 10), Net(copy.deepcopy(encoder), 1), torc
 weights = tapweight.ObjectiveWeights(["reconstruct", "product", "noise"], lr=0.05)
 adams = [torch.optim.Adam(net.parameters(), lr=1e-3) for net in (pretrained, tuned)]
 levels = tapweight.Pretraining(pretrained, losses), tapweight.Finetuning(tuned, task_loss, gamma=0.1)
-learner = tapweight.Learner(*levels, weights, *adams, every=5, warmup=50)
+learner = tapweight.Learner(tapweight.WeightLearner(*levels, weights, every=5, warmup=50), *adams)
 for _ in range(1000):
     learner.step(torch.randn(128, 8), data[:64], data[64:])
 print({name: round(float(w), 2) for name, w in zip(weights.names, weights.values, strict=True)})

@@ -5,7 +5,7 @@
     weights = ObjectiveWeights(["mask", "contrast"])
     h = hypergradient(pretraining, finetuning, weights.values, pretrain_batches=[...], train_batches=[...],
                       valid_batches=[...])
-    weights.update(h.weights)
+    weights.update(h.gradient)
 
 Source: Zhang, Somayajula, Xie, "TapWeight", arXiv 2410.10006. See docs/hypergradients.md.
 """
@@ -13,19 +13,26 @@ Source: Zhang, Somayajula, Xie, "TapWeight", arXiv 2410.10006. See docs/hypergra
 from tapweight import solvers
 from tapweight.directional import last_step_cost
 from tapweight.errors import HypergradientFailure, SolverFailure
+from tapweight.estimator import Cost, Estimator, Implicit
 from tapweight.hypergradient import Hypergradient, hypergradient
 from tapweight.learner import Learner, Step
-from tapweight.levels import Finetuning, Pretraining
+from tapweight.levels import EncoderGradient, Finetuning, Pretraining, TaskLevel
 from tapweight.noise import SignalToNoise, cross_fit, signal_to_noise
-from tapweight.probe import Probe, probe_hypergradient
+from tapweight.probe import Probe
 from tapweight.released import released_hypergradient
 from tapweight.unroll import unrolled_hypergradient
+from tapweight.weight_learner import Attempt, WeightLearner
 from tapweight.weights import ObjectiveWeights, logits_gradient
 
 __all__ = [
+    "Attempt",
+    "Cost",
+    "EncoderGradient",
+    "Estimator",
     "Finetuning",
     "Hypergradient",
     "HypergradientFailure",
+    "Implicit",
     "Learner",
     "ObjectiveWeights",
     "Pretraining",
@@ -33,11 +40,12 @@ __all__ = [
     "SignalToNoise",
     "SolverFailure",
     "Step",
+    "TaskLevel",
+    "WeightLearner",
     "cross_fit",
     "hypergradient",
     "last_step_cost",
     "logits_gradient",
-    "probe_hypergradient",
     "released_hypergradient",
     "signal_to_noise",
     "solvers",

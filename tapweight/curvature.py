@@ -24,7 +24,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tapweight.directional import difference_step
 from tapweight.errors import lacks_derivative
-from tapweight.evaluation import Layout, Passes, Values
+from tapweight.evaluation import Evaluator, Layout, Passes, Values, require_finite
+from tapweight.solvers.base import LinearProblem, Solution, Solver
 
 HVP_PASSES = {"forward-over-reverse": (3, 3), "reverse-over-reverse": (3, 3), "central": (2, 2)}
 
@@ -36,6 +37,31 @@ class Term:
     share: float
     loss: Callable[[Values], Tensor]
     level: str
+
+
+def terms_of(
+    evaluate: Evaluator, weights: Tensor | None = None, view: Callable[[Values], Values] = lambda values: values
+) -> list[Term]:
+    """One term per batch: the loss, or ⟨λ, losses⟩ where weights are given; `view` picks the module's parameters."""
+
+    def loss(index: int) -> Callable[[Values], Tensor]:
+        def function(values: Values) -> Tensor:
+            out = evaluate(view(values), index)
+            return out if weights is None else (out * weights.to(out)).sum()
+
+        return function
+
+    return [Term(share, loss(j), evaluate.level) for j, share in enumerate(evaluate.shares)]
+
+
+def solve(solver: Solver, problem: LinearProblem, rhs: Tensor) -> Solution:
+    """`solver.solve`, its numbers checked; what the products with the Hessian had to give up is in the report."""
+    solution = solver.solve(problem, rhs)
+    note = problem.curvature.note if isinstance(problem.curvature, Hessian) else None
+    if note is not None:
+        solution.report.warning = "; ".join(filter(None, [solution.report.warning, note]))
+    require_finite(f"the solution of the {solution.report.solver} solver", solution.x)
+    return solution
 
 
 def value_and_gradient(terms: list[Term], layout: Layout, at: Values, passes: Passes | None) -> tuple[float, Tensor]:

@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -57,7 +57,7 @@ def directional_derivatives(
     how: LastStep,
     normalise: bool = False,
     known: Tensor | None = None,
-) -> tuple[Tensor, Tensor | None]:
+) -> tuple[Tensor, Tensor | None, LastStep]:
     """⟨∇ℓ_i(θ), r⟩ for i = 1..K, averaged over the evaluator's batches.
 
     Args:
@@ -66,28 +66,36 @@ def directional_derivatives(
         known: ℓ(θ) (K,) on these batches under these random numbers, for how="forward".
 
     Returns:
-        derivatives (K,), and the losses (K,) at θ, None where they were not computed (central).
+        derivatives (K,); the losses (K,) at θ, None where they were not computed (central); the way taken, which is
+        "gradients" where "jvp" was asked for and an operation of the losses has no forward mode.
     """
     if normalise and how != "gradients":
         raise ValueError('normalise needs the norms of the K gradients: pass last_step="gradients"')
+    if how not in get_args(LastStep):
+        raise ValueError(f"unknown last_step {how!r}; known: {', '.join(get_args(LastStep))}")
     if known is not None and how != "forward":
         raise ValueError(f'known losses save a pass of last_step="forward" alone, not of {how!r}')
     at = {name: at[name].detach() for name in layout.names}
     tangents = layout.unflatten(direction)
     if how == "jvp":
-        return _jvp(evaluate, at, tangents)
+        try:
+            return *_jvp(evaluate, at, tangents), how
+        except (NotImplementedError, RuntimeError) as error:
+            if not lacks_derivative(error):
+                raise
+        how = "gradients"
     if how == "gradients":
-        return _gradients(evaluate, layout, at, direction, normalise)
+        return *_gradients(evaluate, layout, at, direction, normalise), how
     step = difference_step(at, direction, order=2 if how == "central" else 1)
     if step == 0.0:
         losses = evaluate.value(at)
-        return torch.zeros_like(losses), losses
+        return torch.zeros_like(losses), losses, how
     ahead = evaluate.value(_moved(at, tangents, step))
     if how == "forward":
         losses = evaluate.value(at) if known is None else known.to(ahead)
-        return (ahead - losses) / step, losses
+        return (ahead - losses) / step, losses, how
     behind = evaluate.value(_moved(at, tangents, -step))
-    return (ahead - behind) / (2 * step), None
+    return (ahead - behind) / (2 * step), None, how
 
 
 def _moved(at: Values, tangents: Values, step: float) -> Values:
@@ -99,17 +107,9 @@ def _moved(at: Values, tangents: Values, step: float) -> Values:
 def _jvp(evaluate: Evaluator, at: Values, tangents: Values) -> tuple[Tensor, Tensor]:
     derivatives, losses = [], []
     for j, share in enumerate(evaluate.shares):
-        try:
-            with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
-                duals = {name: forward_ad.make_dual(v, tangents[name]) for name, v in at.items()}
-                primal, tangent = forward_ad.unpack_dual(evaluate(duals, j))
-        except (NotImplementedError, RuntimeError) as error:
-            if not lacks_derivative(error):
-                raise
-            raise NotImplementedError(
-                f"an operation of the losses has no forward-mode derivative; use last_step="
-                f'"central", which needs none ({str(error).splitlines()[0]})'
-            ) from error
+        with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
+            duals = {name: forward_ad.make_dual(v, tangents[name]) for name, v in at.items()}
+            primal, tangent = forward_ad.unpack_dual(evaluate(duals, j))
         derivatives.append((torch.zeros_like(primal) if tangent is None else tangent) * share)
         losses.append(primal * share)
         evaluate.passes.add(evaluate.level, forward=3)

@@ -14,13 +14,13 @@ used, and the φ_e of `finetuning.module` is ignored.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor, nn
 
-from tapweight.curvature import Hessian, Term, value_and_gradient
+from tapweight.curvature import Hessian, solve, terms_of, value_and_gradient
 from tapweight.directional import LastStep, directional_derivatives
 from tapweight.errors import HypergradientFailure
 from tapweight.evaluation import (
@@ -34,8 +34,8 @@ from tapweight.evaluation import (
     trainable,
     untouched,
 )
-from tapweight.levels import Finetuning, Pretraining
-from tapweight.solvers.base import LinearProblem, Report, Solution, Solver
+from tapweight.levels import Finetuning, Pretraining, TaskLevel
+from tapweight.solvers.base import LinearProblem, Report, Solver
 from tapweight.solvers.identity import Identity
 
 
@@ -44,23 +44,25 @@ class Hypergradient:
     """What `hypergradient` gives.
 
     Attributes:
-        weights: dF/dλ (K,), in units of validation loss per unit of weight.
+        gradient: dF/dλ (K,), in units of validation loss per unit of weight.
         valid_loss: ℓ_valid at the current φ, in eval mode.
         losses: ℓ_i(θ) (K,), None where the last step did not compute them (central).
         reports: how each linear solve went: "finetune" and "pretrain" (levels=2: "joint").
+        last_step: how the directional derivatives were taken; another way than asked for where that was not to be had.
         passes: passes over one batch: {"pretrain_forward": 2, "valid_backward": 1, ...}.
     """
 
-    weights: Tensor
+    gradient: Tensor
     valid_loss: float
     losses: Tensor | None
     reports: dict[str, Report] = field(default_factory=dict)
     passes: dict[str, int] = field(default_factory=dict)
+    last_step: LastStep | None = None
 
 
 def hypergradient(
     pretraining: Pretraining,
-    finetuning: Finetuning,
+    task: TaskLevel,
     weights: Tensor,
     *,
     pretrain_batches: Sequence[Any],
@@ -68,7 +70,7 @@ def hypergradient(
     valid_batches: Sequence[Any],
     finetune_solver: Solver | None = None,
     pretrain_solver: Solver | None = None,
-    last_step: LastStep = "central",
+    last_step: LastStep = "jvp",
     levels: Literal[3, 2] = 3,
     normalise: bool = False,
     seed: int | None = None,
@@ -81,11 +83,13 @@ def hypergradient(
     dtype with autocast off.
 
     Args:
+        task: levels II and III, a `Finetuning` or a `Probe`.
         weights: λ (K,), used in H_pt.
         pretrain_batches, train_batches, valid_batches: each level's loss is the mean over its batches. Train batches
             are looked at only by solvers that need products with H_ft.
-        finetune_solver, pretrain_solver: default Identity.
-        last_step: "central", "forward", "jvp" or "gradients", see directional.py.
+        finetune_solver, pretrain_solver: default Identity. A probe's level II is solved exactly and takes none.
+        last_step: "jvp" (exact; "gradients" where an operation has no forward mode), "gradients" (exact), "central" or
+            "forward" (differences of values), see directional.py.
         levels: 3, or 2 for the bilevel ablation.
         normalise: give −cos(∇ℓ_i, r) instead: each objective's gradient at unit length (Dery et al. 2021), K
             backward passes; no longer the derivative of F.
@@ -103,72 +107,30 @@ def hypergradient(
         raise ValueError(f"levels is {levels}, must be 3 or 2")
     if levels == 2 and finetune_solver is not None:
         raise ValueError("levels=2 has a single solve, by pretrain_solver: leave finetune_solver out")
+    if levels == 2 and not isinstance(task, Finetuning):
+        raise ValueError(f"levels=2 trains the head along, a {type(task).__name__} solves it: give a Finetuning")
     passes = Passes()
     try:
-        with untouched(pretraining.module, finetuning.module):
+        with untouched(pretraining.module, *task.modules()):
             first = draw_seed() if seed is None else seed
-            train, valid = (
-                Evaluator(
-                    finetuning.module,
-                    finetuning.loss,
-                    batches,
-                    level=level,
-                    passes=passes,
-                    seed=first + offset,
-                    sizes=[float(finetuning.batch_size(b)) for b in batches] if finetuning.batch_size else None,
+            losses = losses_of(pretraining, weights, pretrain_batches, passes, first)
+            if levels == 2:
+                assert isinstance(task, Finetuning)
+                train, valid = task.evaluators(train_batches, valid_batches, seed=first, passes=passes)
+                r, valid_loss, reports = _joint(pretraining, task, weights, losses, train, valid, pretrain_solver)
+            else:
+                u, valid_loss, reports = task.encoder_gradient(
+                    pretraining, train_batches, valid_batches, solver=finetune_solver, seed=first, passes=passes
                 )
-                # Offsets keep the levels' streams of random numbers apart.
-                for level, batches, offset in (("train", train_batches, 1 << 20), ("valid", valid_batches, 1 << 21))
-            )
-            if levels == 3:
-                u, valid_loss, report = _through_finetuning(
-                    pretraining, finetuning, train, valid, finetune_solver or Identity()
-                )
-                result = from_encoder_gradient(
-                    pretraining,
-                    weights,
-                    u,
-                    valid_loss,
-                    pretrain_batches,
-                    passes,
-                    first,
-                    pretrain_solver,
-                    last_step,
-                    normalise,
-                    known_losses,
-                )
-                result.reports = {"finetune": report, **result.reports}
-                return result
-            losses = _losses(pretraining, weights, pretrain_batches, passes, first)
-            r, valid_loss, report = _joint(
-                pretraining, finetuning, weights, losses, train, valid, pretrain_solver or Identity()
-            )
-            return _along(pretraining, losses, r, valid_loss, {"joint": report}, last_step, normalise, known_losses)
+                theta = trainable(pretraining.module)
+                layout = Layout(theta)
+                hessian = Hessian(terms_of(losses, weights), layout, theta, passes)
+                solution = solve(pretrain_solver or Identity(), LinearProblem(hessian, layout.zeros(), theta), u)
+                r, reports = solution.x, {**reports, "pretrain": solution.report}
+            return _along(pretraining, losses, r, valid_loss, reports, last_step, normalise, known_losses)
     except HypergradientFailure as failure:
         failure.passes = dict(passes)
         raise
-
-
-def from_encoder_gradient(
-    pretraining: Pretraining,
-    weights: Tensor,
-    u: Tensor,
-    valid_loss: float,
-    pretrain_batches: Sequence[Any],
-    passes: Passes,
-    seed: int,
-    solver: Solver | None,
-    last_step: LastStep,
-    normalise: bool,
-    known: Tensor | None = None,
-) -> Hypergradient:
-    """Steps 4 and 5 from u = dF/dθ (p,), however it was found. Call inside `untouched`."""
-    losses = _losses(pretraining, weights, pretrain_batches, passes, seed)
-    theta = trainable(pretraining.module)
-    layout = Layout(theta)
-    hessian = Hessian(_terms(losses, weights), layout, theta, passes)
-    r = _solve(solver or Identity(), LinearProblem(hessian, layout.zeros(), theta), u)
-    return _along(pretraining, losses, r.x, valid_loss, {"pretrain": r.report}, last_step, normalise, known)
 
 
 def _along(
@@ -182,37 +144,11 @@ def _along(
     known: Tensor | None,
 ) -> Hypergradient:
     theta = trainable(pretraining.module)
-    derivatives, values = directional_derivatives(
+    derivatives, values, how = directional_derivatives(
         losses, Layout(theta), theta, r, how=last_step, normalise=normalise, known=known
     )
     require_finite("the hypergradient", derivatives)
-    return Hypergradient(-derivatives, valid_loss, values, reports, dict(losses.passes))
-
-
-def _through_finetuning(
-    pretraining: Pretraining, finetuning: Finetuning, train: Evaluator, valid: Evaluator, solver: Solver
-) -> tuple[Tensor, float, Report]:
-    """Steps 1 to 3: u = dF/dθ through the fine-tuned model's response to θ_e."""
-    phi, theta = trainable(finetuning.module), trainable(pretraining.module)
-    over_phi, over_theta = Layout(phi), Layout(theta)
-    pairs = finetuning.pairs(pretraining)
-
-    with evaluation_mode(finetuning.module):
-        valid_loss, v = value_and_gradient(_terms(valid), over_phi, phi, valid.passes)
-    require_finite("the validation loss or its gradient", v)
-
-    shift = over_phi.zeros()
-    for pair in pairs:
-        shift[over_phi.slices[pair.phi_name]] += 2 * finetuning.gamma
-    hessian = Hessian(_terms(train), over_phi, phi, train.passes)
-    q = _solve(solver, LinearProblem(hessian, shift, phi), v)
-
-    u = over_theta.zeros()
-    for pair in pairs:
-        if pair.theta_name in over_theta.slices:  # a frozen θ_e passes nothing on
-            part = q.x[over_phi.slices[pair.phi_name]].to(u)
-            u[over_theta.slices[pair.theta_name]].add_(part, alpha=2 * finetuning.gamma)
-    return u, valid_loss, q.report
+    return Hypergradient(-derivatives, valid_loss, values, reports, dict(losses.passes), how)
 
 
 def _joint(
@@ -222,8 +158,8 @@ def _joint(
     losses: Evaluator,
     train: Evaluator,
     valid: Evaluator,
-    solver: Solver,
-) -> tuple[Tensor, float, Report]:
+    solver: Solver | None,
+) -> tuple[Tensor, float, dict[str, Report]]:
     """The bilevel ablation: r_θ of H_ω⁻¹ ∇_ω ℓ_valid."""
     theta = trainable(pretraining.module)
     pairs = finetuning.pairs(pretraining)
@@ -241,38 +177,17 @@ def _joint(
         return {**own, **{a: values[b] if b in theta else frozen[b] for a, b in encoder.items()}}
 
     with evaluation_mode(finetuning.module):
-        valid_loss, v = value_and_gradient(_terms(valid, view=as_phi), layout, omega, valid.passes)
+        valid_loss, v = value_and_gradient(terms_of(valid, view=as_phi), layout, omega, valid.passes)
     require_finite("the validation loss or its gradient", v)
-    terms = _terms(losses, weights, view=as_theta) + _terms(train, view=as_phi)
-    r = _solve(solver, LinearProblem(Hessian(terms, layout, omega, losses.passes), layout.zeros(), omega), v)
-    return r.x[: Layout(theta).size], valid_loss, r.report
+    terms = terms_of(losses, weights, view=as_theta) + terms_of(train, view=as_phi)
+    hessian = Hessian(terms, layout, omega, losses.passes)
+    r = solve(solver or Identity(), LinearProblem(hessian, layout.zeros(), omega), v)
+    return r.x[: Layout(theta).size], valid_loss, {"joint": r.report}
 
 
-def _terms(
-    evaluate: Evaluator, weights: Tensor | None = None, view: Callable[[Values], Values] = lambda values: values
-) -> list[Term]:
-    """One term per batch: the loss, or ⟨λ, losses⟩ where weights are given."""
-
-    def loss(index: int) -> Callable[[Values], Tensor]:
-        def function(values: Values) -> Tensor:
-            out = evaluate(view(values), index)
-            return out if weights is None else (out * weights.to(out)).sum()
-
-        return function
-
-    return [Term(share, loss(j), evaluate.level) for j, share in enumerate(evaluate.shares)]
-
-
-def _solve(solver: Solver, problem: LinearProblem, rhs: Tensor) -> Solution:
-    solution = solver.solve(problem, rhs)
-    note = problem.curvature.note if isinstance(problem.curvature, Hessian) else None
-    if note is not None:
-        solution.report.warning = "; ".join(filter(None, [solution.report.warning, note]))
-    require_finite(f"the solution of the {solution.report.solver} solver", solution.x)
-    return solution
-
-
-def _losses(pretraining: Pretraining, weights: Tensor, batches: Sequence[Any], passes: Passes, seed: int) -> Evaluator:
+def losses_of(
+    pretraining: Pretraining, weights: Tensor, batches: Sequence[Any], passes: Passes, seed: int
+) -> Evaluator:
     """`pretraining.losses`, with the shape of its result checked against that of λ."""
 
     def checked(module: nn.Module, batch: Any) -> Tensor:

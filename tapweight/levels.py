@@ -9,12 +9,18 @@ Source: Zhang, Somayajula, Xie, "TapWeight", arXiv 2410.10006, equations 1 to 3.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+
+from tapweight.curvature import Hessian, solve, terms_of, value_and_gradient
+from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode, require_finite, trainable
+from tapweight.solvers.base import LinearProblem, Report, Solver
+from tapweight.solvers.identity import Identity
 
 
 @dataclass
@@ -40,9 +46,53 @@ class Pair(NamedTuple):
     theta: nn.Parameter
 
 
+class EncoderGradient(NamedTuple):
+    """What the task thinks of the encoder: dF/dθ (p,) through level II's response, ℓ_valid, how the solves went."""
+
+    gradient: Tensor
+    valid_loss: float
+    reports: dict[str, Report]
+
+
+class TaskLevel(ABC):
+    """Levels II and III: how an encoder is adapted to the task, and the validation loss that judges it.
+
+    An estimator of the hypergradient needs `encoder_gradient` alone, so a new one serves every task level.
+    """
+
+    @abstractmethod
+    def modules(self) -> tuple[nn.Module, ...]:
+        """Modules of its own, besides `pretraining.module`."""
+
+    @abstractmethod
+    def encoder_gradient(
+        self,
+        pretraining: Pretraining,
+        train_batches: Sequence[Any],
+        valid_batches: Sequence[Any],
+        *,
+        solver: Solver | None,
+        seed: int,
+        passes: Passes,
+    ) -> EncoderGradient:
+        """dF/dθ at the current parameters; called inside `evaluation.untouched`, which puts everything back.
+
+        Raises:
+            HypergradientFailure: the solve failed, or a number is not finite.
+        """
+
+    @staticmethod
+    @abstractmethod
+    def cost(solver: Solver | None, size: int) -> tuple[float, float]:
+        """Forward-equivalents of `encoder_gradient` per train batch and per valid batch, φ having `size` numbers."""
+
+    def check(self, pretraining: Pretraining) -> None:  # noqa: B027 (a level may have nothing to check)
+        """Raise ValueError where the levels do not fit together: at the start, not at the first weight update."""
+
+
 @dataclass
-class Finetuning:
-    """Levels II and III.
+class Finetuning(TaskLevel):
+    """Levels II and III by a fine-tuned copy of the encoder, which the caller trains beside it.
 
     Attributes:
         module: φ is the set of its parameters that require a gradient: a second encoder and a task head.
@@ -67,6 +117,67 @@ class Finetuning:
                 f"gamma is {self.gamma}, must be positive: without the proximal term the fine-tuned model "
                 "does not depend on pretraining. For gamma to infinity see tapweight.probe"
             )
+
+    def modules(self) -> tuple[nn.Module, ...]:
+        return (self.module,)
+
+    @staticmethod
+    def cost(solver: Solver | None, size: int) -> tuple[float, float]:
+        return (solver or Identity()).cost(size), 3.0
+
+    def check(self, pretraining: Pretraining) -> None:
+        self.pairs(pretraining)
+
+    def evaluators(
+        self, train_batches: Sequence[Any], valid_batches: Sequence[Any], *, seed: int, passes: Passes
+    ) -> tuple[Evaluator, Evaluator]:
+        """The loss on train and on valid batches; offsets keep the levels' streams of random numbers apart."""
+        train, valid = (
+            Evaluator(
+                self.module,
+                self.loss,
+                batches,
+                level=level,
+                passes=passes,
+                seed=seed + offset,
+                sizes=[float(self.batch_size(b)) for b in batches] if self.batch_size else None,
+            )
+            for level, batches, offset in (("train", train_batches, 1 << 20), ("valid", valid_batches, 1 << 21))
+        )
+        return train, valid
+
+    def encoder_gradient(
+        self,
+        pretraining: Pretraining,
+        train_batches: Sequence[Any],
+        valid_batches: Sequence[Any],
+        *,
+        solver: Solver | None,
+        seed: int,
+        passes: Passes,
+    ) -> EncoderGradient:
+        """Steps 1 to 3 of the chain: v = ∇ℓ_valid(φ), q = H_ft⁻¹ v, u = 2γ q on the shared coordinates."""
+        train, valid = self.evaluators(train_batches, valid_batches, seed=seed, passes=passes)
+        phi, theta = trainable(self.module), trainable(pretraining.module)
+        over_phi, over_theta = Layout(phi), Layout(theta)
+        pairs = self.pairs(pretraining)
+
+        with evaluation_mode(self.module):
+            valid_loss, v = value_and_gradient(terms_of(valid), over_phi, phi, passes)
+        require_finite("the validation loss or its gradient", v)
+
+        shift = over_phi.zeros()
+        for pair in pairs:
+            shift[over_phi.slices[pair.phi_name]] += 2 * self.gamma
+        hessian = Hessian(terms_of(train), over_phi, phi, passes)
+        q = solve(solver or Identity(), LinearProblem(hessian, shift, phi), v)
+
+        u = over_theta.zeros()
+        for pair in pairs:
+            if pair.theta_name in over_theta.slices:  # a frozen θ_e passes nothing on
+                part = q.x[over_phi.slices[pair.phi_name]].to(u)
+                u[over_theta.slices[pair.theta_name]].add_(part, alpha=2 * self.gamma)
+        return EncoderGradient(u, valid_loss, {"finetune": q.report})
 
     def pairs(self, pretraining: Pretraining) -> list[Pair]:
         """The tensors joined by the proximal term: those of φ that require a gradient, with their partners in θ.

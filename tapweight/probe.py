@@ -17,28 +17,20 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from tapweight.directional import LastStep
 from tapweight.errors import HypergradientFailure
-from tapweight.evaluation import (
-    Evaluator,
-    Layout,
-    Passes,
-    draw_seed,
-    evaluation_mode,
-    require_finite,
-    trainable,
-    untouched,
-)
-from tapweight.hypergradient import Hypergradient, from_encoder_gradient
-from tapweight.levels import Pretraining
+from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode, require_finite, trainable
+from tapweight.levels import EncoderGradient, Pretraining, TaskLevel
 from tapweight.solvers.base import Solver
 
 Head = tuple[Tensor, Tensor]
 
 
 @dataclass
-class Probe:
-    """Levels II and III of the probe limit.
+class Probe(TaskLevel):
+    """Levels II and III of the probe limit: `hypergradient(pretraining, Probe(...), weights, ...)`.
+
+    The head is solved on all train batches together, and the encoder's graph over train and valid batches is held in
+    memory at once: one forward and one backward pass over each.
 
     Attributes:
         embed: `embed(pretraining.module, batch)` gives features (B, D), in eval mode.
@@ -51,6 +43,41 @@ class Probe:
     labels: Callable[[Any], Tensor]
     head: Literal["ridge", "logistic"] = "ridge"
     strength: float = 1e-2
+
+    def modules(self) -> tuple[nn.Module, ...]:
+        return ()
+
+    @staticmethod
+    def cost(solver: Solver | None, size: int) -> tuple[float, float]:
+        return 3.0, 3.0
+
+    def encoder_gradient(
+        self,
+        pretraining: Pretraining,
+        train_batches: Sequence[Any],
+        valid_batches: Sequence[Any],
+        *,
+        solver: Solver | None,
+        seed: int,
+        passes: Passes,
+    ) -> EncoderGradient:
+        """dF/dθ by one backward pass through the solve of the head."""
+        if solver is not None:
+            raise ValueError("the head of a probe is solved exactly: leave finetune_solver out")
+        theta = trainable(pretraining.module)
+        leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
+        sets = []
+        with evaluation_mode(pretraining.module):
+            for level, batches in (("train", train_batches), ("valid", valid_batches)):
+                evaluate = Evaluator(pretraining.module, self.embed, batches, level=level, passes=passes, seed=seed)
+                features = torch.cat([evaluate(leaves, j) for j in range(len(batches))])
+                sets.append((features, torch.cat([self.labels(batch) for batch in batches]).to(features)))
+                passes.add(level, forward=len(batches), backward=len(batches))
+        (train_features, train_labels), (valid_features, valid_labels) = sets
+        loss = self.loss(self.solve(train_features, train_labels), valid_features, valid_labels)
+        u = Layout(theta).flatten(torch.autograd.grad(loss, list(leaves.values()), allow_unused=True))
+        require_finite("the validation loss of the probe or its gradient", u)
+        return EncoderGradient(u, float(loss.detach()), {})
 
     def solve(self, features: Tensor, labels: Tensor) -> Head:
         """The optimal head on features (N, D), labels (N, L): weight (L, D), bias (L,), differentiable in features."""
@@ -138,58 +165,3 @@ def _design(features: Tensor, labels: Tensor, strength: float) -> tuple[Tensor, 
 def _curvature(ones: Tensor, weights: Tensor, penalty: Tensor) -> Tensor:
     """Σ_n weight_nl x_n x_nᵀ + diag(penalty), one matrix per label: (L, D+1, D+1)."""
     return torch.einsum("nl,nd,ne->lde", weights, ones, ones) + penalty.diag()
-
-
-def probe_hypergradient(
-    pretraining: Pretraining,
-    probe: Probe,
-    weights: Tensor,
-    *,
-    pretrain_batches: Sequence[Any],
-    train_batches: Sequence[Any],
-    valid_batches: Sequence[Any],
-    pretrain_solver: Solver | None = None,
-    last_step: LastStep = "central",
-    normalise: bool = False,
-    seed: int | None = None,
-) -> Hypergradient:
-    """dF/dλ in the probe limit; arguments, result and guarantees as in `hypergradient`.
-
-    The head is solved on all train batches together, and the encoder's graph over train and valid batches is held in
-    memory at once: one forward and one backward pass over each.
-    """
-    passes = Passes()
-    try:
-        with untouched(pretraining.module):
-            first = draw_seed() if seed is None else seed
-            theta = trainable(pretraining.module)
-            layout = Layout(theta)
-            leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
-            with evaluation_mode(pretraining.module):
-                sets = []
-                for level, batches in (("train", train_batches), ("valid", valid_batches)):
-                    evaluate = Evaluator(
-                        pretraining.module, probe.embed, batches, level=level, passes=passes, seed=first
-                    )
-                    features = torch.cat([evaluate(leaves, j) for j in range(len(batches))])
-                    sets.append((features, torch.cat([probe.labels(batch) for batch in batches]).to(features)))
-                    passes.add(level, forward=len(batches), backward=len(batches))
-            (train_features, train_labels), (valid_features, valid_labels) = sets
-            loss = probe.loss(probe.solve(train_features, train_labels), valid_features, valid_labels)
-            u = layout.flatten(torch.autograd.grad(loss, list(leaves.values()), allow_unused=True))
-            require_finite("the validation loss of the probe or its gradient", u)
-            return from_encoder_gradient(
-                pretraining,
-                weights,
-                u,
-                float(loss.detach()),
-                pretrain_batches,
-                passes,
-                first,
-                pretrain_solver,
-                last_step,
-                normalise,
-            )
-    except HypergradientFailure as failure:
-        failure.passes = dict(passes)
-        raise

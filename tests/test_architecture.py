@@ -111,7 +111,7 @@ print([name for name in ("torch", "ray", "optuna", "rdkit", "hpo_bench.search") 
     ["core", "records", "runner.py", "config.py", "study", "display.py", "listing.py", "again.py", "data", "errors.py"],
 )
 def test_no_method_is_named_where_methods_are_not_known(room):
-    methods = set(registry.names(registry.METHODS)) - {"random"}  # also a kind of split
+    methods = set(registry.names(registry.METHODS)) - {"random", "none"}  # also a kind of split, and the plain word
     named = [
         f"{file}:{node.lineno} {node.value}"
         for file, tree in sources(f"hpo_bench/{room}").items()
@@ -122,7 +122,7 @@ def test_no_method_is_named_where_methods_are_not_known(room):
 
 
 def test_nothing_decides_by_the_name_of_a_method():
-    methods, deciding = set(registry.names(registry.METHODS)), []
+    methods, deciding = set(registry.names(registry.METHODS)) - {"none"}, []  # "none" is no base, no layout
     for file, tree in sources("hpo_bench").items():
         if file.startswith(("hpo_bench/data", "hpo_bench/tasks")):
             continue  # "random" is a split there

@@ -28,7 +28,7 @@ def gin(device: torch.device, rows: Sequence[int] | None) -> Workload:
         split, index = batch
         return task.task_loss(module.head(task.embed(module.encoder, split.inputs, index)), split.labels[index])
 
-    batch = task.draw_batch(rows[0], torch.Generator(device=device).manual_seed(0))
+    batch = task.draw_batch(rows[0], torch.Generator(device=task.draws_on).manual_seed(0))
     train, valid = (
         (split, torch.randperm(len(split), device=device)[:n])
         for split, n in ((task.train, rows[1]), (task.valid, rows[2]))

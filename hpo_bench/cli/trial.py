@@ -28,7 +28,7 @@ class TrialFlags:
     objectives: Annotated[str | None, typer.Option(help="Subset, e.g. atom,contrast.")] = None
     plant: Annotated[str | None, typer.Option(help="Extra objectives that are off by default, e.g. noise.")] = None
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto"
-    precision: Annotated[str | None, typer.Option(help="fp32 or bf16 (training only).")] = None
+    precision: Annotated[str | None, typer.Option(help="fp32, tf32 (CUDA) or bf16; of training alone.")] = None
     workers: Annotated[int, typer.Option(min=1, help="Trials side by side, through Ray.")] = 1
     setting: Annotated[list[str] | None, typer.Option("--set", help="Protocol setting: name=value.")] = None
     task_option: Annotated[list[str] | None, typer.Option(help="Further option of the task: name=value.")] = None

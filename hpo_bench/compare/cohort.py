@@ -40,7 +40,7 @@ class MethodRuns:
     Attributes:
         test, valid: (R, J) scores after retraining, NaN where missing.
         retrain_seeds: (R, J), -1 where missing; cells of two methods with the same seed share their random numbers.
-        weights: (R, K) final weights.
+        weights: (R, K) final weights; zeros where there was no continued pretraining.
         search_value: (R,) valid score that the search saw for them.
         as_searched: (R,) test score of the encoder that the search itself ended with, NaN if it has none.
         search, retraining: bills by field of `Cost`, each (R,).
@@ -67,12 +67,17 @@ class MethodRuns:
         """Step-equivalents of each search (R,)."""
         return self.search["step_equivalents"]
 
+    @property
+    def pretrains(self) -> bool:
+        """Is there any continued pretraining?"""
+        return bool(self.weights.any())
+
     def constant_trials(self, repetition: int) -> list[dict[str, Any]]:
         """Trials of a search that have a score and were trained under constant weights.
 
         A search that ends with a model of its own has moved the weights on the way: no constant weights scored that.
         """
-        if np.isfinite(self.as_searched[repetition]):
+        if np.isfinite(self.as_searched[repetition]) or not self.pretrains:
             return []
         whole = [t for t in self.trials[repetition] if t.get("state") == "done" and t.get("value") is not None]
         return [trial for trial in whole if len(trial.get("schedule") or []) < 2]
@@ -115,6 +120,16 @@ class TaskRuns:
     trial_cost: float
     steps: int
     methods: dict[str, MethodRuns]
+
+    @property
+    def weightings(self) -> dict[str, MethodRuns]:
+        """The methods that weight objectives, which leaves out the base alone."""
+        return {label: runs for label, runs in self.methods.items() if runs.pretrains}
+
+    @property
+    def base_alone(self) -> MethodRuns | None:
+        """The runs without continued pretraining, if there are any."""
+        return next((runs for runs in self.methods.values() if not runs.pretrains), None)
 
     @property
     def slug(self) -> str:

@@ -19,7 +19,7 @@ from hpo_bench.compare.ranks import Ranking
 from hpo_bench.compare.side_by_side import Job, side_by_side
 from hpo_bench.compare.summary import Row, summarise
 from hpo_bench.compare.table import TerminalTable, by_task, table_frame, to_csv, to_json, to_markdown
-from hpo_bench.compare.verdict import verdict, weights_matter
+from hpo_bench.compare.verdict import pretraining_pays, verdict, weights_matter
 from hpo_bench.errors import UserError
 from hpo_bench.records.load import finished, load_runs
 
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TaskVerdict:
-    """What is said of one task: does weighting matter, and which method is worth its cost."""
+    """What is said of one task: does pretraining pay, does weighting matter, and which method is worth its cost."""
 
     task: str
+    pretraining_pays: str
     weights_matter: str
     verdict: str
     variance: dict[str, Any]
@@ -66,14 +67,18 @@ class Comparison:
 
     def to_markdown(self) -> str:
         """Verdicts, tables and notes as Markdown."""
-        said = [f"{entry.weights_matter} {entry.verdict}\n" for entry in self.verdicts]
+        said = [f"{entry.pretraining_pays} {entry.weights_matter} {entry.verdict}\n" for entry in self.verdicts]
         if self.ranking is not None:
             said += [overall_markdown(self.overall, self.reference), f"{self.ranking.sentence}\n"]
         return "\n".join([*said, to_markdown(self.rows, self.reference, self.notes)])
 
     def to_brief_markdown(self) -> str:
         """Methods × tasks and the sentences, for a README or a paper's appendix."""
-        said = [sentence for entry in self.verdicts for sentence in (entry.weights_matter, entry.verdict)]
+        said = [
+            sentence
+            for entry in self.verdicts
+            for sentence in (entry.pretraining_pays, entry.weights_matter, entry.verdict)
+        ]
         said += [self.ranking.sentence] if self.ranking is not None else []
         return brief_markdown(self.rows, self.overall, self.reference, [*said, *self.notes])
 
@@ -82,6 +87,7 @@ class Comparison:
 
         groups = by_task(self.rows)
         for entry in self.verdicts:
+            yield Text(entry.pretraining_pays)
             yield Text(entry.weights_matter)  # first: if weights do nothing, no ranking matters
             yield TerminalTable(groups[entry.task], self.reference)
             yield Text(entry.verdict, style="bold")
@@ -131,9 +137,12 @@ def compare(
     rows, verdicts = [], []
     for task in tasks:
         own = summarise(task, reference, rng)
-        sentence, variance = weights_matter(task, rng)
+        matter, variance = weights_matter(task, rng)
         rows += own
-        verdicts.append(TaskVerdict(task.label, sentence, verdict(task, own, reference, rng), variance))
+        said = verdict(task, own, reference, rng)
+        # Its own generator: the other numbers stay what they are whether or not the base alone was run.
+        pays = pretraining_pays(task, reference, np.random.default_rng(seed))
+        verdicts.append(TaskVerdict(task.label, pays, matter, said, variance))
     over_tasks, ranking = overall(tasks, reference, rng)
     notes = [*left_out(runs), *notes, *_cautions(done, tasks, rows, reference)]
     comparison = Comparison(rows, verdicts, over_tasks, ranking, notes, reference, runs, tasks)

@@ -14,9 +14,9 @@ DIGITS = 6  # weights that agree to here are the same weighting
 def retrained_blocks(task: TaskRuns, scores: str = "test") -> list[np.ndarray]:
     """One block per repetition: methods (distinct final schedules) x retraining seeds that all of them have."""
     blocks = []
-    for seed in sorted({seed for runs in task.methods.values() for seed in runs.seeds}):
+    for seed in sorted({seed for runs in task.weightings.values() for seed in runs.seeds}):
         table: dict[str, dict[int, float]] = {}
-        for runs in task.methods.values():
+        for runs in task.weightings.values():
             if seed not in runs.seeds:
                 continue
             row = runs.seeds.index(seed)

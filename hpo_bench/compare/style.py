@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 OWN_METHODS = {
+    "none": ("#B0B0B0", "H"),
     "equal": ("#767676", "o"),
     "random": ("#E69F00", "^"),
     "grid": ("#56B4E9", "s"),

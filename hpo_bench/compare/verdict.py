@@ -15,6 +15,21 @@ from hpo_bench.compare.variance import VarianceShare, variance_share
 NEEDS = "at least two weightings scored with the same two seeds: run two methods with --repeats 3"
 
 
+def pretraining_pays(task: TaskRuns, reference: str, rng: np.random.Generator) -> str:
+    """Is continued pretraining under the reference's weights better than the base alone? The first question."""
+    base, other = task.base_alone, task.methods.get(reference)
+    if base is None or other is None:
+        missing = "a run without continued pretraining" if base is None else f"a run of {reference}"
+        return f"On {task.label} it is not known whether continued pretraining pays; it takes {missing}."
+    found = compare_paired(*aligned(other, base), rng, higher_is_better=task.higher_is_better)
+    what = f"continued pretraining ({reference}) against the base alone: {signed(found.difference)}"
+    if not found.difference.has_interval:
+        return f"On {task.label} {what} test {metric_name(task.metric)}; two repetitions or more give an interval."
+    better = (found.difference.value > 0) == task.higher_is_better
+    said = ("it pays" if better else "it harms") if found.difference.excludes(0) else "it cannot be told from noise"
+    return f"On {task.label} {what} test {metric_name(task.metric)} ({p_equals(found.p_sign_flip)}): {said}."
+
+
 def weights_matter(task: TaskRuns, rng: np.random.Generator) -> tuple[str, dict[str, VarianceShare | None]]:
     """The sentence on variance, and the shares behind it: test scores after retraining, valid scores of trials."""
     found = variance_share(retrained_blocks(task), rng)

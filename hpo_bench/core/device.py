@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import platform
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -60,11 +61,32 @@ def _keep_freed_memory() -> None:
         libc.mallopt(trim_threshold, (1 << 31) - 1)
 
 
+def check_precision(device: torch.device, precision: Precision) -> None:
+    """Raise UserError unless the device has the precision."""
+    if precision == "tf32" and device.type != "cuda":
+        raise UserError("tf32 is a way in which CUDA devices multiply", "use --precision fp32 or bf16 on a CPU")
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """The context in which a training pass runs."""
+    """The context in which the forward part of a training pass runs; a weight is cast once in it."""
     if precision == "bf16":
         return torch.autocast(device.type, torch.bfloat16)
     return contextlib.nullcontext()
+
+
+@contextlib.contextmanager
+def products(precision: Precision) -> Iterator[None]:
+    """The context in which a training pass runs, forward and backward: tf32 is a way to multiply float32 matrices.
+
+    Whatever torch was told before holds again afterwards, so hypergradients and scores are of full precision.
+    """
+    matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
+    before = matmul.allow_tf32, cudnn.allow_tf32
+    matmul.allow_tf32 = cudnn.allow_tf32 = precision == "tf32"
+    try:
+        yield
+    finally:
+        matmul.allow_tf32, cudnn.allow_tf32 = before
 
 
 def to_device(values: np.ndarray, device: torch.device) -> torch.Tensor:

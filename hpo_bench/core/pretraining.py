@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hpo_bench.core.device import autocast, to_device
+from hpo_bench.core.captured import CapturedStep, CudaGraphs
+from hpo_bench.core.device import autocast, check_precision, products, to_device
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed, generator
@@ -29,16 +30,23 @@ class Pretrainer:
 
     def __init__(self, task: Pretrainable, protocol: Protocol, seed: int, meter: CostMeter) -> None:
         self.task, self.protocol, self.seed, self.meter = task, protocol, seed, meter
+        check_precision(task.device, protocol.precision)
         self.model = task.build_model()
+        on_gpu, rate = task.device.type == "cuda", protocol.learning_rate
         self.optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=protocol.learning_rate, weight_decay=protocol.weight_decay
+            self.model.parameters(),
+            lr=torch.tensor(rate, device=task.device) if on_gpu and protocol.scheduled else rate,
+            weight_decay=protocol.weight_decay,
+            fused=on_gpu,  # one kernel for all parameters
+            capturable=on_gpu,
         )
         self.step_number = 0
+        self._captured = CapturedStep(self._body, CudaGraphs()) if on_gpu else None
 
     def draw_batch(self, step: int) -> Any:
         """The batch of a step; the same for every trial of one search."""
         return self.task.draw_batch(
-            self.protocol.batch_size, generator(self.task.device, self.seed, "pretraining", step)
+            self.protocol.batch_size, generator(self.task.draws_on, self.seed, "pretraining", step)
         )
 
     def step(self, weights: Tensor, batch: Any) -> Tensor:
@@ -46,18 +54,30 @@ class Pretrainer:
         self._calibrate(batch)
         self.model.train()
         torch.manual_seed(derive_seed(self.seed, "dropout", self.step_number))
-        with autocast(self.task.device, self.protocol.precision):
-            losses = self.task.objective_losses(self.model, batch)
-        self.optimizer.zero_grad(set_to_none=True)
         if self.protocol.scheduled:
-            for group in self.optimizer.param_groups:
-                group["lr"] = self.protocol.rate(self.step_number)
-        if losses.dtype in (torch.bfloat16, torch.float16):
-            losses = losses.float()  # the weights keep their digits
-        torch.dot(weights.to(losses), losses).backward()
-        self.optimizer.step()
+            self._set_rate(self.protocol.rate(self.step_number))
+        losses = (self._captured or self._body)(weights, batch)
         self.step_number += 1
         self.meter.passes(self.protocol.batch_size, forward=1, backward=1)
+        return losses
+
+    def _set_rate(self, rate: float) -> None:
+        for group in self.optimizer.param_groups:
+            if isinstance(group["lr"], Tensor):  # what was captured reads it there
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+
+    def _body(self, weights: Tensor, batch: Any) -> Tensor:
+        """What a step asks of the device: nothing in it depends on a number, so it can be captured."""
+        with products(self.protocol.precision):
+            with autocast(self.task.device, self.protocol.precision):
+                losses = self.task.objective_losses(self.model, batch)
+            self.optimizer.zero_grad(set_to_none=True)
+            if losses.dtype in (torch.bfloat16, torch.float16):
+                losses = losses.float()  # the weights keep their digits
+            torch.dot(weights.to(losses), losses).backward()
+            self.optimizer.step()
         return losses.detach()
 
     def run(self, schedule: WeightSchedule, until: int, on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
@@ -102,5 +122,7 @@ class Pretrainer:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        self.optimizer.load_state_dict(state["optimizer"])  # into new tensors: what was captured knows the old ones
+        if self._captured is not None:
+            self._captured = CapturedStep(self._body, CudaGraphs())
         self.step_number = int(state["step"])

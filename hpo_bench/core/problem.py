@@ -103,7 +103,9 @@ class Trial:
         return self.pretrainer.run(schedule, until).tolist()
 
     def follow(self, schedule: WeightSchedule) -> list[float]:
-        """Train to step T under a schedule; returns the last losses (K,)."""
+        """Train to step T under a schedule; returns the last losses (K,), NaN where the schedule asks for no step."""
+        if not schedule.pretrains:
+            return [float("nan")] * self.problem.num_objectives
         return self.pretrainer.run(schedule, self.problem.protocol.steps).tolist()
 
     def validate(self) -> Adapted:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from hpo_bench.errors import UserError, unknown_name
 
-Precision = Literal["fp32", "bf16"]
+Precision = Literal["fp32", "tf32", "bf16"]
 AdaptationMode = Literal["full", "probe"]
 Decay = Literal["constant", "cosine", "linear"]
 

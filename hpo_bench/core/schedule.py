@@ -25,7 +25,10 @@ def on_simplex(weights: object, size: int | None = None) -> np.ndarray:
 
 @dataclass(frozen=True)
 class WeightSchedule:
-    """Piecewise constant weights: `pieces[j] = (first step, weights (K,))`, the first of them from step 0."""
+    """Piecewise constant weights: `pieces[j] = (first step, weights (K,))`, the first of them from step 0.
+
+    One piece of zeros says that there is no continued pretraining (`nothing`).
+    """
 
     pieces: tuple[tuple[int, tuple[float, ...]], ...]
 
@@ -33,11 +36,21 @@ class WeightSchedule:
     def constant(cls, weights: object) -> WeightSchedule:
         return cls(((0, tuple(on_simplex(weights).tolist())),))
 
+    @classmethod
+    def nothing(cls, size: int) -> WeightSchedule:
+        """No continued pretraining: the weights (K,) of `size` objectives are zero and no step is made."""
+        return cls(((0, (0.0,) * size),))
+
+    @property
+    def pretrains(self) -> bool:
+        """False for `nothing`."""
+        return len(self.pieces) > 1 or any(self.pieces[0][1])
+
     def __post_init__(self) -> None:
         starts = [start for start, _ in self.pieces]
         if not starts or starts[0] != 0 or starts != sorted(set(starts)):
             raise ValueError(f"a schedule starts at step 0 and its steps rise, not {starts}")
-        for _, weights in self.pieces:
+        for _, weights in self.pieces if self.pretrains else ():
             on_simplex(weights, len(self.pieces[0][1]))
 
     def at(self, step: int) -> np.ndarray:

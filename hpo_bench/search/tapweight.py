@@ -205,9 +205,13 @@ class _State:
         found = self._hypergradient(batches)
         if found is None:
             return
-        weights = self.weights.update(found.weights)
+        weights = self.weights.update(found.gradient)
         self.journal.record_weights(
-            step, weights.tolist(), losses=losses.tolist(), hypergradient=found.weights.tolist(), valid=found.valid_loss
+            step,
+            weights.tolist(),
+            losses=losses.tolist(),
+            hypergradient=found.gradient.tolist(),
+            valid=found.valid_loss,
         )
         share = step / self.problem.protocol.steps
         message = f"step {step} of {self.problem.protocol.steps}"

@@ -170,7 +170,7 @@ class Solved(LevelTwo):
         task = self.problem.task
         train, valid = self.whole(task.train), self.whole(task.valid)
         return self.billed(
-            lambda: tapweight.probe_hypergradient(
+            lambda: tapweight.hypergradient(
                 self.pretraining,
                 TaskProbe(task),
                 weights,

@@ -153,11 +153,16 @@ class TrialSearch(ObjectiveWeightSearch):
 
 def whole_trial(problem: Problem, weights: np.ndarray) -> Outcome:
     """Train one trial from the base to step T under constant weights (K,) and score it."""
+    return follow_and_score(problem, WeightSchedule.constant(weights))
+
+
+def follow_and_score(problem: Problem, schedule: WeightSchedule) -> Outcome:
+    """Train one trial from the base under a schedule and score it."""
     before = problem.meter.snapshot()
     value, state = None, "diverged"
     try:
         trial = problem.start_trial()
-        trial.follow(WeightSchedule.constant(weights))
+        trial.follow(schedule)
         value, state = trial.validate().value, "done"
     except Diverged:
         pass

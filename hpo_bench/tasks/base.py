@@ -53,13 +53,18 @@ class Pretrainable(ABC):
         """K."""
         return len(self.objectives)
 
+    @property
+    def draws_on(self) -> torch.device:
+        """Where the generator of `draw_batch` lives."""
+        return self.device
+
     @abstractmethod
     def build_model(self) -> nn.Module:
         """A fresh copy of the base on `device`, always the same: submodule `encoder`, and the objectives' heads."""
 
     @abstractmethod
     def draw_batch(self, size: int, generator: torch.Generator) -> Any:
-        """An unlabelled batch from the corpus, all its random choices made; `generator` lives on `device`."""
+        """An unlabelled batch from the corpus, all its random choices made; `generator` lives on `draws_on`."""
 
     @abstractmethod
     def objective_losses(self, model: nn.Module, batch: Any) -> Tensor:

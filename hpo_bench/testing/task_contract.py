@@ -35,7 +35,7 @@ class TaskContract:
         return loaded.task
 
     def draw(self, task: Task, *names: str | int) -> Any:
-        return task.draw_batch(self.batch_size, generator(task.device, 0, "contract", *names))
+        return task.draw_batch(self.batch_size, generator(task.draws_on, 0, "contract", *names))
 
     def losses(self, task: Task, model: nn.Module, batch: Any) -> Tensor:
         with seeded(0, "contract-dropout"):

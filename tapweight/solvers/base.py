@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,8 @@ import torch
 from torch import Tensor, nn
 
 HVP_COST = 9.0  # forward-equivalents of a Hessian-vector product: 3 forward + 3 backward at 2 each (curvature.py)
+
+FIRST_DAMPING = 1e-2  # in units of curvature, where a solver without damping must be given some
 
 
 @dataclass
@@ -74,6 +77,15 @@ class Solver(ABC):
     @abstractmethod
     def solve(self, problem: LinearProblem, rhs: Tensor) -> Solution:
         """x (n,) for the right-hand side `rhs` (n,), n = problem.size."""
+
+    def damped(self, factor: float) -> Solver | None:
+        """A copy with `factor` times the damping, `FIRST_DAMPING` where there was none; None if it knows no damping."""
+        damping = getattr(self, "damping", None)
+        if damping is None:
+            return None
+        other = copy.copy(self)
+        other.damping = factor * damping or FIRST_DAMPING  # type: ignore[attr-defined]
+        return other
 
     def cost(self, size: int) -> float:
         """Most forward-equivalents per batch that a solve of dimension `size` takes (a pretraining step takes 3)."""

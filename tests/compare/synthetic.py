@@ -11,13 +11,13 @@ import numpy as np
 
 OBJECTIVES = ("atom", "bond", "motif", "cluster", "contrast", "descriptor")
 TRIAL_COST = 1467.0
-GAIN = {"equal": 0.0, "random": 0.004, "grid": 0.006, "tpe": 0.012, "pbt": 0.01, "tapweight": 0.011}
+GAIN = {"none": -0.02, "equal": 0.0, "random": 0.004, "grid": 0.006, "tpe": 0.012, "pbt": 0.01, "tapweight": 0.011}
 
 
 def write_runs(
     root: Path,
     *,
-    methods: tuple[str, ...] = tuple(GAIN),
+    methods: tuple[str, ...] = ("equal", "random", "grid", "tpe", "pbt", "tapweight"),
     tasks: tuple[str, ...] = ("bace",),
     repetitions: int = 3,
     retrains: int = 3,
@@ -59,7 +59,7 @@ def write_run(
 
     folder = root / task / method / f"seed-{seed}"
     folder.mkdir(parents=True)
-    count = {"equal": 1, "tapweight": 1}.get(method, trials)
+    count = {"none": 1, "equal": 1, "tapweight": 1}.get(method, trials)
     shared = np.random.default_rng([seed, 5]).normal(0, noise)
     grid = np.random.default_rng(99).dirichlet(np.ones(len(objectives)), trials)
     lines, spent, best = [], 0.0, None
@@ -68,6 +68,8 @@ def write_run(
         weights = grid[number] if method == "grid" else rng.dirichlet(np.full(len(objectives), 1.5))
         if number == 0 and method in ("equal", "grid", "pbt", "tpe"):
             weights = np.full(len(objectives), 1 / len(objectives))
+        if method == "none":
+            weights = np.zeros(len(objectives))
         if method == "tapweight":
             weights = 0.6 * optimum + 0.4 * weights
         if method == "tpe" and number > 5:

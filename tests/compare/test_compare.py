@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import synthetic
 from rich.console import Console
 from synthetic import write_run, write_runs
 
@@ -70,6 +71,36 @@ def test_the_verdict_begins_with_whether_weights_matter(five):
     number = r"\d+ % \(\d+–\d+ %\) of the variance"
     assert re.match(f"On bace the choice of weights explains {number} of the test ROC-AUC", entry.weights_matter)
     assert "tpe" in entry.verdict or "tapweight" in entry.verdict
+
+
+def test_before_all_stands_whether_pretraining_pays(tmp_path):
+    """The numbers of the sentence are those of the records; the base alone takes no place among the weightings."""
+    write_runs(tmp_path / "runs", methods=("none", "equal", "tpe"), noise=0.001)
+    found = compare(tmp_path / "runs", tmp_path / "out")
+    (entry,) = found.verdicts
+    tests = {}
+    for method in ("none", "equal"):
+        files = sorted((tmp_path / "runs" / "bace" / method).glob("*/run.json"))
+        tests[method] = np.array([[e["test"] for e in json.loads(f.read_text())["result"]["retrained"]] for f in files])
+    difference = (tests["equal"] - tests["none"]).mean()
+    assert f"against the base alone: +{difference:.3f} ± " in entry.pretraining_pays
+    assert entry.pretraining_pays.endswith("it pays.")
+    assert found.to_markdown().startswith(entry.pretraining_pays)
+    assert str(found).startswith(entry.pretraining_pays[:60])
+    assert entry.pretraining_pays in (tmp_path / "out" / "report.html").read_text()
+    write_runs(tmp_path / "two", methods=("equal", "tpe"), noise=0.001)
+    without = compare(tmp_path / "two", tmp_path / "out2", figures=False)
+    assert without.verdicts[0].variance["test_found"].weights == entry.variance["test_found"].weights
+    assert "not known whether continued pretraining pays" in without.verdicts[0].pretraining_pays
+
+
+@pytest.mark.usefixtures("no_figures")
+@pytest.mark.parametrize(("gain", "said"), [(0.05, "it harms"), (0.0, "cannot be told from noise")])
+def test_pretraining_that_does_not_pay_is_said_to(tmp_path, monkeypatch, gain, said):
+    monkeypatch.setitem(synthetic.GAIN, "none", gain)
+    write_runs(tmp_path / "runs", methods=("none", "equal"), tasks=("bace", "esol"), noise=0.001 if gain else 0.02)
+    found = compare(tmp_path / "runs", tmp_path / "out")
+    assert all(said in entry.pretraining_pays for entry in found.verdicts)  # esol's metric is an error
 
 
 @pytest.mark.parametrize("width", [80, 200])
@@ -178,11 +209,12 @@ def test_the_command_refuses_an_empty_folder_and_an_unknown_version_by_name(tmp_
     assert ("There is no run in" if content is None else "run.json has schema 99; this version") in told
 
 
-def test_whether_weights_matter_stands_first_everywhere(five):
+def test_whether_pretraining_pays_and_weights_matter_stand_first_everywhere(five):
     found, _ = five
     (entry,) = found.verdicts
-    assert str(found).startswith(entry.weights_matter[:60])
-    assert found.to_markdown().startswith(entry.weights_matter)
+    assert str(found).startswith(entry.pretraining_pays[:60])
+    assert entry.weights_matter[:60] in str(found).partition("test ROC-AUC")[0]
+    assert found.to_markdown().startswith(f"{entry.pretraining_pays} {entry.weights_matter}")
     assert next(iter(json.loads(found.to_json()))) == "verdicts"
     share = entry.variance["test_found"]
     assert f"{100 * share.weights.value:.0f} % ({100 * share.weights.low:.0f}–{100 * share.weights.high:.0f} %)" in (
@@ -215,7 +247,7 @@ def test_an_out_that_cannot_be_written(tmp_path):
 def test_a_method_has_one_colour_whoever_is_beside_it():
     assert method_style(["tpe", "zeus"])["zeus"] == method_style(["equal", "zeus", "grid"])["zeus"]
     styles = method_style([*OWN_METHODS, "zeus", "hera", "ares"])
-    assert len({colour for colour, _ in styles.values()}) == 9
+    assert len({colour for colour, _ in styles.values()}) == len(OWN_METHODS) + 3
     assert method_order(["zeus", "tapweight", "hera", "equal"]) == ["equal", "tapweight", "hera", "zeus"]
     colours = objective_colours(("atom", "mlm", "sop"))
     assert len(set(colours.values())) == 3

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hpo_bench.core.device import prepare_process, resolve_device, to_device
+from hpo_bench.core.device import check_precision, prepare_process, products, resolve_device, to_device
 from hpo_bench.errors import UserError
 
 
@@ -60,3 +60,18 @@ def test_numbers_go_to_an_accelerator_from_pinned_memory_without_waiting(monkeyp
     monkeypatch.setattr(torch.Tensor, "to", lambda self, *args, **options: calls.append((args, options)) or self)
     to_device(np.ones(2), torch.device("cuda"))
     assert calls == ["pin", ((torch.device("cuda"),), {"non_blocking": True})]
+
+
+def test_tf32_is_for_cuda_alone():
+    with pytest.raises(UserError, match="tf32"):
+        check_precision(torch.device("cpu"), "tf32")
+    check_precision(torch.device("cuda"), "tf32")
+
+
+def test_what_torch_was_told_of_products_holds_again_afterwards():
+    matmul = torch.backends.cuda.matmul
+    before = matmul.allow_tf32
+    for precision in ("tf32", "fp32", "bf16"):
+        with products(precision):
+            assert matmul.allow_tf32 is (precision == "tf32")
+        assert matmul.allow_tf32 is before

@@ -10,7 +10,7 @@ from hpo_bench.records.journal import Journal
 from hpo_bench.search.tapweight import MOST_FAILURES, TapWeight
 from hpo_bench.testing.method_contract import MethodContract
 from hpo_bench.testing.problems import quick_problem
-from tapweight import HypergradientFailure, Pretraining, Probe, SolverFailure, probe_hypergradient, solvers
+from tapweight import HypergradientFailure, Pretraining, Probe, SolverFailure, hypergradient, solvers
 from tapweight.solvers import Report
 
 
@@ -129,7 +129,7 @@ def test_a_failed_probe_says_what_it_cost():
     probe = Probe(lambda m, b: m.encoder(b), lambda b: torch.ones(len(b), 1), head="logistic")
     x = [torch.randn(6, 2)]
     with pytest.raises(HypergradientFailure) as caught:
-        probe_hypergradient(pretraining, probe, torch.ones(2) / 2, pretrain_batches=x, train_batches=x, valid_batches=x)
+        hypergradient(pretraining, probe, torch.ones(2) / 2, pretrain_batches=x, train_batches=x, valid_batches=x)
     assert caught.value.passes["train_forward"] == 1
 
 

@@ -34,7 +34,7 @@ def solve(problem: Quadratic, solver: Solver, last_step: str = "jvp") -> np.ndar
         last_step=last_step,
         **problem.batches,
     )
-    return h.weights.numpy()
+    return h.gradient.numpy()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -70,7 +70,7 @@ def test_logits_gradient_passes_scipy_check_grad(name):
             last_step="jvp",
             **problem.batches,
         )
-        return logits_gradient(problem.lam, h.weights).numpy()
+        return logits_gradient(problem.lam, h.gradient).numpy()
 
     assert check_grad(lambda a: problem.F(np.exp(a) / np.exp(a).sum()), gradient, problem.alpha.copy()) < 1e-5
 
@@ -129,7 +129,7 @@ def test_identity_is_exact_only_where_curvature_is_one():
     pretraining, finetuning = problem.levels()
     h = hypergradient(pretraining, finetuning, problem.lam, last_step="jvp", **problem.batches)
     truth = problem.dF_dlambda(problem.weights())
-    np.testing.assert_allclose(h.weights.numpy() / (2 * problem.gamma + 1), truth, rtol=1e-9)
+    np.testing.assert_allclose(h.gradient.numpy() / (2 * problem.gamma + 1), truth, rtol=1e-9)
 
 
 @settings(max_examples=25, deadline=None)
@@ -187,5 +187,5 @@ def test_bilevel_closed_form(relative_error):
             last_step="jvp",
             **problem.batches,
         )
-        assert relative_error(name, "quadratic, two levels", "central differences", out.weights, truth) < 1e-6
+        assert relative_error(name, "quadratic, two levels", "central differences", out.gradient, truth) < 1e-6
         assert abs(out.valid_loss - F(weights)) < 1e-9 * abs(F(weights))

@@ -52,7 +52,7 @@ def implicit(solved):
         )
         assert all(r.residual < 1e-5 for r in h.reports.values())
         assert h.valid_loss == pytest.approx(solved.valid_loss())
-        out[name] = h.weights.numpy()
+        out[name] = h.gradient.numpy()
     return out
 
 
@@ -89,7 +89,7 @@ def test_against_a_long_unroll(solved, implicit, relative_error):
             **{**solved.batches, "pretrain_batches": [whole]},
         )
         errors.append(
-            relative_error(f"unroll, {steps} steps", "network", "against exact", out.weights, implicit["exact"])
+            relative_error(f"unroll, {steps} steps", "network", "against exact", out.gradient, implicit["exact"])
         )
     assert errors[0] > errors[1] > errors[2], errors
     assert errors[-1] < 1e-4

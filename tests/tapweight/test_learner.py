@@ -12,9 +12,11 @@ from tapweight_problems import Networks
 from tapweight import (
     Finetuning,
     HypergradientFailure,
+    Implicit,
     Learner,
     ObjectiveWeights,
     Pretraining,
+    WeightLearner,
     cross_fit,
     hypergradient,
     released_hypergradient,
@@ -24,21 +26,31 @@ from tapweight import (
 
 
 def build(
-    kind: str = "adam", dtype: torch.dtype = torch.float32, dropout: float = 0.2, **options
+    kind: str = "adam",
+    dtype: torch.dtype = torch.float32,
+    dropout: float = 0.2,
+    decay: float = 0.1,
+    autocast: torch.dtype | None = None,
+    estimator: Implicit | None = None,
+    **options,
 ) -> tuple[Learner, Networks]:
-    problem = Networks(0, dropout=dropout, norm=True, dtype=dtype)
+    problem = Networks(0, dropout=dropout, norm=True, dtype=dtype, decay=decay)
     make = {
         "sgd": lambda p: torch.optim.SGD(p, lr=0.05, momentum=0.9),
         "adam": lambda p: torch.optim.Adam(p, lr=0.01),
         "adamw": lambda p: torch.optim.AdamW(p, lr=0.01),
     }[kind]
     learner = Learner(
-        problem.pretraining,
-        problem.finetuning,
-        ObjectiveWeights(3, lr=0.1),
+        WeightLearner(
+            problem.pretraining,
+            problem.finetuning,
+            ObjectiveWeights(3, lr=0.1),
+            estimator=estimator or Implicit(batches=1),
+            **options,
+        ),
         make(problem.pretraining.module.parameters()),
         make(problem.finetuning.module.parameters()),
-        **options,
+        autocast=autocast,
     )
     return learner, problem
 
@@ -82,12 +94,9 @@ def test_accumulated_gradients_equal_one_large_batch():
     for accumulate in (1, 2):
         problem = Networks(0)
         learner = Learner(
-            problem.pretraining,
-            problem.finetuning,
-            ObjectiveWeights(3),
+            WeightLearner(problem.pretraining, problem.finetuning, ObjectiveWeights(3), every=100),
             torch.optim.SGD(problem.pretraining.module.parameters(), lr=0.1),
             torch.optim.SGD(problem.finetuning.module.parameters(), lr=0.1),
-            every=100,
             accumulate=accumulate,
         )
         pretrain, train, valid = one(problem)
@@ -124,7 +133,7 @@ def test_resumes_exactly(kind):
 
 def test_forward_reuses_the_training_losses():
     """One pretraining pass fewer, and the very numbers that two passes give."""
-    learner, problem = build(every=1, last_step="forward")
+    learner, problem = build(every=1, estimator=Implicit(last_step="forward"))
     pretrain, train, valid = one(problem)
     before = copy.deepcopy((problem.pretraining.module.state_dict(), problem.finetuning.module.state_dict()))
     torch.manual_seed(5)
@@ -145,25 +154,26 @@ def test_forward_reuses_the_training_losses():
         seed=seed,
     )
     assert again.passes["pretrain_forward"] == 2
-    assert torch.allclose(update.weights, again.weights, rtol=1e-4)
+    assert torch.allclose(update.gradient, again.gradient, rtol=1e-4)
 
 
 def test_bf16_training_leaves_hypergradients_in_single_precision():
-    seen = []
-    learner, problem = build(every=2, autocast=torch.bfloat16, on_update=seen.append, last_step="forward", dropout=0.0)
+    learner, problem = build(every=2, autocast=torch.bfloat16, estimator=Implicit(last_step="forward"), dropout=0.0)
     for _ in range(4):
         step = learner.step(*one(problem))
-    assert len(seen) == 2
-    assert seen[-1].passes["pretrain_forward"] == 2  # nothing computed in bf16 is reused
+    assert learner.weights.updates == 2
+    assert step.update.passes["pretrain_forward"] == 2  # nothing computed in bf16 is reused
     assert torch.isfinite(step.losses).all()
 
 
 def test_failures_are_counted_and_in_the_end_raised():
-    learner, problem = build(every=1, pretrain_solver=solvers.ConjugateGradient(5, damping=-50.0), patience=2)
+    cg = Implicit(pretrain_solver=solvers.ConjugateGradient(5, damping=0.1))
+    learner, problem = build(every=1, decay=-1e4, estimator=cg, patience=2, retries=1)
     for _ in range(2):
         assert learner.step(*one(problem)).update is None
-    assert learner.failures == 2
-    assert "not positive definite" in learner.last_failure
+    assert learner.weight_learner.failures == 3
+    assert cg.damping == pytest.approx(0.4)
+    assert "not positive definite" in str(learner.weight_learner.attempts[-1].failure)
     assert torch.equal(learner.weights.values, ObjectiveWeights(3).values)
     with pytest.raises(HypergradientFailure):
         learner.step(*one(problem))
@@ -172,14 +182,13 @@ def test_failures_are_counted_and_in_the_end_raised():
 def test_two_levels_train_one_encoder():
     problem = Networks(0)
     problem.finetuning.module.encoder = problem.pretraining.module.encoder
+    estimator = Implicit(levels=2)
     learner = Learner(
-        problem.pretraining,
-        problem.finetuning,
-        ObjectiveWeights(3, lr=0.1),
+        WeightLearner(
+            problem.pretraining, problem.finetuning, ObjectiveWeights(3, lr=0.1), estimator=estimator, every=1
+        ),
         torch.optim.SGD(problem.pretraining.module.parameters(), lr=0.1),
         torch.optim.SGD(problem.finetuning.module.head.parameters(), lr=0.1),
-        levels=2,
-        every=1,
     )
     twin = Networks(0)
     twin.finetuning.module.encoder = twin.pretraining.module.encoder
@@ -191,14 +200,7 @@ def test_two_levels_train_one_encoder():
     assert learner.weights.updates == 1
     apart = Networks(0)
     with pytest.raises(ValueError, match="one encoder"):
-        Learner(
-            apart.pretraining,
-            apart.finetuning,
-            ObjectiveWeights(3),
-            learner.pretrain_optimizer,
-            learner.finetune_optimizer,
-            levels=2,
-        )
+        WeightLearner(apart.pretraining, apart.finetuning, ObjectiveWeights(3), estimator=estimator)
 
 
 def test_released_variant_is_identity_alignment_when_its_faults_are_off(relative_error):
@@ -210,7 +212,7 @@ def test_released_variant_is_identity_alignment_when_its_faults_are_off(relative
     )
     lists = {f"{k}es": [v] for k, v in one_each.items()}
     ours = hypergradient(problem.pretraining, problem.finetuning, problem.lam, last_step="jvp", **lists)
-    assert relative_error("darts", "network", "identity, jvp", released.weights, ours.weights) < 1e-4
+    assert relative_error("darts", "network", "identity, jvp", released.gradient, ours.gradient) < 1e-4
 
 
 def test_released_variant_drowns_in_its_own_noise():
@@ -229,7 +231,7 @@ def test_released_variant_drowns_in_its_own_noise():
                 autocast=None,
                 common_random_numbers=common,
                 **one_each,
-            ).weights
+            ).gradient
 
         ratios[common] = signal_to_noise(draw, 60, problem.lam).ratio
     assert float(ratios[False].max()) < float(ratios[True].max()) / 4
@@ -263,9 +265,11 @@ def test_an_optimizer_over_both_levels_is_refused():
     both = torch.optim.SGD([*problem.pretraining.module.parameters(), *problem.finetuning.module.parameters()], lr=0.1)
     with pytest.raises(ValueError, match="both optimisers"):
         Learner(
-            Pretraining(problem.pretraining.module, problem.losses),
-            Finetuning(problem.finetuning.module, problem.loss, gamma=1.0),
-            ObjectiveWeights(3),
+            WeightLearner(
+                Pretraining(problem.pretraining.module, problem.losses),
+                Finetuning(problem.finetuning.module, problem.loss, gamma=1.0),
+                ObjectiveWeights(3),
+            ),
             both,
             both,
         )

@@ -78,7 +78,7 @@ def test_a_shared_name_may_differ_between_modules():
     shared = {f"body.{n}": f"encoder.{n}" for n, _ in renamed.body.named_parameters()}
     other = Finetuning(renamed, b.loss, gamma=b.gamma, shared=shared)
     results = [
-        hypergradient(p.pretraining, f, p.lam, seed=0, **p.batches).weights for p, f in ((a, a.finetuning), (b, other))
+        hypergradient(p.pretraining, f, p.lam, seed=0, **p.batches).gradient for p, f in ((a, a.finetuning), (b, other))
     ]
     assert torch.equal(*results)
 
@@ -102,7 +102,7 @@ def test_unequal_batches_are_weighted_by_their_size():
         for parts in ([(x, y)], [(x[:16], y[:16]), (x[16:], y[16:])])
     ]
     assert results[0].valid_loss == pytest.approx(results[1].valid_loss, rel=1e-12)
-    assert torch.allclose(results[0].weights, results[1].weights, rtol=1e-9)
+    assert torch.allclose(results[0].gradient, results[1].gradient, rtol=1e-9)
 
 
 @pytest.mark.parametrize(
@@ -148,8 +148,8 @@ def test_normalised_derivatives_are_cosines():
     other = hypergradient(
         loud, problem.finetuning, problem.lam, last_step="gradients", normalise=True, **problem.batches
     )
-    assert float(out.weights.abs().max()) <= 1
-    assert torch.allclose(out.weights, other.weights, rtol=1e-9)
+    assert float(out.gradient.abs().max()) <= 1
+    assert torch.allclose(out.gradient, other.gradient, rtol=1e-9)
 
 
 def test_an_objective_without_parameters_has_derivative_zero():
@@ -161,5 +161,5 @@ def test_an_objective_without_parameters_has_derivative_zero():
     lam = torch.ones(4, dtype=torch.float64) / 4
     for last_step in ("central", "forward", "jvp", "gradients"):
         out = hypergradient(constant, problem.finetuning, lam, last_step=last_step, **problem.batches)
-        assert float(out.weights[3]) == 0.0
-        assert float(out.weights[:3].abs().min()) > 0
+        assert float(out.gradient[3]) == 0.0
+        assert float(out.gradient[:3].abs().min()) > 0

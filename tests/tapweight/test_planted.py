@@ -13,7 +13,7 @@ import pytest
 import torch
 from tapweight_problems import Quadratic, Vector
 
-from tapweight import Finetuning, Learner, ObjectiveWeights, Pretraining, solvers
+from tapweight import Finetuning, Implicit, Learner, ObjectiveWeights, Pretraining, WeightLearner, solvers
 
 
 class Planted(Quadratic):
@@ -77,16 +77,11 @@ def test_useless_and_harmful_objectives_are_dropped(seed, options):
         ["first half", "second half", "useless", "harmful"], parametrisation="mirror", average_from=70, **options
     )
     cg = solvers.ConjugateGradient(30, tolerance=1e-3)
+    estimator = Implicit(finetune_solver=cg, pretrain_solver=cg)
     learner = Learner(
-        pretraining,
-        finetuning,
-        weights,
+        WeightLearner(pretraining, finetuning, weights, estimator=estimator, every=3, warmup=40),
         torch.optim.SGD(pretraining.module.parameters(), lr=0.1),
         torch.optim.SGD(finetuning.module.parameters(), lr=0.1),
-        every=3,
-        warmup=40,
-        finetune_solver=cg,
-        pretrain_solver=cg,
     )
     generator = torch.Generator().manual_seed(seed)
     draw = lambda n: torch.randn(n, generator=generator, dtype=torch.float64)  # noqa: E731

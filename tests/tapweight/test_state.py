@@ -16,7 +16,6 @@ from tapweight import (
     Pretraining,
     Probe,
     hypergradient,
-    probe_hypergradient,
     released_hypergradient,
     solvers,
     unrolled_hypergradient,
@@ -116,7 +115,7 @@ def test_bit_identical_for_probe_and_unroll():
     optimizers = train_a_little(problem, "adam")
     before = snapshot(problem, optimizers)
     probe = Probe(lambda m, b: m.encoder(b[0]), lambda b: b[1][:, :1])
-    probe_hypergradient(problem.pretraining, probe, problem.lam, **problem.batches)
+    hypergradient(problem.pretraining, probe, problem.lam, **problem.batches)
     unrolled_hypergradient(
         problem.pretraining,
         problem.finetuning,
@@ -164,7 +163,7 @@ def test_dropout_last_steps_agree_under_one_seed(relative_error):
     values = {
         how: hypergradient(
             problem.pretraining, problem.finetuning, problem.lam, last_step=how, seed=7, **problem.batches
-        ).weights
+        ).gradient
         for how in ("jvp", "central", "forward", "gradients")
     }
     for how in ("central", "forward", "gradients"):
@@ -173,7 +172,7 @@ def test_dropout_last_steps_agree_under_one_seed(relative_error):
         )
     other = hypergradient(
         problem.pretraining, problem.finetuning, problem.lam, last_step="jvp", seed=8, **problem.batches
-    ).weights
+    ).gradient
     assert float((other - values["jvp"]).norm() / other.norm()) > 1e-2  # the masks do matter
 
 
@@ -184,7 +183,7 @@ def test_central_differences_hold_in_single_precision(relative_error):
         central, exact = (
             hypergradient(
                 problem.pretraining, problem.finetuning, problem.lam, last_step=how, seed=1, **problem.batches
-            ).weights
+            ).gradient
             for how in ("central", "gradients")
         )
         assert (
@@ -204,7 +203,7 @@ def test_validation_is_in_eval_mode_and_follows_no_generator():
 
 def test_default_seed_follows_the_generator():
     problem = noisy()
-    call = lambda: hypergradient(problem.pretraining, problem.finetuning, problem.lam, **problem.batches).weights  # noqa: E731
+    call = lambda: hypergradient(problem.pretraining, problem.finetuning, problem.lam, **problem.batches).gradient  # noqa: E731
     first = call()
     assert torch.equal(first, call())
     torch.rand(1)
@@ -251,7 +250,7 @@ def test_tied_parameters_count_once(solver, levels):
                 levels=levels,
                 finetune_solver=make(None) if levels == 3 else None,
                 **base.batches,
-            ).weights
+            ).gradient
         )
     assert torch.allclose(results[0], results[1], rtol=1e-9)
 
@@ -284,7 +283,7 @@ def test_frozen_parameters_are_constants(levels):
             pretrain_solver=cg,
             finetune_solver=cg if levels == 3 else None,
             **problem.batches,
-        ).weights
+        ).gradient
 
     problem.decay = 0.0  # the penalty would see the difference between a constant and a parameter
     frozen = run()

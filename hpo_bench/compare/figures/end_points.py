@@ -19,8 +19,9 @@ def end_points(task: TaskRuns, axes: Axes, place: Callable[[np.ndarray], np.ndar
 
     `place` turns weights (R, K) into points (M, 2): R of them, or R for each of several panels.
     """
-    for label, (colour, marker) in method_style(task.methods).items():
-        ends = task.methods[label].weights
+    styles = method_style(task.methods)
+    for label, runs in task.weightings.items():
+        ends, (colour, marker) = runs.weights, styles[label]
         own = size * 1.5 if marker == "*" else size
         look: dict[str, Any] = {"marker": marker, "color": colour, "linestyle": "none", "markeredgecolor": "black"}
         axes.plot(*place(ends).T, markersize=0.55 * own, markeredgewidth=0.5, alpha=0.85, zorder=3, **look)

@@ -66,8 +66,9 @@ def _line(task: TaskRuns, weights: np.ndarray, values: np.ndarray, what: str, ti
     figure = new_figure(6.8, 3.8)
     axes = figure.add_subplot()
     axes.scatter(weights[:, 0], values, s=18, color="#555555", alpha=0.6, linewidths=0)
-    for label, (colour, marker) in method_style(task.methods).items():
-        ends = task.methods[label].weights[:, 0]
+    styles = method_style(task.methods)
+    for label, runs in task.weightings.items():
+        ends, (colour, marker) = runs.weights[:, 0], styles[label]
         axes.axvline(ends.mean(), color=colour, linewidth=1, alpha=0.7)
         axes.plot(ends.mean(), 0.02, marker, color=colour, transform=axes.get_xaxis_transform(), label=label)
     axes.set_xlabel(f"weight of {task.objectives[0]} (the rest goes to {task.objectives[1]})")

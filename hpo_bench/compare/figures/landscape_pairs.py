@@ -31,7 +31,7 @@ def pairs(task: TaskRuns, weights: np.ndarray, colours: dict[str, Any], what: st
     figure = new_figure(width, height)
     figure.set_layout_engine("none")
     axes = figure.add_axes((left, bottom, right - left, top - bottom))
-    ends = [run for method in task.methods.values() for run in method.weights]
+    ends = [run for method in task.weightings.values() for run in method.weights]
     high = min(1.0, float(np.max([weights.max(), *map(np.max, ends)]))) + 0.05  # nothing lies outside its panel
     pitch = (1 + GAP) * (high - LOW)  # from one panel to the next, in weight
     x = np.array([column for row in range(across) for column in range(row + 1)])

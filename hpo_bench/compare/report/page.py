@@ -92,6 +92,7 @@ def _sections(comparison: Comparison, figures: list[dict[str, Any]]) -> Iterator
         yield {
             "id": f"t{number}",
             "label": task.label,
+            "pretraining_pays": said[task.label].pretraining_pays,
             "weights_matter": said[task.label].weights_matter,
             "verdict": said[task.label].verdict,
             "table": table,

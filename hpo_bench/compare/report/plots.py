@@ -25,7 +25,7 @@ from hpo_bench.compare.summary import Row
 SYMBOLS = {
     "o": "circle", "^": "triangle-up", "s": "square", "D": "diamond", "v": "triangle-down", "*": "star", "P": "cross",
     "X": "x", "<": "triangle-left", ">": "triangle-right", "p": "pentagon", "h": "hexagon", "d": "diamond-tall",
-    "8": "octagon",
+    "8": "octagon", "H": "hexagon2",
 }  # fmt: skip
 Runs = dict[str, int]  # folder -> place in the embedded records
 

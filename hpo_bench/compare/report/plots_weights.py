@@ -92,7 +92,7 @@ def landscape(task: TaskRuns, reference: str, runs: Runs) -> Plot | None:
                  for value, w in zip(values[order], weights[order], strict=True)],
     }  # fmt: skip
     ends, points = [], [weights[order]]
-    for label, own in task.methods.items():
+    for label, own in task.weightings.items():
         name = escape(label)
         mark = {**mark_of(label, list(task.methods)), "size": 11, "line": {"color": "--ink", "width": 1}}
         ends.append(

@@ -20,11 +20,13 @@ from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, CorpusData, 
 from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED, Embedded
 from hpo_bench.tasks.molecule.objectives.masking import MASK_RATE
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules, joined
+from hpo_bench.tasks.molecule.padded import Sizes, common_sizes, padded, sizes_of
 from hpo_bench.tasks.molecule.refinement import prepared
 from hpo_bench.tasks.molecule.targets import Statistics
 
 STANDARD_ENCODER: dict[str, Any] = {"layers": 3, "width": 64, "dropout": 0.0, "expansion": 2}
 PAPER_ENCODER: dict[str, Any] = {"layers": 5, "width": 300, "dropout": 0.0, "expansion": 2}  # Hu et al. 2020
+_SIZE_SAMPLE = 24  # batches by which the common size of batches is found
 
 
 class MoleculeModel(nn.Module):
@@ -79,6 +81,7 @@ class MoleculeCorpus(Pretrainable):
         self._chance = torch.tensor([kind.chance for kind in self._objectives], device=self.device)
         self._needs_mask = any(MASKED in kind.views for kind in kinds)
         self._views = [view for view in (MASKED, CLEAN) if any(view in kind.views for kind in kinds)]
+        self._known_sizes: dict[int, Sizes] = {}
         self._state = self._start()
 
     def __len__(self) -> int:
@@ -104,6 +107,11 @@ class MoleculeCorpus(Pretrainable):
             "data_hash": self.data_hash,
         }
 
+    @property
+    def draws_on(self) -> torch.device:
+        """The processor, also for an accelerator: a seed means the same batch on every device."""
+        return torch.device("cpu")
+
     def build_model(self) -> MoleculeModel:
         """A fresh copy of the base on the device: bit-identical at every call."""
         model = self._fresh()
@@ -113,11 +121,27 @@ class MoleculeCorpus(Pretrainable):
     def draw_batch(self, size: int, generator: torch.Generator) -> MoleculeBatch:
         """`size` different molecules (all of them, if the corpus is smaller) and their masks.
 
-        The generator must live on the corpus's device. Molecules are drawn first, masks after, so the molecules of a
-        step do not depend on the choice of objectives.
+        The generator must live on `draws_on`, the processor. Molecules are drawn first, masks after, so the molecules
+        of a step do not depend on the choice of objectives.
         """
-        order = torch.randperm(len(self), generator=generator, device=self.device)
-        return self.ready(self.batch_of(order[:size], generator))
+        batch = self._drawn(size, generator)
+        return self.ready(batch) if not self.packed.in_order else self.sent(batch, self._sizes(size))
+
+    def _drawn(self, size: int, generator: torch.Generator) -> MoleculeBatch:
+        order = torch.randperm(len(self), generator=generator)
+        return self.batch_of(order[:size], generator)
+
+    def sent(self, batch: MoleculeBatch, sizes: Sizes) -> MoleculeBatch:
+        """A batch of the processor on the device, padded to `sizes`, or to its own where it is larger."""
+        have = sizes_of(batch)
+        return padded(batch, sizes if sizes.hold(have) else have.rounded(), self.packed)
+
+    def _sizes(self, size: int) -> Sizes:
+        """With room for nearly every batch of `size`, by a sample that is the same in every process."""
+        if size not in self._known_sizes:
+            draws = (self._drawn(size, torch.Generator().manual_seed(seed)) for seed in range(_SIZE_SAMPLE))
+            self._known_sizes[size] = common_sizes(draws)
+        return self._known_sizes[size]
 
     def ready(self, batch: MoleculeBatch) -> MoleculeBatch:
         """The batch with its views joined for the encoder."""
@@ -127,13 +151,13 @@ class MoleculeCorpus(Pretrainable):
         return joined([batch.views[view] for view in self._views])
 
     def batch_of(self, index: Tensor, generator: torch.Generator) -> MoleculeBatch:
-        """The molecules `index` (B,) and their masks, not yet `ready` for the encoder."""
-        clean = self.packed.batch(index)
+        """The molecules `index` (B,) and their masks, on the processor and not yet `ready` for the encoder."""
+        clean = self.packed.host.batch(index)
         if not self._needs_mask:
             nothing = index.new_zeros(0)
             return MoleculeBatch(index, {CLEAN: clean}, nothing, nothing)
         atoms = choose_atoms(clean, generator)
-        hidden = torch.zeros(clean.num_atoms, dtype=torch.bool, device=self.device)
+        hidden = torch.zeros(clean.num_atoms, dtype=torch.bool)
         hidden[atoms] = True
         edges = hidden.index_select(0, clean.source) | hidden.index_select(0, clean.destination)
         one_way = edges & (clean.source < clean.destination)

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES
-from hpo_bench.tasks.molecule.levels import Level
+from hpo_bench.tasks.molecule.levels import Incidence, Level
 from hpo_bench.tasks.molecule.packed import Graphs
-from hpo_bench.tasks.molecule.refinement import whole
+from hpo_bench.tasks.molecule.refinement import in_order, whole
 
 ATOM_CATEGORIES = sum(feature.size for feature in ATOM_FEATURES)
 BOND_CATEGORIES = sum(feature.size for feature in BOND_FEATURES)
@@ -40,7 +40,7 @@ class GINLayer(nn.Module):
 class CountedNorm(nn.BatchNorm1d):
     """Batch norm of rows that stand for several samples each."""
 
-    def forward(self, rows: Tensor, counts: Tensor | None = None, total: int = 0) -> Tensor:
+    def forward(self, rows: Tensor, counts: Tensor | None = None, total: int | Tensor = 0) -> Tensor:
         """(P, width) -> (P, width); counts (P,), of sum `total`, are the rows' samples, None = one each."""
         if counts is None or not self.training:
             return super().forward(rows)
@@ -49,12 +49,13 @@ class CountedNorm(nn.BatchNorm1d):
         mean = (wide * times).sum(0) / total
         centred = wide - mean
         variance = (centred.square() * times).sum(0) / total
-        unbiased = variance.detach() * (total / max(total - 1, 1))
+        others = (total - 1).clamp(min=1) if isinstance(total, Tensor) else max(total - 1, 1)
+        unbiased = variance.detach() * (total / others)
         self._remember(running_mean=mean.detach(), running_var=unbiased)
         scale = self.weight * (variance + self.eps).rsqrt()
         return torch.addcmul(self.bias, centred, scale).to(rows.dtype)
 
-    def each(self, rows: Tensor, parts: Sequence[int], counts: Tensor | None, totals: Sequence[int]) -> Tensor:
+    def each(self, rows: Tensor, parts: Sequence[int], counts: Tensor | None, totals: Sequence[int | Tensor]) -> Tensor:
         """The same for consecutive parts of the rows, each with statistics of its own."""
         if len(parts) == 1:
             return self(rows, counts, totals[0])
@@ -94,19 +95,23 @@ class Encoder(nn.Module):
     def each(self, graphs: Graphs) -> list[tuple[Tensor, Tensor]]:
         """The same for every view: they share products of matrices, and batch norm keeps them apart."""
         levels, views = graphs.levels, graphs.views
+        if graphs.ends is not None:
+            levels = in_order(graphs, len(self.layers))
         # Dropout tells equal atoms apart. FLOPs are counted in evaluation: those of the model, on every atom.
-        if levels is None or self.dropout or not self.training:
+        elif levels is None or self.dropout or not self.training:
             levels = whole(graphs, len(self.layers))
         atoms = [view.num_atoms for view in views]
+        totals = [view.num_atoms if view.total is None else view.total for view in views]
         rows = graphs.atom_table.to(self.atom_embedding.dtype) @ self.atom_embedding
         for layer, norm, level in list(zip(self.layers, self.norms, levels.layers, strict=True))[:-1]:
             rows = layer(rows, level, graphs.bond_table)
-            rows = cast(CountedNorm, norm).each(rows, level.parts, level.counts, atoms)
+            rows = cast(CountedNorm, norm).each(rows, level.parts, level.counts, totals)
             rows = self._drop(F.relu(rows))
         rows = self.layers[-1](rows, levels.layers[-1], graphs.bond_table)
         # Torch's norm of every atom costs less than one with counts: rows are spread before the last one.
         parts = levels.spread(rows).split(atoms)
-        return [self._pooled(self._drop(self.norms[-1](part)), view) for part, view in zip(parts, views, strict=True)]
+        normed = [self.norms[-1](*given) for given in zip(parts, [view.real for view in views], totals, strict=True)]
+        return [self._pooled(self._drop(part), view) for part, view in zip(normed, views, strict=True)]
 
     def _drop(self, rows: Tensor) -> Tensor:
         return F.dropout(rows, self.dropout, self.training) if self.dropout else rows
@@ -114,5 +119,9 @@ class Encoder(nn.Module):
     def _pooled(self, nodes: Tensor, view: Graphs) -> tuple[Tensor, Tensor]:
         """The nodes, and their means over molecules; sums over many atoms lose too much in bf16."""
         nodes = nodes.float() if nodes.dtype is torch.bfloat16 else nodes
-        pooled = nodes.new_zeros(len(view), nodes.shape[1]).index_add(0, view.molecule, nodes)
+        if view.molecule_ends is None:
+            pooled = nodes.new_zeros(len(view), nodes.shape[1]).index_add(0, view.molecule, nodes)
+        else:  # in a fixed order; the last molecule is that of padding, and empty
+            atoms = torch.arange(view.num_atoms, device=nodes.device, dtype=view.molecule_ends.dtype)
+            pooled = Incidence(atoms, view.molecule_ends, view.molecule, None).sums(nodes)[: len(view)]
         return nodes, pooled / view.sizes.to(pooled.dtype)

@@ -6,6 +6,7 @@ is a bond. The encoder embeds the rows of the table once a step instead of embed
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES, Feature, MoleculeArrays
 from hpo_bench.tasks.molecule.levels import Levels
@@ -26,6 +28,10 @@ class Graphs:
     categories), float32 tables of ones and zeros whose last row is MASK in every feature. source, destination (E,):
     atoms of the batch. molecule (N,): 0 to B-1. sizes (B, 1): atoms of each molecule, float32. levels: how an encoder
     may save itself atoms with equal surroundings, see `refinement`.
+
+    On an accelerator also: reverse (E,), the edge that goes the other way; ends (N + 1,), where the edges of each
+    destination end; molecule_ends (B + 2,), where the atoms of each molecule end, and an empty one. With padding
+    (`padded`): real (N,), 1 for an atom and 0 for padding, which is of molecules B and more; total (), the atoms.
     """
 
     atom_code: Tensor
@@ -37,6 +43,11 @@ class Graphs:
     atom_table: Tensor
     bond_table: Tensor
     levels: Levels | None = None
+    reverse: Tensor | None = None
+    ends: Tensor | None = None
+    molecule_ends: Tensor | None = None
+    real: Tensor | None = None
+    total: Tensor | None = None
     parts: tuple[Graphs, ...] = ()
 
     @property
@@ -66,11 +77,17 @@ def joined(views: Sequence[Graphs]) -> Graphs:
     """Several views as one graph, each with an atom table of its own: atoms of two views are never equal."""
     if len(views) == 1:
         return views[0]
-    tables, atoms, molecules = ([0] for _ in range(3))
+    tables, atoms, molecules, edges = ([0] for _ in range(4))
     for view in views:
         tables.append(tables[-1] + view.atom_table.shape[0])
         atoms.append(atoms[-1] + view.num_atoms)
         molecules.append(molecules[-1] + len(view))
+        edges.append(edges[-1] + view.bond_code.shape[0])
+    reverse = [view.reverse + shift for view, shift in zip(views, edges, strict=False) if view.reverse is not None]
+    ends = [view.ends[:-1] + shift for view, shift in zip(views, edges, strict=False) if view.ends is not None]
+    real = [view.real for view in views if view.real is not None]
+    if ends:
+        ends.append(ends[0].new_full((1,), edges[-1]))
     return Graphs(
         atom_code=torch.cat([view.atom_code + shift for view, shift in zip(views, tables, strict=False)]),
         bond_code=torch.cat([view.bond_code for view in views]),
@@ -80,6 +97,9 @@ def joined(views: Sequence[Graphs]) -> Graphs:
         sizes=torch.cat([view.sizes for view in views]),
         atom_table=torch.cat([view.atom_table for view in views]),
         bond_table=views[0].bond_table,
+        reverse=torch.cat(reverse) if reverse else None,
+        ends=torch.cat(ends) if ends else None,
+        real=torch.cat(real) if real else None,
         parts=tuple(views),
     )
 
@@ -88,11 +108,12 @@ class PackedMolecules:
     """M molecules on `device`; `batch(index)` gives the graphs of some of them.
 
     Attributes of use to objectives: atom_values (U, 6) and bond_values (V, 2) int64, the categories behind each code;
-    atom_totals (U,) and bond_totals (V,) float64, how often each code occurs in the set (bonds counted once).
+    atom_totals (U,) and bond_totals (V,) float64, how often each code occurs in the set (bonds counted once). host: the
+    same set on the processor, for drawing batches whose sizes the host must know; itself on a processor.
     """
 
     def __init__(self, molecules: MoleculeArrays, device: torch.device | str = "cpu") -> None:
-        self.device = torch.device(device)
+        self.device = torch.device("cpu")
         atom_values, atom_code = _codes(molecules.atoms, ATOM_FEATURES)
         bond_values, bond_code = _codes(molecules.bonds, BOND_FEATURES)
         self.atom_values, self.bond_values = self._put(atom_values, torch.int64), self._put(bond_values, torch.int64)
@@ -107,14 +128,33 @@ class PackedMolecules:
         destination = molecules.ends[:, ::-1].reshape(-1)
         keys = (edge_molecule << 15 | destination) << 15 | source  # numbers of atoms are int16
         order = keys.argsort(kind="stable")  # many times faster than lexsort where much is in order already
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
         self._atom_code = self._put(atom_code, torch.int32)
         self._bond_code = self._put(bond_code[bond_of_edge[order]], torch.int32)
         self._source = self._put(source[order], torch.int32)
         self._destination = self._put(destination[order], torch.int32)
+        first_atom = molecules.atom_counts.cumsum() - molecules.atom_counts
+        degree = np.bincount(first_atom[edge_molecule] + destination, minlength=len(atom_code))
+        self._degree = self._put(degree, torch.int64)
         self._atom_count = self._put(molecules.atom_counts, torch.int64)
         self._edge_count = self._put(2 * molecules.bond_counts, torch.int64)
         self._atom_start = self._atom_count.cumsum(0) - self._atom_count
         self._edge_start = self._edge_count.cumsum(0) - self._edge_count
+        # A bond's two edges stand side by side before sorting; numbered from the first edge of their molecule.
+        reverse = place[order ^ 1] - self._edge_start.numpy()[edge_molecule[order]]
+        self._reverse = self._put(reverse, torch.int32)
+        self.host, self.in_order = self, False
+        if torch.device(device).type != "cpu":
+            self._move(torch.device(device))
+
+    def _move(self, device: torch.device) -> None:
+        self.host = copy.copy(self)
+        self.host.host, self.host.in_order = self.host, True
+        self.device, self.in_order = device, True  # an accelerator's own additions take any order
+        for name, value in vars(self.host).items():
+            if isinstance(value, Tensor):
+                setattr(self, name, value.to(device))
 
     def _put(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.device, dtype)
@@ -130,7 +170,7 @@ class PackedMolecules:
         edge_shift = self._edge_start.index_select(0, index) - (edges.cumsum(0) - edges)
         edge_rows, edge_molecule = _segments(edge_shift, edges)
         shift = first_atom.index_select(0, edge_molecule)
-        return Graphs(
+        graphs = Graphs(
             atom_code=self._atom_code.index_select(0, atom_rows).long(),
             bond_code=self._bond_code.index_select(0, edge_rows).long(),
             source=self._source.index_select(0, edge_rows) + shift,
@@ -139,6 +179,16 @@ class PackedMolecules:
             sizes=atoms.to(torch.float32)[:, None],
             atom_table=self.atom_table,
             bond_table=self.bond_table,
+        )
+        if not self.in_order:
+            return graphs
+        first_edge = (edges.cumsum(0) - edges).index_select(0, edge_molecule)
+        molecule_ends = F.pad(atoms.cumsum(0), (1, 0))
+        return replace(
+            graphs,
+            reverse=self._reverse.index_select(0, edge_rows) + first_edge,
+            ends=F.pad(self._degree.index_select(0, atom_rows).cumsum(0), (1, 0)),
+            molecule_ends=torch.cat([molecule_ends, molecule_ends[-1:]]),
         )
 
 

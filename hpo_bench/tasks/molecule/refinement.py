@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 import torch
 
-from hpo_bench.tasks.molecule.levels import Classes, EveryAtom, Incidence, Levels
+from hpo_bench.tasks.molecule.levels import Classes, EveryAtom, Incidence, InOrder, Levels, Lookup
 from hpo_bench.tasks.molecule.packed import Graphs
 
 _ROWS = 64  # levels are padded to a multiple: oneDNN compiles a bf16 product anew for every number of rows
@@ -34,6 +34,24 @@ def whole(graphs: Graphs, depth: int) -> Levels:
     code, source, atoms = graphs.atom_code, graphs.source, [view.num_atoms for view in graphs.views]
     first = EveryAtom(code, code.index_select(0, source), graphs.destination, graphs.bond_code, atoms)
     return Levels((first, *[first._replace(own=None, source=source)] * (depth - 1)), None)
+
+
+def in_order(graphs: Graphs, depth: int) -> Levels:
+    """Every layer works on every atom, and takes its sums in a fixed order."""
+    assert graphs.ends is not None
+    assert graphs.reverse is not None
+    edges = torch.arange(len(graphs.source), device=graphs.source.device, dtype=graphs.ends.dtype)
+    # A source's edges are the reverse of those that end in it, which lie together.
+    sources = Incidence(graphs.source, None, graphs.reverse.to(edges.dtype), graphs.ends)
+    first = InOrder(
+        Lookup(graphs.atom_code, graphs.atom_table.shape[0]),
+        sources,
+        Incidence(edges, graphs.ends, graphs.destination, None),
+        Lookup(graphs.bond_code, graphs.bond_table.shape[0]),
+        [view.num_atoms for view in graphs.views],
+        graphs.real,
+    )
+    return Levels((first, *[first._replace(own=None)] * (depth - 1)), None)
 
 
 def refined(graphs: Graphs, depth: int) -> Graphs:

@@ -57,6 +57,11 @@ class MoleculeTask(Task):
         mean, std = standardiser(train.labels.double())
         self._mean, self._std = mean.float(), std.float()
 
+    @property
+    def draws_on(self) -> torch.device:
+        """The processor, also for an accelerator: a seed means the same batch on every device."""
+        return torch.device("cpu")
+
     def build_model(self) -> nn.Module:
         return self.corpus.build_model()
 

@@ -120,7 +120,7 @@ def test_a_step_of_fine_tuning_waits_for_the_shapes_of_its_batch_alone(loaded, m
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_does_not_wait_either(bace):
     corpus = MoleculeCorpus(bace[0][:60], tuple(OBJECTIVES), device="cuda")
-    batch, model = corpus.draw_batch(16, torch.Generator("cuda").manual_seed(0)), corpus.build_model().train()
+    batch, model = corpus.draw_batch(16, torch.Generator().manual_seed(0)), corpus.build_model().train()
     passes(corpus, model, batch)  # the first pass allocates and chooses kernels
     torch.cuda.set_sync_debug_mode("error")
     try:

@@ -40,7 +40,7 @@ def levels(bert, tokeniser):
             ),
             last_step=last_step,
             seed=seed,
-        ).weights
+        ).gradient
 
     return run
 

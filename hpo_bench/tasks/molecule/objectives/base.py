@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo_bench.tasks.molecule.featurise import MoleculeArrays
+from hpo_bench.tasks.molecule.levels import Incidence
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
 from hpo_bench.tasks.molecule.targets import Statistics
 
@@ -39,13 +40,21 @@ class CorpusData:
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.packed.device, dtype)
 
 
+class Hidden(NamedTuple):
+    """Hidden things of a padded batch. rows: which atoms' embeddings each adds up. real: 1, or 0 for padding."""
+
+    rows: Incidence
+    real: Tensor
+
+
 @dataclass(frozen=True)
 class MoleculeBatch:
     """B molecules of the corpus with every random choice made.
 
     index (B,): rows of the corpus. views: graphs by name. masked_atoms (A',): atoms hidden in the masked view;
     masked_edges (E',): hidden bonds, each by one of its two directed edges. joint: the views that the objectives read,
-    as one graph ready for the encoder; None where nobody made it ready.
+    as one graph ready for the encoder; None where nobody made it ready. atoms, bonds: masked_atoms and masked_edges
+    of a padded batch, see `padded`.
     """
 
     index: Tensor
@@ -53,6 +62,8 @@ class MoleculeBatch:
     masked_atoms: Tensor
     masked_edges: Tensor
     joint: Graphs | None = None
+    atoms: Hidden | None = None
+    bonds: Hidden | None = None
 
     def __len__(self) -> int:
         return int(self.index.shape[0])

@@ -34,4 +34,5 @@ class Contrast(Objective):
         similarity = clean @ masked.T / TEMPERATURE
         same = torch.arange(len(similarity), device=similarity.device)
         loss = F.cross_entropy(similarity, same) + F.cross_entropy(similarity.T, same)
-        return loss / loss.new_tensor(2 * math.log(max(len(similarity), 2)))
+        # `full` fills on the device; `new_tensor` would copy a number there and wait.
+        return loss / torch.full((), 2 * math.log(max(len(similarity), 2)), dtype=loss.dtype, device=loss.device)

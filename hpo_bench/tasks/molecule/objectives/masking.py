@@ -14,6 +14,7 @@ from hpo_bench.tasks.molecule.objectives.base import (
     MASKED,
     CorpusData,
     Embedded,
+    Hidden,
     MoleculeBatch,
     Objective,
     entropy,
@@ -23,6 +24,7 @@ from hpo_bench.tasks.molecule.objectives.base import (
 )
 
 MASK_RATE = 0.15
+_LEFT_OUT = -100  # the target that cross-entropy leaves out
 
 
 class Attributes(Objective):
@@ -54,12 +56,18 @@ class Attributes(Objective):
     def build_head(self, width: int) -> nn.Module:
         return linear_head(width, self.bias)
 
-    def hidden_loss(self, logits: Tensor, codes: Tensor) -> Tensor:
+    def hidden_loss(self, logits: Tensor, codes: Tensor, hidden: Hidden | None) -> Tensor:
         """Mean over hidden things of the summed cross-entropies; 0 if nothing is hidden."""
         if not len(codes):
             return wide(logits).sum()  # of no rows: zero, with a gradient of zero
         parts, targets = wide(logits).split(self.sizes, dim=1), self.values.index_select(0, codes).unbind(1)
-        return torch.stack([F.cross_entropy(part, target) for part, target in zip(parts, targets, strict=True)]).sum()
+        if hidden is None:
+            losses = [F.cross_entropy(part, target) for part, target in zip(parts, targets, strict=True)]
+            return torch.stack(losses).sum()
+        real = hidden.real > 0
+        known = [torch.where(real, target, _LEFT_OUT) for target in targets]
+        sums = [F.cross_entropy(part, target, reduction="sum") for part, target in zip(parts, known, strict=True)]
+        return torch.stack(sums).sum() / real.sum().clamp(min=1).to(sums[0].dtype)
 
 
 class MaskedAtoms(Attributes):
@@ -74,8 +82,9 @@ class MaskedAtoms(Attributes):
         return self.corpus.packed.atom_values, self.corpus.packed.atom_totals
 
     def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
-        nodes = embedded[MASKED].nodes.index_select(0, batch.masked_atoms)
-        return self.hidden_loss(head(nodes), batch.views[CLEAN].atom_code.index_select(0, batch.masked_atoms))
+        nodes, atoms = embedded[MASKED].nodes, batch.masked_atoms
+        rows = nodes.index_select(0, atoms) if batch.atoms is None else batch.atoms.rows.sums(nodes)
+        return self.hidden_loss(head(rows), batch.views[CLEAN].atom_code.index_select(0, atoms), batch.atoms)
 
 
 class MaskedBonds(Attributes):
@@ -91,7 +100,10 @@ class MaskedBonds(Attributes):
 
     def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
         graphs, nodes, edges = batch.views[CLEAN], embedded[MASKED].nodes, batch.masked_edges
-        ends = nodes.index_select(0, graphs.source.index_select(0, edges)) + nodes.index_select(
-            0, graphs.destination.index_select(0, edges)
-        )
-        return self.hidden_loss(head(ends), graphs.bond_code.index_select(0, edges))
+        if batch.bonds is not None:
+            ends = batch.bonds.rows.sums(nodes)
+        else:
+            ends = nodes.index_select(0, graphs.source.index_select(0, edges)) + nodes.index_select(
+                0, graphs.destination.index_select(0, edges)
+            )
+        return self.hidden_loss(head(ends), graphs.bond_code.index_select(0, edges), batch.bonds)

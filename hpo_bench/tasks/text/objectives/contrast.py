@@ -37,4 +37,5 @@ class Contrast(Objective):
         two = F.normalize(wide(head(encoded[AGAIN].pooled)), dim=1)
         similarity = one @ two.T / TEMPERATURE
         loss = F.cross_entropy(similarity, torch.arange(len(similarity), device=similarity.device))
-        return loss / loss.new_tensor(math.log(max(len(similarity), 2)))
+        # `full` fills on the device; `new_tensor` would copy a number there and wait.
+        return loss / torch.full((), math.log(max(len(similarity), 2)), dtype=loss.dtype, device=loss.device)

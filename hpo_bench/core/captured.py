@@ -1,0 +1,187 @@
+"""A training step captured once for each shape of its batch, and replayed: an accelerator need not wait for Python.
+
+A step launches some hundreds of kernels, most of them shorter than the time that Python takes to launch one. A CUDA
+graph launches all of them at once. It repeats the very calls of the eager step on the same addresses, so a batch is
+first copied to where the captured one lay. The eager step stays the reference, and what cannot be captured runs so.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Run = Callable[[], None]
+Capture = Callable[[Run], Run]  # gets a run that is not to be executed yet, gives what executes it
+
+MOST_SHAPES = 8  # captured; each holds the memory of a step
+_WARM_UP = (
+    1  # eager steps of a shape before it is captured: they allocate, choose kernels, and make the optimiser's state
+)
+
+
+class CudaGraphs:
+    """Captures runs of one trainer as CUDA graphs; they share their memory, since only one runs at a time."""
+
+    def __init__(self) -> None:
+        self.pool = torch.cuda.graph_pool_handle()
+
+    def __call__(self, run: Run) -> Run:
+        graph = torch.cuda.CUDAGraph()
+        # Other threads may allocate meanwhile: a thread that pins memory, say.
+        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+            run()
+        return graph.replay
+
+
+@dataclass
+class _Shape:
+    """What is known of batches of one shape."""
+
+    eager: int = 0
+    batch: _Static | None = None
+    replay: Run | None = None
+
+
+class CapturedStep:
+    """`step(values, batch)`, the same numbers as `body(values, batch)` gives.
+
+    Args:
+        body: a whole training step from values (a tensor on the device: weights) and a batch to a tensor; it makes the
+            same calls every time, and reads nothing back.
+        capture: how a run is captured.
+
+    Attributes:
+        reason: why steps are not captured any more, or "".
+    """
+
+    def __init__(self, body: Callable[[Tensor, Any], Tensor], capture: Capture) -> None:
+        self.body, self.capture = body, capture
+        self.reason = ""
+        self.replays = 0
+        self._shapes: dict[Any, _Shape] = {}
+
+    def __call__(self, values: Tensor, batch: Any) -> Tensor:
+        key, tensors = described((values, batch))
+        known = self._shapes.get(key)
+        if known is None and len(self._shapes) < MOST_SHAPES:
+            known = self._shapes[key] = _Shape()
+        if known is None or self.reason:
+            return self.body(values, batch)
+        if known.replay is None:
+            if known.eager < _WARM_UP:
+                known.eager += 1
+                return self.body(values, batch)
+            if not self._captured(known, values, batch, tensors):
+                return self.body(values, batch)
+        assert known.batch is not None
+        assert known.replay is not None
+        known.batch.fill(tensors)
+        known.replay()
+        self.replays += 1
+        return known.batch.result.clone()
+
+    def _captured(self, known: _Shape, values: Tensor, batch: Any, tensors: list[Tensor]) -> bool:
+        static = _Static((values, batch), tensors)
+
+        def run() -> None:
+            static.result = self.body(*static.value)
+
+        try:
+            known.replay = self.capture(run)
+        except RuntimeError as error:  # an operation that waits for the device, memory that is short
+            self.reason = f"{type(error).__name__}: {error}".splitlines()[0]
+            self._shapes.clear()
+            return False
+        known.batch = static
+        return True
+
+
+class _Static:
+    """A copy of a nested value whose tensors stay where they are; other tensors of the same shapes are filled in.
+
+    Storages are copied, not tensors: a batch that was sent in one piece is one copy. What lies where it lay in the
+    original (tables that all batches share) needs none: the original is kept, so nothing else can lie there.
+    """
+
+    result: Tensor
+
+    def __init__(self, value: Any, tensors: list[Tensor]) -> None:
+        self._original = value
+        self._addresses: list[int] = []
+        self._copies: list[Tensor] = []
+        self._firsts: list[int] = []  # for each storage the place of a tensor in it
+        for place, tensor in enumerate(tensors):
+            if (address := tensor.untyped_storage().data_ptr()) not in self._addresses:
+                self._addresses.append(address)
+                self._copies.append(_bytes(tensor).clone())
+                self._firsts.append(place)
+        moved = iter([self._moved(tensor) for tensor in tensors])
+        self.value = replaced(value, lambda _: next(moved))
+
+    def _moved(self, tensor: Tensor) -> Tensor:
+        copy = self._copies[self._addresses.index(tensor.untyped_storage().data_ptr())]
+        there = torch.empty(0, dtype=tensor.dtype, device=tensor.device)
+        return there.set_(copy.untyped_storage(), tensor.storage_offset(), tensor.size(), tensor.stride())
+
+    def fill(self, tensors: list[Tensor]) -> None:
+        """Take over the contents of tensors that are laid out as the originals."""
+        for place, address, copy in zip(self._firsts, self._addresses, self._copies, strict=True):
+            if tensors[place].untyped_storage().data_ptr() != address:
+                copy.copy_(_bytes(tensors[place]))
+
+
+def _bytes(tensor: Tensor) -> Tensor:
+    """The whole storage of a tensor (bytes,) uint8."""
+    return torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(tensor.untyped_storage())
+
+
+def described(value: Any) -> tuple[Any, list[Tensor]]:
+    """A key that nested values share if one captured step serves both, and their tensors, in order.
+
+    Values nest as dataclasses, tuples, lists and mappings; what is neither of these nor a tensor must be equal.
+    """
+    tensors: list[Tensor] = []
+    storages: dict[int, int] = {}
+
+    def of(part: Any) -> Any:
+        if isinstance(part, Tensor):
+            tensors.append(part)
+            storage = part.untyped_storage()
+            number = storages.setdefault(storage.data_ptr(), len(storages))
+            layout = (tuple(part.shape), part.dtype, part.stride(), part.storage_offset())
+            return (*layout, number, storage.nbytes())
+        fields = _fields(part)
+        return part if fields is None else (type(part), *((name, of(inner)) for name, inner in fields.items()))
+
+    return of(value), tensors
+
+
+def replaced(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same nesting with every tensor changed, in the order of `described`."""
+    if isinstance(value, Tensor):
+        return change(value)
+    fields = _fields(value)
+    if fields is None:
+        return value
+    new = {name: replaced(inner, change) for name, inner in fields.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.replace(value, **new)
+    if isinstance(value, Mapping):
+        return new
+    return type(value)(*new.values()) if hasattr(value, "_fields") else type(value)(new.values())
+
+
+def _fields(value: Any) -> dict[Any, Any] | None:
+    """What a nested value holds, by name or number; None where it holds nothing."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return dict(enumerate(value))
+    return None

@@ -1,0 +1,113 @@
+"""Which weightings to branch into, and what their scores say about each objective.
+
+A hypergradient moves the weights by a hair and must read a hair's effect through the noise of training. A branch may as
+well move them by all there is: the effect grows with the change, the noise does not. Designs are those of experiments
+with mixtures (Scheffé 1958): vertices, all but one, half of each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+def vertices(size: int) -> Tensor:
+    """(K, K): each objective alone."""
+    return torch.eye(size, dtype=torch.float64)
+
+
+def leave_one_out(size: int) -> Tensor:
+    """(K, K): all objectives but one, with equal weights."""
+    return (1 - torch.eye(size, dtype=torch.float64)) / (size - 1)
+
+
+def halves(size: int) -> Tensor:
+    """(K, K): half of the weight on one objective, the rest on the others alike."""
+    eye = torch.eye(size, dtype=torch.float64)
+    return eye / 2 + (1 - eye) / (2 * (size - 1))
+
+
+DESIGNS: dict[str, Callable[[int], Tensor]] = {
+    "vertices": vertices,
+    "leave-one-out": leave_one_out,
+    "halves": halves,
+}
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What each objective's share does to the score, and how far that can be trusted.
+
+    Attributes:
+        values: (K,) slopes of the score in the weights, less their mean; positive is good.
+        per_replicate: (R, K), the same from each replicate (random seed) alone.
+        ratio: F, the variance of the effects between objectives over that within (replicates); NaN with one replicate.
+        shrinkage: max(0, 1 − 1/F), the share of the variance that is signal; 1 with one replicate, where nobody knows.
+    """
+
+    values: Tensor
+    per_replicate: Tensor
+    ratio: float
+    shrinkage: float
+
+    @property
+    def flat(self) -> bool:
+        """Is nothing left once the noise is taken off?"""
+        return self.shrinkage == 0.0 or float(self.values.norm()) == 0.0
+
+
+def effects(design: Tensor, scores: Tensor) -> Effects:
+    """Slopes by least squares of scores (R, D) of R replicates on the weightings of a design (D, K).
+
+    A replicate's own level is taken off. The design must tell all objectives apart: rank K − 1 about its mean.
+
+    Raises:
+        ValueError: shapes that do not fit, a design of lower rank, or a score that is not finite.
+    """
+    design, scores = design.double(), scores.double()
+    if scores.ndim != 2 or scores.shape[1] != len(design):
+        raise ValueError(f"scores of shape {tuple(scores.shape)} do not fit {len(design)} weightings")
+    if not bool(torch.isfinite(scores).all()):
+        raise ValueError("a branch's score is not finite")
+    size = design.shape[1]
+    centred = design - design.mean(0)
+    if int(torch.linalg.matrix_rank(centred)) < size - 1:
+        raise ValueError("the design cannot tell all objectives apart")
+    each = (torch.linalg.pinv(centred) @ (scores - scores.mean(1, keepdim=True)).T).T
+    each = each - each.mean(1, keepdim=True)
+    values, count = each.mean(0), len(each)
+    if count == 1:
+        return Effects(values, each, float("nan"), 1.0)
+    between = count * float(values.square().sum()) / (size - 1)
+    within = float((each - values).square().sum()) / ((count - 1) * (size - 1))
+    ratio = between / within if within > 0 else float("inf")
+    return Effects(values, each, ratio, max(0.0, 1 - 1 / ratio) if ratio > 0 else 0.0)
+
+
+def weights_of(found: Effects, strength: float = 1.0) -> Tensor:
+    """Weights (K,): λ_i ∝ exp(strength · shrinkage · effect_i / rms of the effects).
+
+    A step of mirror descent from the centre, as long as the estimate is to be trusted: where it is within its noise the
+    weights stay equal.
+    """
+    size = len(found.values)
+    if found.flat:
+        return torch.full((size,), 1 / size, dtype=torch.float64)
+    scaled = found.values / found.values.square().mean().sqrt()
+    return (strength * found.shrinkage * scaled).softmax(0)
+
+
+def metasmoothness(start: Tensor, once: Tensor, twice: Tensor) -> float:
+    """Ŝ in [−1, 1] from parameters (p,) after three runs with the weights moved by 0, δ and 2δ; 1 is smooth.
+
+    Ŝ = Σ_j (d_j / ‖d‖₁) sign(θ_δ − θ_0)_j sign(θ_2δ − θ_δ)_j with d = |θ_2δ − θ_0|: do parameters go on in the
+    direction in which they set out? Near 0 a derivative through the run says nothing about a finite change
+    (Engstrom et al. 2025, arXiv 2503.13751). NaN where nothing moved.
+    """
+    moved = (twice - start).abs()
+    agree = (once - start).sign() * (twice - once).sign()
+    total = float(moved.sum())
+    return float((moved * agree).sum()) / total if total > 0 else float("nan")
