@@ -17,6 +17,7 @@ from hpo_bench.again import again, out_of
 from hpo_bench.core.cost import Cost
 from hpo_bench.errors import UserError
 from hpo_bench.presets import PRESETS
+from hpo_bench.records.shown import shown
 
 _DOMAINS = {"molecules": "molecule", "molecules as images": "image", "text": "text"}
 
@@ -109,6 +110,8 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
     console.print(f"[bold]{title}[/]  ({folder})", highlight=False)
     if content.get("error"):
         console.print(f"error: {content['error']}", style="red", highlight=False)
+    for notice in (content.get("data") or {}).get("notices") or []:
+        console.print(f"note: {notice}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     result = content.get("result")
     if result:
         metric = content["metric"]["name"]
@@ -116,12 +119,12 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
         for name, weight in zip(content["objectives"], result["weights"], strict=True):
             table.add_row(name, f"{weight:.3f}")
         console.print(table)
-        console.print(f"valid {metric}: {result['value']:.4f}", highlight=False)
+        console.print(f"valid {metric}: {shown(result['value'])}", highlight=False)
         for line in result["retrained"]:
-            scores = f"valid {line['valid']:.4f}, test {line['test']:.4f}"
+            scores = f"valid {shown(line['valid'])}, test {shown(line['test'])}"
             console.print(f"retrained with seed {line['seed']}: {scores}", highlight=False)
         if result.get("as_searched"):
-            console.print(f"as searched: test {result['as_searched']['test']:.4f}", highlight=False)
+            console.print(f"as searched: test {shown(result['as_searched']['test'])}", highlight=False)
     _show_bill(console, content.get("cost") or _running_bill(folder))
     environment = content.get("environment") or {}
     dirty = " (with uncommitted changes)" if environment.get("git_dirty") else ""

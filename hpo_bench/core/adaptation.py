@@ -125,7 +125,7 @@ def predict(task: Task, model: AdaptedModel, split: Labelled, meter: CostMeter) 
     with torch.no_grad():
         parts = [model.outputs(task, split.inputs, index) for index in rows.split(task.eval_batch_size)]
         meter.passes(len(split), forward=1, kind="adaptation")
-        return task.decode(torch.cat(parts).float()).cpu().numpy()
+        return task.decode(torch.cat(parts).double()).double().cpu().numpy()
 
 
 def score(task: Task, model: AdaptedModel, split: Labelled, meter: CostMeter) -> float:

@@ -1,4 +1,4 @@
-"""What a person should know about their data: sentences with counts, and where the program stops until they say go on."""
+"""What a person should know about their data: sentences with counts, and shares at which the program stops."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from hpo_bench.data.catalogue import Dataset, Kind, get_dataset
 from hpo_bench.data.providers import Progress, locate
 from hpo_bench.data.tables.file import read_table_file
 from hpo_bench.data.tables.rows import TableFile, listed
-from hpo_bench.data.tables.values import classes, is_clear, numbers, tidy
+from hpo_bench.data.tables.values import classes, is_clear, is_split_column, numbers, tidy
 from hpo_bench.errors import UserError
 
 
@@ -34,6 +34,7 @@ class MoleculeTable:
     split: list[str] | None = None
     source: dict[str, Any] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
+    split_columns: tuple[str, ...] = ()  # columns whose cells are mostly train, valid or test
 
     def __len__(self) -> int:
         return len(self.smiles)
@@ -62,8 +63,8 @@ def read_table(
     """Read SMILES and labels from any table (see `tables.file`).
 
     `label_columns` empty means every column but SMILES and split. `kind` None is inferred: classification where all
-    labels are 0 or 1. For classification, words whose meaning is clear (`tables.values.PAIRS`) are 1 and 0, and a notice
-    says which. Rows without any label are dropped and counted.
+    labels are 0 or 1. For classification, words whose meaning is clear (`tables.values.PAIRS`) are 1 and 0, and a
+    notice says which. Rows without any label are dropped and counted.
     Raises UserError: a file that cannot be read; no such column; a label that is no number (with its line); labels all
     missing; for classification classes that are not clearly 0 and 1, or a column of one class; for regression a column
     of one value.
@@ -170,6 +171,7 @@ def _build(
             "rows_without_label": without,
         },
         notices=tuple(notices),
+        split_columns=tuple(name for place, name in enumerate(table.header) if is_split_column(table.column(place))),
     )
 
 
@@ -188,8 +190,8 @@ def _zero_or_one(table: TableFile, place: int) -> tuple[np.ndarray, str]:
     code = found.names.index(usual[0]) if usual else 0
     row = int(np.flatnonzero(found.codes == code)[0]) if usual else 0
     raise UserError(
-        f"{table.at(table.lines[row])}: {table.rows[row][place]} in column {name!r}; a class is 0 or 1, and which is which "
-        f"cannot be told of {listed(found.names, 6)}.",
+        f"{table.at(table.lines[row])}: {table.rows[row][place]!r} in column {name!r}; a class is 0 or 1, and which is "
+        f"which cannot be told of {listed(found.names, 6)}.",
         "Write classes as 0 and 1 (active/inactive, yes/no, true/false and positive/negative are read too), or say "
         "--kind regression.",
     )

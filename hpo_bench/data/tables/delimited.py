@@ -78,8 +78,8 @@ def _whole(
         if len(cells) != len(header):
             raise UserError(
                 f"{path}, line {line}: {len(cells)} cells where the header has {len(header)}.",
-                f"It was read with {_DELIMITERS.get(delimiter, repr(delimiter))} between the cells. Put fields that hold "
-                "it in double quotes, and write every cell, empty ones too.",
+                f"It was read with {_DELIMITERS.get(delimiter, repr(delimiter))} between the cells. Put fields that "
+                "hold it in double quotes, and write every cell, empty ones too.",
             )
         yield line, cells
 
@@ -91,7 +91,7 @@ def _physical(text: str) -> Iterator[str]:
 
 def _records(opened: Opened, delimiter: str, quoting: Quoting) -> Iterator[tuple[int, list[str]]]:
     csv.field_size_limit(sys.maxsize)  # a long text is no fault
-    rule = csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL
+    rule: Literal[0, 3] = csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL
     reader = csv.reader(_physical(opened.text), delimiter=delimiter, quoting=rule, strict=True)
     line = 1
     try:
@@ -104,8 +104,8 @@ def _records(opened: Opened, delimiter: str, quoting: Quoting) -> Iterator[tuple
         seen = "" if reader.line_num <= line else f" (noticed in line {reader.line_num})"
         raise UserError(
             f"{opened.path}, line {line}: {told}{seen}.",
-            "Close the quotation mark, or double it inside a quoted field. Where quotation marks are text like any other, "
-            "give --task-option quoting=none.",
+            "Close the quotation mark, or double it inside a quoted field. Where quotation marks are text like any "
+            "other, give --task-option quoting=none.",
         ) from error
 
 
@@ -114,7 +114,7 @@ def _delimiter(text: str, name: str, quoting: Quoting) -> str:
     usual = ["\t", *_DELIMITERS] if name.endswith((".tsv", ".tab")) else list(_DELIMITERS)
     best, best_share = usual[0], 0.0
     for mark in dict.fromkeys(usual):
-        rule = csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL
+        rule: Literal[0, 3] = csv.QUOTE_NONE if quoting == "none" else csv.QUOTE_MINIMAL
         reader = csv.reader(_physical(text), delimiter=mark, quoting=rule)
         filled = (len(cells) for cells in reader if "".join(cells).strip())
         try:
@@ -157,8 +157,8 @@ def _check_swallowed(table: TableFile, text: str, delimiter: str) -> None:
             for cells in parts
         ):
             raise UserError(
-                f"{table.path}, line {start}: a quotation mark is opened here and closed in line {start + height - 1}, and "
-                "the lines between look like rows of their own.",
+                f"{table.path}, line {start}: a quotation mark is opened here and closed in line {start + height - 1}, "
+                "and the lines between look like rows of their own.",
                 "Close it in its line, double it if it is part of a quoted field, or give --task-option quoting=none "
                 "where quotation marks are text like any other.",
             )

@@ -1,4 +1,4 @@
-"""From a file's bytes to its text: unpacked (gzip, xz, bzip2, a zip of one file), decoded (UTF-8, UTF-16 by its mark)."""
+"""From the bytes of a file to its text: unpacked (gzip, xz, bzip2, a zip of one file) and decoded (UTF-8, UTF-16)."""
 
 from __future__ import annotations
 

@@ -11,8 +11,8 @@ from hpo_bench.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class TableFile:
-    """`header` (C,) names without outer blanks; `rows` (N, C) cells as text, "" where there is nothing; `lines` (N,) the
-    line of the file that each row starts on, from 1; `sha256` of the file's bytes.
+    """`header` (C,) names without outer blanks; `rows` (N, C) cells as text, "" where there is nothing; `lines` (N,)
+    the line of the file that each row starts on, from 1; `sha256` of the file's bytes.
     """
 
     path: Path

@@ -20,6 +20,9 @@ PAIRS = (
     ("inactive", "active"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("negative", "positive"),
     ("neg", "pos"), ("-", "+"), ("nontoxic", "toxic"), ("non-toxic", "toxic"), ("off", "on"), ("-1", "1"),
 )  # fmt: skip
+SPLIT_WORDS = {
+    "train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2,
+}  # fmt: skip
 EXACT = 2**53  # integers above it are not all told apart in float64
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u180e"))
@@ -34,6 +37,12 @@ def tidy(cell: str) -> str:
 def is_missing(cell: str) -> bool:
     """Does a tidied cell say that there is no label?"""
     return cell.casefold() in MISSING
+
+
+def is_split_column(cells: Sequence[str]) -> bool:
+    """Do most of a column's first cells name a split?"""
+    filled = [tidy(cell).casefold() for cell in cells[:1000] if cell.strip()]
+    return bool(filled) and sum(word in SPLIT_WORDS for word in filled) > len(filled) / 2
 
 
 def number(cell: str) -> float | None:
@@ -73,7 +82,8 @@ def _checked(table: TableFile, place: int, line: int, text: str) -> float:
         elif any(character.isdecimal() and not character.isascii() for character in text):
             remedy = "Write digits as 0 to 9."
         raise UserError(f"{where} is not a number.", remedy)
-    if abs(value) > EXACT and int(value) != Decimal(text):
+    digits = text.lstrip("+-")
+    if abs(value) >= EXACT and digits.isdigit() and len(digits.strip("0")) > 15 and int(value) != int(text):
         raise UserError(
             f"{where} is beyond 2^53: it cannot be told from its neighbours.",
             "Take an offset off the column, or give it in a larger unit.",
@@ -85,7 +95,7 @@ def _checked(table: TableFile, place: int, line: int, text: str) -> float:
 
 @dataclass(frozen=True)
 class Classes:
-    """`codes` (N,) float64 into `names`, NaN where missing; `note` tells how words were read, if they are not 0 and 1."""
+    """`codes` (N,) float64 into `names`, NaN where missing; `note` tells how words were read."""
 
     names: tuple[str, ...]
     codes: np.ndarray

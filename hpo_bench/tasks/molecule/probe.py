@@ -13,18 +13,28 @@ from torch.nn import functional as F
 
 PENALTY = 1e-2  # per training row, on standardised features; one value for every task, never tuned on valid
 _BIAS_PENALTY = 1e-6  # keeps the bias finite where a label has one class only
+_ROUNDINGS = 8  # units of the last place that a constant column may vary by
 _NEWTON_STEPS = 100
 _TOLERANCE = 1e-10
 
 
-def standardiser(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (D,) of columns (N, D), NaN left out; a constant or empty column gets 1 (and 0)."""
+def standardiser(values: Tensor, rounding: float | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (D,) of columns (N, D), NaN left out; a constant or empty column gets 1 (and 0).
+
+    A column is constant where it varies by no more than `rounding` (by default that of its type) of its own size:
+    values of 1e-9, or of 1e8 and a little, vary as well as others. Squares are taken of values over the largest one, so
+    that none overflows or vanishes.
+    """
+    rounding = torch.finfo(values.dtype).eps if rounding is None else rounding
     known = ~values.isnan()
     count = known.sum(0).clamp(min=1)
-    mean = torch.where(known, values, 0.0).sum(0) / count
-    variance = torch.where(known, values - mean, 0.0).pow(2).sum(0) / count
-    constant = variance < 1e-12
-    return mean, torch.where(constant, 1.0, torch.where(constant, 1.0, variance).sqrt())
+    size = torch.where(known, values, 0.0).detach().abs().amax(0)
+    size = torch.where(size > 0, size, 1.0)
+    scaled = torch.where(known, values, 0.0) / size
+    mean = scaled.sum(0) / count
+    variance = torch.where(known, scaled - mean, 0.0).pow(2).sum(0) / count
+    constant = variance <= (_ROUNDINGS * rounding) ** 2
+    return mean * size, torch.where(constant, 1.0, torch.where(constant, 1.0, variance).sqrt() * size)
 
 
 def ridge(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
@@ -34,7 +44,7 @@ def ridge(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[T
     """
     y_mean, y_std = standardiser(labels.double())
     targets = (labels.double() - y_mean) / y_std
-    design, mean, std = _design(features)
+    design, mean, std = design_matrix(features)
     columns = []
     for target in targets.T:
         rows = design[~target.isnan()]
@@ -42,7 +52,7 @@ def ridge(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[T
         count = max(len(rows), 1)
         columns.append(torch.linalg.solve(rows.T @ rows / count + _penalties(design, penalty), rows.T @ known / count))
     solution = torch.stack(columns) * y_std[:, None]
-    weight, bias = _raw(solution, mean, std)
+    weight, bias = on_raw_features(solution, mean, std)
     return weight.to(features.dtype), (bias + y_mean).to(features.dtype)
 
 
@@ -51,9 +61,9 @@ def logistic(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tupl
 
     mean binary cross-entropy + penalty/2 ‖w‖² on standardised features (N, D), by Newton's method with halving.
     """
-    design, mean, std = _design(features)
+    design, mean, std = design_matrix(features)
     solution = torch.stack([_newton(design, target.double(), _penalties(design, penalty)) for target in labels.T])
-    weight, bias = _raw(solution, mean, std)
+    weight, bias = on_raw_features(solution, mean, std)
     return weight.to(features.dtype), bias.to(features.dtype)
 
 
@@ -85,20 +95,25 @@ def _newton(design: Tensor, target: Tensor, penalties: Tensor) -> Tensor:
     return w - torch.linalg.solve(hessian, gradient)
 
 
-def _design(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def design_matrix(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Standardised features with a column of ones (N, D + 1) in float64, and the mean and deviation used."""
     wide = features.double()
-    mean, std = standardiser(wide)
+    mean, std = standardiser(wide, torch.finfo(features.dtype).eps)
     return torch.cat([(wide - mean) / std, torch.ones_like(wide[:, :1])], dim=1), mean, std
 
 
-def _penalties(design: Tensor, penalty: float) -> Tensor:
+def diagonal_penalty(design: Tensor, penalty: float) -> Tensor:
+    """The penalty of each column of a design (D + 1,)."""
     diagonal = torch.full((design.shape[1],), penalty, dtype=torch.float64, device=design.device)
     diagonal[-1] = _BIAS_PENALTY
-    return torch.diag(diagonal)
+    return diagonal
 
 
-def _raw(solution: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+def _penalties(design: Tensor, penalty: float) -> Tensor:
+    return torch.diag(diagonal_penalty(design, penalty))
+
+
+def on_raw_features(solution: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     """A solution (L, D + 1) on standardised features as weight and bias on the features themselves."""
     weight = solution[:, :-1] / std
     return weight, solution[:, -1] - weight @ mean

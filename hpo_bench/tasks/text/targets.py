@@ -10,11 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hpo_bench.data.text_table import TextKind, TextTable
-from hpo_bench.tasks.molecule.probe import PENALTY, logistic, ridge, standardiser
+from hpo_bench.tasks.molecule.probe import logistic, ridge, standardiser
+from hpo_bench.tasks.text.multinomial import multinomial
 
 
 class Target(ABC):
-    """Labels (N, L) float32 of a kind; a row with a NaN has no label and is left out."""
+    """Labels (N, L) float64 of a kind; a row with a NaN has no label and is left out."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -58,32 +59,14 @@ class Classes(Target):
         return outputs.softmax(1)
 
     def probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Multinomial logistic regression with the penalty of the other probes, by scikit-learn's L-BFGS."""
-        from sklearn.linear_model import LogisticRegression
-
-        known = ~labels.isnan().any(1)
-        x = features[known].double()
-        mean, std = standardiser(x)
-        solver = LogisticRegression(C=1 / (PENALTY * len(x)), tol=1e-8, max_iter=2000)
-        solver.fit(((x - mean) / std).cpu().numpy(), labels[known].argmax(1).cpu().numpy())
-        weight = torch.zeros(labels.shape[1], x.shape[1], dtype=torch.float64)
-        bias = torch.full((labels.shape[1],), -30.0, dtype=torch.float64)  # a class that no row has
-        seen = torch.from_numpy(solver.classes_)
-        coefficients, intercepts = torch.from_numpy(solver.coef_), torch.from_numpy(solver.intercept_)
-        if len(seen) == 2:  # one row of coefficients, of the second class against the first
-            coefficients = torch.cat([-coefficients, coefficients]) / 2
-            intercepts = torch.cat([-intercepts, intercepts]) / 2
-        weight[seen], bias[seen] = coefficients, intercepts
-        weight, bias = weight.to(x.device) / std, bias.to(x.device)
-        return weight.to(features.dtype), (bias - weight @ mean).to(features.dtype)
+        return multinomial(features, labels)
 
 
 class Regression(Target):
     """One column of values: squared error on labels standardised by the train split."""
 
     def __init__(self, train: Tensor) -> None:
-        mean, std = standardiser(train.double())
-        self.mean, self.std = mean.float(), std.float()
+        self.mean, self.std = standardiser(train.double())
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         known = ~labels.isnan()
@@ -91,7 +74,7 @@ class Regression(Target):
         return torch.where(known, (outputs - targets) ** 2, 0.0).sum() / known.sum().clamp(min=1)
 
     def decode(self, outputs: Tensor) -> Tensor:
-        return outputs * self.std.to(outputs.dtype) + self.mean.to(outputs.dtype)
+        return outputs.double() * self.std + self.mean
 
     def probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return ridge(features, (labels - self.mean) / self.std)
@@ -105,7 +88,7 @@ def target_of(kind: TextKind, train: Tensor) -> Target:
 
 
 def label_columns(table: TextTable) -> np.ndarray:
-    """A table's labels as columns (N, L) float32: of several classes one column each."""
+    """A table's labels as columns (N, L) float64: of several classes one column each."""
     if table.kind == "classes":
-        return np.eye(len(table.classes), dtype=np.float32)[table.labels.astype(int)]
-    return table.labels.astype(np.float32)[:, None]
+        return np.eye(len(table.classes))[table.labels.astype(int)]
+    return table.labels[:, None]
