@@ -64,7 +64,7 @@ def run_set(name: str, preset: str, data_dir: str | None, cache: str) -> dict[st
         "from": data["source"]["provider"],
         "origin": data["source"]["origin"],
         "split_sha256": data["split_sha256"],
-        "environment": record["environment"],
+        "environments": record["environments"],
     }
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -11,15 +10,17 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hpo_bench import registry
 from hpo_bench.again import again, out_of
 from hpo_bench.core.cost import Cost
 from hpo_bench.errors import UserError
 from hpo_bench.presets import PRESETS
+from hpo_bench.records.schema import environment_changes, read_bill
 from hpo_bench.records.shown import shown
 
-_DOMAINS = {"molecules": "molecule", "molecules as images": "image", "text": "text"}
+_DOMAINS = {"molecules": "molecule", "molecules as images": "image", "text": "text", "digits": "digits"}
 
 
 def listing() -> dict[str, Any]:
@@ -83,64 +84,50 @@ def show_listing(found: dict[str, Any]) -> None:
         console.print(f"[bold]plug-ins[/]: {', '.join(found['plug_ins'])}", soft_wrap=True)
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """run.json of a run folder.
-
-    Raises:
-        UserError: there is none, or it cannot be read.
-    """
-    path = folder / "run.json" if folder.is_dir() else folder
-    remedy = "the record is damaged; run it again elsewhere"
-    try:
-        content = dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError as error:
-        raise UserError(f"there is no run at {folder}", "name a folder with a run.json, as `run` prints it") from error
-    except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"cannot read {path}: {error}", remedy) from error
-    missing = [key for key in ("method", "task", "seed", "status", "config", "objectives") if key not in content]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}", remedy)
-    return content
-
-
 def show_run(content: dict[str, Any], folder: Path) -> None:
-    """One run on the terminal."""
-    console = Console()
+    """One run on the terminal; everything that comes from the record is printed as it stands."""
+    console = Console(highlight=False, markup=False)
     title = f"{content['method']} on {content['task']}, seed {content['seed']}: {content['status']}"
-    console.print(f"[bold]{title}[/]  ({folder})", highlight=False)
+    console.print(Text(title, style="bold").append(f"  ({folder})", style="not bold"))
     if content.get("error"):
-        console.print(f"error: {content['error']}", style="red", highlight=False)
+        console.print(f"error: {content['error']}", style="red")
     for notice in (content.get("data") or {}).get("notices") or []:
-        console.print(f"note: {notice}", style="yellow", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"note: {notice}", style="yellow", soft_wrap=True)
     result = content.get("result")
     if result:
         metric = content["metric"]["name"]
         table = Table("objective", "weight")
         for name, weight in zip(content["objectives"], result["weights"], strict=True):
-            table.add_row(name, f"{weight:.3f}")
+            table.add_row(Text(name), f"{weight:.3f}")
         console.print(table)
-        console.print(f"valid {metric}: {shown(result['value'])}", highlight=False)
-        for line in result["retrained"]:
-            scores = f"valid {shown(line['valid'])}, test {shown(line['test'])}"
-            console.print(f"retrained with seed {line['seed']}: {scores}", highlight=False)
+        console.print(f"valid {metric}: {shown(result['value'])}")
+        for line in result.get("retrained") or []:
+            scores = ", ".join(f"{part} {_score(line.get(part))}" for part in ("valid", "test"))
+            console.print(f"retrained with seed {line['seed']}: {scores}")
         if result.get("as_searched"):
-            console.print(f"as searched: test {shown(result['as_searched']['test'])}", highlight=False)
-    _show_bill(console, content.get("cost") or _running_bill(folder))
-    environment = content.get("environment") or {}
-    dirty = " (with uncommitted changes)" if environment.get("git_dirty") else ""
-    console.print(
-        f"commit {environment.get('git_commit')}{dirty}, {environment.get('processor')}, torch "
-        f"{(environment.get('versions') or {}).get('torch')}, started {content['started']}, ended {content['ended']}",
-        highlight=False,
-    )
+            console.print(f"as searched: test {_score(result['as_searched'].get('test'))}")
     run_folder = folder if folder.is_dir() else folder.parent
-    console.print(f"again: {again(content, out_of(run_folder))}", highlight=False, markup=False, soft_wrap=True)
+    _show_bill(console, content.get("cost") or _running_bill(run_folder))
+    environments = content["environments"] or [{}]
+    dirty = " (with uncommitted changes)" if environments[0].get("git_dirty") else ""
+    console.print(
+        f"commit {environments[0].get('git_commit')}{dirty}, {environments[0].get('processor')}, torch "
+        f"{(environments[0].get('versions') or {}).get('torch')}, started {content.get('started')}, "
+        f"ended {content.get('ended')}"
+    )
+    for change in environment_changes(environments):
+        console.print(f"another environment: {change}", style="yellow")
+    console.print(f"again: {again(content, out_of(run_folder))}", soft_wrap=True)
+
+
+def _score(value: float | None) -> str:
+    return "none" if value is None else shown(value)
 
 
 def _running_bill(folder: Path) -> dict[str, Any]:
     try:
-        return {"search": json.loads((folder / "bill.json").read_text())}
-    except (OSError, ValueError):  # nothing spent yet
+        return {"search": read_bill(folder / "bill.json").to_json()}
+    except FileNotFoundError:  # nothing spent yet
         return {}
 
 

@@ -27,7 +27,8 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One run: status, weights, scores, bill, and how to do it again."""
-    from hpo_bench.listing import read_run, show_run
+    from hpo_bench.listing import show_run
+    from hpo_bench.records.schema import read_run
 
     content = read_run(run)
     print(json.dumps(content, indent=1)) if as_json else show_run(content, run)

@@ -1,7 +1,8 @@
 """Run records as arrays: what may be compared with what.
 
-Runs belong together when they solve the same problem: task, task options, protocol, base checkpoint, metric. A method
-whose options differ between runs is as many methods, and its label says what differs.
+Runs belong together when they solve the same problem: task, task options, protocol, base checkpoint, metric, and the
+same data by their SHA-256 (older records did not keep it, and belong together). A method whose options differ between
+runs is as many methods, and its label says what differs.
 """
 
 from __future__ import annotations
@@ -18,9 +19,10 @@ import pandas as pd
 
 from hpo_bench.compare.costs import Curve, best_so_far
 from hpo_bench.compare.style import method_order
-from hpo_bench.records.load import read_lines
+from hpo_bench.records.load import DAMAGED
+from hpo_bench.records.schema import read_trajectory, read_trials
 
-PROBLEM = ("task_options", "protocol", "base_id", "objectives", "metric")
+PROBLEM = ("task_options", "protocol", "base_id", "objectives", "metric", "content")
 BILL = (
     "step_equivalents",
     "flops",
@@ -97,7 +99,7 @@ class MethodRuns:
         A method that learns weights within one run leaves them in trajectory.jsonl. Where several trials wrote there
         (a population), the schedule of the winner is what tells.
         """
-        lines = read_lines(Path(self.folders[repetition]) / "trajectory.jsonl")
+        lines = read_trajectory(Path(self.folders[repetition]))
         schedule = self.schedules[repetition] or []
         alone = len({str(line.get("trial")) for line in lines}) == 1
         if len(schedule) > 1 or not alone or len(lines) < 2:
@@ -134,7 +136,7 @@ class TaskRuns:
     @property
     def slug(self) -> str:
         """The label as a folder name."""
-        return "".join(c if c.isalnum() or c in "-_." else "-" for c in self.label).strip("-")
+        return "".join(c if c.isalnum() or c in "-_." else "-" for c in self.label).strip("-.") or "task"
 
 
 def aligned(first: MethodRuns, second: MethodRuns, scores: str = "test") -> tuple[np.ndarray, np.ndarray]:
@@ -171,7 +173,8 @@ def left_out(runs: pd.DataFrame) -> list[str]:
         return []
     counts = Counter(zip(others["status"], others["task"], others["method"], strict=True))
     parts = [f"{count} {status} ({method} on {task})" for (status, task, method), count in sorted(counts.items())]
-    return [f"not counted as results: {', '.join(parts)}"]
+    reasons = sorted(others[others["status"] == DAMAGED]["error"])
+    return [f"not counted as results: {', '.join(parts)}", *reasons]
 
 
 def _task_runs(label: str, runs: pd.DataFrame, notes: list[str]) -> TaskRuns:
@@ -223,7 +226,7 @@ def _method_runs(label: str, runs: pd.DataFrame) -> MethodRuns:
         as_searched=runs["as_searched_test"].to_numpy(float),
         search=bill("search"),
         retraining=bill("retraining"),
-        trials=tuple(read_lines(Path(folder) / "trials.jsonl") for folder in runs["folder"]),
+        trials=tuple(read_trials(Path(folder)) for folder in runs["folder"]),
         higher_is_better=bool(runs["higher_is_better"].iloc[0]),
     )
 

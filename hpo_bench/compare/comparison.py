@@ -22,6 +22,7 @@ from hpo_bench.compare.table import TerminalTable, by_task, table_frame, to_csv,
 from hpo_bench.compare.verdict import pretraining_pays, verdict, weights_matter
 from hpo_bench.errors import UserError
 from hpo_bench.records.load import finished, load_runs
+from hpo_bench.records.schema import environment_changes
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -192,11 +193,16 @@ def _cautions(done: pd.DataFrame, tasks: list[TaskRuns], rows: list[Row], refere
             f"with {fewest} repetitions the permutation test cannot give p below {smallest:.2g}, "
             "before correction for several comparisons; intervals assume roughly normal repetitions"
         )
-    commits = sorted({str(commit)[:10] for commit in done["git_commit"].dropna()})
+    commits = sorted(
+        {str(one["git_commit"])[:10] for run in done["environments"] for one in run if one.get("git_commit")}
+    )
     if len(commits) > 1:
         cautions.append(f"runs come from several commits: {', '.join(commits)}")
-    if done["git_dirty"].eq(True).any():
-        count = int(done["git_dirty"].eq(True).sum())
+    changed = [run for run in done["environments"] if environment_changes(run)]
+    if changed:
+        cautions.append(f"{len(changed)} runs were resumed in another environment; `show` says what differs")
+    count = sum(any(one.get("git_dirty") for one in run) for run in done["environments"])
+    if count:
         cautions.append(f"{count} runs come from a working tree with uncommitted changes")
     return cautions
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from hpo_bench.errors import UserError
+from hpo_bench.records.files import write_whole
 
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
@@ -40,20 +40,6 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
     if _digest(tensors, header.get("state", "")) != header.get("sha256"):
         raise UserError(f"the checkpoint {path} is corrupt: its contents do not match their SHA-256", remedy)
     return _put_tensors(json.loads(header["state"]), {key: tensor.to(device) for key, tensor in tensors.items()})
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write aside, flush to disk, rename: a reader sees the old file or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(aside, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
 
 
 def _take_tensors(value: Any, key: str, tensors: dict[str, Tensor]) -> Any:

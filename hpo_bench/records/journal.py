@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import time
+import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from hpo_bench.core.checkpoint import write_whole
 from hpo_bench.core.cost import Cost
 from hpo_bench.core.meter import CostMeter
-from hpo_bench.errors import UserError
+from hpo_bench.records import schema
+from hpo_bench.records.files import append_line, drop_torn_line, own_folder, write_whole
+from hpo_bench.records.schema import TrialState
 
-TrialState = Literal["done", "pruned", "diverged"]
 BILL_INTERVAL = 0.5  # seconds between two copies of the bill on disk: at most this much of a killed run goes unbilled
 
 
@@ -46,34 +46,37 @@ class Progress:
 class Journal:
     """Append-only files of one search in its run folder: trials.jsonl, trajectory.jsonl, bill.json, workspace/.
 
-    Lines are flushed to disk as they are written; a last line cut short by a kill is dropped when reading.
+    Lines are flushed to disk as they are written; a last line cut short by a kill is dropped. All of them are checked
+    when the journal is opened. The bill goes on from the latest of bill.json and what lines say was `spent`.
+
+    Raises:
+        UserError: a record is damaged, or a folder that files are written to and removed from is a link.
     """
 
     def __init__(self, folder: Path, meter: CostMeter, observer: Callable[[Progress], None] | None = None) -> None:
         self.folder, self.meter = folder, meter
-        self.workspace = folder / "workspace"  # the method's own files: checkpoints, an Optuna study
-        self.workspace.mkdir(parents=True, exist_ok=True)
+        self.workspace = own_folder(folder / "workspace")  # the method's own files: checkpoints, an Optuna study
+        for entry in self.workspace.iterdir():
+            if entry.is_symlink() and entry.is_dir():
+                own_folder(entry)
         self._observer = observer
         self._saved = 0.0
-        bill = folder / "bill.json"
-        if bill.exists():
-            try:
-                meter.total = Cost.from_json(json.loads(bill.read_text()))
-            except (ValueError, TypeError, AttributeError) as error:
-                remedy = f"move {folder} away and run again"
-                raise UserError(f"the bill {bill} cannot be read: {error}", remedy) from error
+        for name in ("trials.jsonl", "trajectory.jsonl", "tests.jsonl"):
+            drop_torn_line(folder / name)
+        meter.total = self._bill()
         meter.heartbeat = self._heartbeat
-        self._drop_torn_lines()
 
     @property
     def trials(self) -> list[TrialRecord]:
         """Trials recorded so far, in order."""
-        return [TrialRecord(**line) for line in read_lines(self.folder / "trials.jsonl")]
+        known = {f.name for f in fields(TrialRecord)}
+        lines = schema.read_trials(self.folder)
+        return [TrialRecord(**{key: line[key] for key in known & line.keys()}) for line in lines]
 
     @property
     def trajectory(self) -> list[dict[str, Any]]:
         """Recorded changes of weights, in order."""
-        return read_lines(self.folder / "trajectory.jsonl")
+        return schema.read_trajectory(self.folder)
 
     def record_trial(
         self,
@@ -91,17 +94,26 @@ class Journal:
         record = TrialRecord(
             number, state, [float(w) for w in weights], value, cost.to_json(), spent.to_json(), schedule, note or {}
         )
-        append_line(self.folder / "trials.jsonl", asdict(record))
+        path = self.folder / "trials.jsonl"
+        append_line(path, schema.check_line(schema.TrialLine, asdict(record), path))
 
     def record_weights(self, step: int, weights: Sequence[float], **more: Any) -> None:
         """Append a change of weights at a pretraining step; `more` holds JSON values (trial, losses, hypergradient)."""
         line = {"step": step, "weights": [float(w) for w in weights], **more}
-        append_line(self.folder / "trajectory.jsonl", line, durable=False)
+        path = self.folder / "trajectory.jsonl"
+        append_line(path, schema.check_line(schema.TrajectoryLine, line, path), durable=False)
 
-    def truncate_trajectory(self, keep: Callable[[dict[str, Any]], bool]) -> None:
-        """Drop lines that a resumed run will write again."""
-        lines = [json.dumps(line) + "\n" for line in self.trajectory if keep(line)]
-        write_whole(self.folder / "trajectory.jsonl", "".join(lines).encode())
+    def rewind(self, step: int) -> None:
+        """Drop the lines of the trajectory beyond `step`, the step that a resumed run goes on from.
+
+        A run that was killed between two checkpoints trains the steps since the last one again and records their
+        weights again. So whoever resumes calls this with the step of the checkpoint that was loaded, and with 0 where
+        there is none, before it trains; without it those steps would be there twice.
+        """
+        lines = self.trajectory
+        kept = [line for line in lines if line["step"] <= step]
+        if len(kept) < len(lines):
+            write_whole(self.folder / "trajectory.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
 
     def report(self, progress: Progress) -> None:
         """Tell whoever watches."""
@@ -119,36 +131,16 @@ class Journal:
         if time.monotonic() - self._saved > BILL_INTERVAL:
             self.save_bill()
 
-    def _drop_torn_lines(self) -> None:
-        for name in ("trials.jsonl", "trajectory.jsonl", "tests.jsonl"):
-            path = self.folder / name
-            if path.exists() and not path.read_bytes().endswith(b"\n"):
-                whole = path.read_bytes().rpartition(b"\n")[0]
-                write_whole(path, whole + b"\n" if whole else b"")
-
-
-def append_line(path: Path, line: dict[str, Any], *, durable: bool = True) -> None:
-    """Append one JSON line; `durable` waits until it is on disk."""
-    with open(path, "a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-        file.flush()
-        if durable:
-            os.fsync(file.fileno())
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a JSON-lines file; none if there is no file.
-
-    Raises:
-        UserError: a whole line that is not a JSON object; file and line are named.
-    """
-    if not path.exists():
-        return []
-    lines = []
-    for number, text in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
+    def _bill(self) -> Cost:
+        """The latest bill that is on disk."""
+        spent = [line["spent"] for line in (*schema.read_trials(self.folder), *self.trajectory) if line.get("spent")]
+        bills = [Cost.from_json(bill) for bill in spent]
         try:
-            lines.append(dict(json.loads(text)))
-        except (ValueError, TypeError) as error:
-            remedy = f"move {path.parent} away and run again"
-            raise UserError(f"{path}, line {number}, is damaged: {error}", remedy) from error
-    return lines
+            bills.append(schema.read_bill(self.folder / "bill.json"))
+        except FileNotFoundError:
+            if bills:
+                warnings.warn(
+                    f"{self.folder / 'bill.json'} is gone: the bill goes on from what the last line says was spent",
+                    stacklevel=2,
+                )
+        return schema.largest(bills)

@@ -8,17 +8,19 @@ Nothing here needs torch: records can be read on a machine that never trains.
 
 from __future__ import annotations
 
-import json
 import os
+import warnings
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from hpo_bench.errors import UserError
+from hpo_bench.records.schema import read_run, read_tests, read_trajectory, read_trials
 
-SCHEMA = 1  # the newest layout of run.json that this version reads
+DAMAGED = "damaged"  # the status of a run whose records cannot be read
 CONFIG = ("preset", "method_options", "task_options", "protocol", "budget", "device")
 HOW_TO_RUN = "make one with: python -m hpo_bench run --method tapweight --task bace --out {path}"
 
@@ -26,17 +28,18 @@ HOW_TO_RUN = "make one with: python -m hpo_bench run --method tapweight --task b
 def load_runs(path: str | Path) -> pd.DataFrame:
     """All runs below `path`, one row each, sorted by task, method, seed and folder.
 
-    Every run comes, whatever became of it; `status` says so ("running", "done", "failed", "diverged", "over-budget").
+    Every run comes, whatever became of it; `status` says so ("running", "done", "failed", "diverged", "over-budget",
+    and "damaged" for one whose records cannot be read: `error` says why, task and method are its folders' names).
     Columns that hold a result (`weights`, `value`, `retrained_test`, ...) are filled for status "done" alone, so that
     nothing unfinished can be taken for a result. `retrained_valid`, `retrained_test` and `retrained_seeds` are lists
     with one entry per retraining; a score that is missing is NaN. Costs are flat columns `search_<field>` and
     `retraining_<field>` with the fields of `Cost`.
 
     Raises:
-        UserError: no such folder, no run in it, or a run.json that cannot be read (the file is named).
+        UserError: no such folder, or no run in it.
     """
     root = Path(path)
-    rows = [_row(folder, read_run(folder)) for folder in run_folders(root)]
+    rows = [_row(folder, record) for folder, record in _records(root)]
     if not rows:
         raise UserError(f"There is no run in {root}: {_what_is_there(root)}.", HOW_TO_RUN.format(path=root))
     frame = pd.DataFrame(rows)
@@ -53,7 +56,8 @@ def finished(runs: pd.DataFrame, path: str | Path = "runs") -> pd.DataFrame:
     if done.empty:
         found = ", ".join(f"{count} {status}" for status, count in sorted(Counter(runs["status"]).items()))
         remedy = "the same `run` command again goes on where a run stood; `hpo-bench show RUN` tells why one failed"
-        raise UserError(f"No finished run in {path}: found {found}.", remedy)
+        reasons = [str(error).split("\n")[0] for error in runs[runs["status"] == DAMAGED]["error"][:3]]
+        raise UserError("\n".join([f"No finished run in {path}: found {found}.", *reasons]), remedy)
     return done.reset_index(drop=True)
 
 
@@ -64,7 +68,7 @@ def load_trials(path: str | Path) -> pd.DataFrame:
     `spent_<field>` for the run's bill when it ended, schedule, note.
     """
     rows = []
-    for head, line in _lines(Path(path), "trials.jsonl"):
+    for head, line in _lines(Path(path), read_trials):
         trial = {key: line.get(key) for key in ("number", "state", "weights", "value", "schedule", "note")}
         trial["value"] = _number(trial["value"])
         bills = {f"{name}_{field}": value for name in ("cost", "spent") for field, value in line.get(name, {}).items()}
@@ -77,7 +81,7 @@ def load_trajectories(path: str | Path) -> pd.DataFrame:
 
     Whatever else a method wrote beside them (trial, losses, hypergradient) comes as further columns.
     """
-    rows = [{**head, **line} for head, line in _lines(Path(path), "trajectory.jsonl")]
+    rows = [{**head, **line} for head, line in _lines(Path(path), read_trajectory)]
     return pd.DataFrame(rows, columns=None if rows else ["folder", "task", "method", "seed", "status", "step"])
 
 
@@ -101,54 +105,35 @@ def run_folders(root: Path) -> list[Path]:
     return sorted(found)
 
 
-def read_run(folder: Path) -> dict[str, Any]:
-    """One run.json, checked as far as reading it needs.
-
-    Raises:
-        UserError: not JSON, not a record of ours, of a newer layout, or "done" without a result.
-    """
-    path = folder / "run.json"
-    remedy = "move the folder away, or run it again"
-    try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{path} cannot be read: {error}.", remedy) from error
-    schema = record.get("schema") if isinstance(record, dict) else None
-    if not isinstance(schema, int) or schema < 1:
-        raise UserError(f"{path} is not a record of hpo_bench: it names no schema.", remedy)
-    if schema > SCHEMA:
-        message = f"{path} has schema {schema}; this version of hpo_bench reads schemas up to {SCHEMA}."
-        raise UserError(message, "upgrade hpo_bench: pip install --upgrade hpo-bench")
-    missing = [key for key in ("status", "method", "task", "seed") if key not in record]
-    if not missing and record["status"] == "done":
-        missing = [key for key in ("result", "metric", "objectives", "cost") if not record.get(key)]
-    if missing:
-        raise UserError(f"{path} lacks {', '.join(missing)}.", remedy)
-    return record
+def readable(root: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Folder and run.json of every run below `root` whose records can be read; a warning names each of the others."""
+    found = []
+    for folder, record in _records(root):
+        if record["status"] == DAMAGED:
+            warnings.warn(f"left out: {record['error']}", stacklevel=2)
+        else:
+            found.append((folder, record))
+    return found
 
 
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """All whole lines of a JSON-lines file, none if there is no file; a last line cut short by a kill is left out.
-
-    Raises:
-        UserError: a whole line that is not JSON; file and line are named.
-    """
-    if not path.exists():
-        return []
-    lines = []
-    for number, text in enumerate(path.read_text(encoding="utf-8").splitlines(keepends=True), start=1):
-        if not text.endswith("\n"):
-            break
+def _records(root: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """Folder and run.json of every run below `root`; one that is damaged, or has damaged lines, has that status."""
+    found: list[tuple[Path, dict[str, Any]]] = []
+    for folder in run_folders(root):
         try:
-            lines.append(json.loads(text))
-        except ValueError as error:
-            remedy = "move the run away, or run it again"
-            raise UserError(f"{path}, line {number}, is not JSON: {error}.", remedy) from error
-    return lines
+            record = read_run(folder)
+            for read in (read_trials, read_trajectory, read_tests):
+                read(folder)
+        except UserError as error:
+            task, method = (folder.parent.parent.name, folder.parent.name)
+            record = {"status": DAMAGED, "error": error.message, "task": task, "method": method, "seed": -1}
+        found.append((folder, record))
+    return found
 
 
 def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
-    config, environment = record.get("config") or {}, record.get("environment") or {}
+    config, environments = record.get("config") or {}, record.get("environments") or []
+    environment = environments[0] if environments else {}
     metric = record.get("metric") or {}
     row = {
         "folder": str(folder),
@@ -158,10 +143,10 @@ def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         "higher_is_better": metric.get("higher_is_better"),
         "objectives": tuple(record.get("objectives") or ()),
         **{key: config.get(key) for key in CONFIG},
-        **{key: record.get(key) for key in ("base_id", "trial_cost", "started", "ended", "sessions")},
+        **{key: record.get(key) for key in ("base_id", "content", "trial_cost", "started", "ended", "sessions")},
         "git_commit": environment.get("git_commit"),
         "git_dirty": environment.get("git_dirty"),
-        "environment": environment,
+        "environments": environments,
         "notices": tuple((record.get("data") or {}).get("notices") or ()),
         **_result(record),
     }
@@ -191,12 +176,11 @@ def _number(value: object) -> float:
     return float("nan") if value is None else float(value)  # type: ignore[arg-type]
 
 
-def _lines(root: Path, name: str) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+def _lines(root: Path, read: Callable[[Path], list[dict[str, Any]]]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     pairs = []
-    for folder in run_folders(root):
-        record = read_run(folder)
+    for folder, record in readable(root):
         head = {"folder": str(folder), **{key: record[key] for key in ("task", "method", "seed", "status")}}
-        pairs += [(head, line) for line in read_lines(folder / name)]
+        pairs += [(head, line) for line in read(folder)]
     return pairs
 
 

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import errno
 import json
+import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
-from hpo_bench.core.checkpoint import write_whole
 from hpo_bench.errors import UserError
-from hpo_bench.records.journal import append_line, read_lines
+from hpo_bench.records import schema, scratch
+from hpo_bench.records.files import append_line, drop_torn_line, locked, own_folder, sweep, write_whole
+from hpo_bench.records.schema import SCHEMA, Status
 
-SCHEMA = 1
 _DISK_REFUSES = {
     getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EFBIG", "ENOTDIR", "EISDIR")
+    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EFBIG", "ENOTDIR", "EISDIR", "EEXIST")
     if hasattr(errno, name)
 }
-Status = Literal["running", "done", "failed", "diverged", "over-budget"]
+FINISHED: tuple[Status, ...] = ("done", "over-budget")
 
 
 @dataclass
@@ -40,16 +42,26 @@ class RunFolder:
     @property
     def tests(self) -> list[dict[str, Any]]:
         """Retrainings whose test score was read, in order."""
-        return read_lines(self.folder / "tests.jsonl")
+        return schema.read_tests(self.folder)
 
     def record_test(self, line: dict[str, Any]) -> None:
         """Append a retraining with its test score; it is never read again."""
-        append_line(self.folder / "tests.jsonl", line)
+        path = self.folder / "tests.jsonl"
+        append_line(path, schema.check_line(schema.TestLine, line, path))
 
     def update(self, **changes: Any) -> None:
         """Change run.json; the file is replaced whole."""
-        self.content |= changes
-        write_whole(self.folder / "run.json", (json.dumps(self.content, indent=1) + "\n").encode())
+        path = self.folder / "run.json"
+        # A round trip through JSON, so that what is checked is what the file says.
+        self.content = schema.check_run(json.loads(json.dumps(self.content | changes)), path)
+        write_whole(path, (json.dumps(self.content, indent=1) + "\n").encode())
+
+    def begin_session(self, environment: dict[str, Any], **changes: Any) -> None:
+        """Another process works on the run; where each of them did is kept."""
+        number = self.content["sessions"] + 1
+        environments = [*self.content["environments"], {"session": number, **environment}]
+        changes = {"status": "running", "error": None, "ended": None, **changes}
+        self.update(sessions=number, environments=environments, **changes)
 
     def finish(self, status: Status, error: str | None = None, **changes: Any) -> None:
         """Set the final status."""
@@ -62,33 +74,30 @@ def now() -> str:
 
 
 @contextmanager
-def open_run(folder: Path, identity: dict[str, Any]) -> Iterator[RunFolder]:
-    """Lock a run folder and read or start its record.
+def open_run(folder: Path, identity: dict[str, Any], content: dict[str, str] | None = None) -> Iterator[RunFolder]:
+    """Lock a run folder and read or start its record; what killed processes left behind is cleared away.
 
-    `identity` (method, task, seed, config) must equal that of the run which the folder already holds.
+    `identity` (method, task, seed, config, …) must equal that of the run which the folder already holds, and so must
+    `content`, the SHA-256 of what the task was loaded from, by part (table, split, corpus).
 
     Raises:
-        UserError: the folder can't be written (also later, inside the block), is in use by another process, or holds
-            another configuration.
+        UserError: the folder can't be written (also later, inside the block), is in use by another process, holds
+            another configuration, or its data have changed since.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / ".lock")
-        lock.acquire(timeout=0)
+        with locked(folder / ".lock"):
+            sweep(folder)
+            if (folder / "workspace").exists():
+                scratch.clear(own_folder(folder / "workspace"))
+            yield _read_or_start(folder, identity, content)
     except Timeout as error:
         remedy = "wait for it, or give this one another --out"
         raise UserError(f"another process is running in {folder}", remedy) from error
     except OSError as error:
-        raise unwritable(folder, error) from error
-    try:
-        _sweep(folder)
-        yield _read_or_start(folder, identity)
-    except OSError as error:
         if error.errno in _DISK_REFUSES:
-            raise unwritable(folder, error) from error
+            raise unwritable(Path(error.filename or folder), error) from error
         raise
-    finally:
-        lock.release()
 
 
 def unwritable(path: Path, error: OSError) -> UserError:
@@ -99,35 +108,59 @@ def unwritable(path: Path, error: OSError) -> UserError:
     return UserError(f"cannot write {path}: {error.strerror or error}", remedy)
 
 
-def _read_or_start(folder: Path, identity: dict[str, Any]) -> RunFolder:
-    path = folder / "run.json"
-    if not path.exists():
+def _read_or_start(folder: Path, identity: dict[str, Any], content: dict[str, str] | None) -> RunFolder:
+    if not os.path.lexists(folder / "run.json"):
         orphans = [name for name in ("trials.jsonl", "tests.jsonl", "bill.json") if (folder / name).exists()]
         if orphans:
             message = f"{folder} holds {', '.join(orphans)} and no run.json that says of which run"
             raise UserError(message, f"give another --out, or move {folder} away")
         run = RunFolder(folder)
-        run.update(schema=SCHEMA, status="running", error=None, started=now(), ended=None, sessions=0, **identity)
+        start = {"schema": SCHEMA, "status": "running", "error": None, "started": now(), "ended": None, "sessions": 0}
+        run.update(**start, **identity, content=content or {}, environments=[])
         return run
-    try:
-        content = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (ValueError, TypeError, IsADirectoryError) as error:
-        raise UserError(f"{path} is not readable: {error}", f"move {folder} away and run again") from error
-    if content.get("schema") != SCHEMA:
-        remedy = "use the version that wrote it, or give another --out"
-        raise UserError(f"{path} has record version {content.get('schema')}, this program writes {SCHEMA}", remedy)
+    drop_torn_line(folder / "tests.jsonl")
+    there = schema.read_run(folder)
+    check_identity(folder, there, identity)
+    check_content(folder, there, content or {})
+    return RunFolder(folder, there)
+
+
+def check_identity(folder: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Is `there`, the record in `folder`, of the configuration that is asked for?
+
+    Raises:
+        UserError: it is not; every difference is named.
+    """
     # A round trip through JSON, so that tuples compare as the lists they are on disk.
-    differing = _differences(content, json.loads(json.dumps(identity)))
+    differing = _differences(there, json.loads(json.dumps(asked)))
     if differing:
         remedy = f"give another --out, or move {folder} away"
         raise UserError(f"{folder} holds a run of another configuration: {'; '.join(differing)}", remedy)
-    return RunFolder(folder, content)
 
 
-def _sweep(folder: Path) -> None:
-    """Remove half-written files that a kill left (`write_whole` calls them .NAME.PID.tmp)."""
-    for aside in folder.glob(".*.tmp"):
-        aside.unlink(missing_ok=True)
+def check_content(folder: Path, there: dict[str, Any], now: dict[str, str]) -> None:
+    """Was the run in `folder` made from the same table, split and corpus?
+
+    Raises:
+        UserError: it was not; which of them changed is named. Also an older record that is not done and did not keep
+            what its data were: going on with it might mix two files.
+    """
+    before = there["content"]
+    if before is None:
+        if there["status"] not in FINISHED:
+            message = f"{folder} was begun by an older version, which did not keep what the data were"
+            raise UserError(message, "give another --out; what is recorded there can still be shown and exported")
+        warnings.warn(
+            f"{folder} was recorded by an older version: whether the data have changed since cannot be told",
+            stacklevel=2,
+        )
+        return
+    changed = [part for part in sorted({*before, *now}) if before.get(part) != now.get(part)]
+    if changed:
+        raise UserError(
+            f"{folder} holds a run of other data; the file has changed since: its {' and its '.join(changed)}",
+            "give another --out for the data as they are now, or put the old file back",
+        )
 
 
 def _differences(there: Any, asked: Any, name: str = "") -> list[str]:

@@ -14,10 +14,12 @@ from hpo_bench.core.meter import Cost
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
+from hpo_bench.records.files import remove_files
 from hpo_bench.records.journal import Journal
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
+from hpo_bench.search.pbt_units import CHECKPOINT, recorded_units
 from hpo_bench.search.random import draw_simplex
-from hpo_bench.search.trials import best_of
+from hpo_bench.search.trials import MOST_WORKERS, best_of
 
 
 @dataclass
@@ -72,7 +74,10 @@ class Pbt(ObjectiveWeightSearch):
         cost, members = self.member_cost(problem), self.members(problem)
         if problem.spec is None:
             return Support.no("this problem cannot be made again in another process (no spec)")
-        if not 1 <= self.intervals <= problem.protocol.steps or self.workers < 1 or self.population < 0:
+        if (
+            not (1 <= self.intervals <= problem.protocol.steps and 1 <= self.workers <= MOST_WORKERS)
+            or self.population < 0
+        ):
             return Support.no(
                 f"intervals={self.intervals}, workers={self.workers}, population={self.population} do not fit "
                 f"{problem.protocol.steps} steps"
@@ -106,14 +111,16 @@ class Pbt(ObjectiveWeightSearch):
 
             members = self.members(problem)
             if len(journal.trials) < members:
-                if len(_last_pieces(journal.trajectory, self.intervals - 1)) < members:
+                if len(_last_pieces(recorded_units(journal), self.intervals - 1)) < members:
                     run_population(self, problem, journal)
                 self._record_members(problem, journal)
+            # Also what a killed process left that had finished the last unit: nobody goes on from a checkpoint now.
+            remove_files(journal.workspace / "units", CHECKPOINT)
         return best_of(problem, journal.trials)
 
     def _record_members(self, problem: Problem, journal: Journal) -> None:
         """Write the members to trials.jsonl: those that came farthest as done, those that time cut short as pruned."""
-        lines = journal.trajectory
+        lines = recorded_units(journal)
         farthest = max((line["interval"] for line in lines), default=-1)
         if farthest < 0:
             raise UserError("time ended before any member was scored", "give a larger --budget")

@@ -1,13 +1,12 @@
 """What happens in a population: a member trains, scores and saves; the scheduler decides who copies whom. Imports Ray.
 
-A unit of work is one interval of one lineage: its file name is the hash of the weights that led to it. A finished unit
+A unit of work is one interval of one lineage (see `pbt_units`). A finished unit
 lies in `workspace/units`: a result (JSON) and, as long as somebody may go on from it, a checkpoint. So a resumed search
 finds what was done, whoever did it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import random
 from collections.abc import Iterator
@@ -19,18 +18,14 @@ import numpy as np
 from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
 
-from hpo_bench.core.checkpoint import write_whole
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import ProblemSpec
 from hpo_bench.core.rng import derive_seed
+from hpo_bench.records.files import write_whole
+from hpo_bench.search.pbt_units import read_unit, unit_key
 from hpo_bench.search.workers import bill_path, billed_to, build_problem
 
 _WORST = 1e30  # score of a diverged member: the scheduler leaves NaN where it is, and replaces the worst
-
-
-def unit_key(pieces: list[list[Any]]) -> str:
-    """The name of the unit that ends with the last of these pieces [first step, weights]."""
-    return hashlib.sha256(json.dumps(pieces).encode()).hexdigest()[:20]
 
 
 class Member(tune.Trainable):
@@ -50,14 +45,13 @@ class Member(tune.Trainable):
         parent = unit_key(self._pieces) if self._pieces else None
         pieces = [*self._pieces, [start, self._weights]]
         key = unit_key(pieces)
-        result = self._workspace / "units" / f"{key}.json"
-        trained = not result.exists()
-        if trained:
+        unit = read_unit(self._workspace / "units", key)
+        trained = unit is None
+        if unit is None:
             with billed_to(bill_path(self._workspace, key), self._problem.meter) as spent:
                 value = self._train(parent, key, end - start)
                 unit = {"unit": key, "pieces": pieces, "value": value, "cost": spent().to_json()}
-            write_whole(result, json.dumps(unit).encode())
-        unit = json.loads(result.read_text())
+            write_whole(self._workspace / "units" / f"{key}.json", json.dumps(unit).encode())
         worst = -_WORST if self._problem.metric.higher_is_better else _WORST
         return {
             "score": worst if unit["value"] is None else unit["value"],
@@ -74,7 +68,8 @@ class Member(tune.Trainable):
             with meter.phase("orchestration"):
                 trial = self._problem.start_trial()
                 if parent is not None:
-                    if json.loads((units / f"{parent}.json").read_text())["value"] is None:
+                    before = read_unit(units, parent)
+                    if before is not None and before["value"] is None:
                         return None
                     trial.load(units / f"{parent}.safetensors")
             trial.advance(self._weights, steps)

@@ -8,15 +8,24 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-import ray
 from ray import tune
 
 from hpo_bench.core.meter import Cost
 from hpo_bench.core.problem import Problem
-from hpo_bench.errors import UserError
+from hpo_bench.records.files import own_folder
 from hpo_bench.records.journal import Journal, Progress
 from hpo_bench.search.pbt_population import Member, SeededPbt, explore, member_of
-from hpo_bench.search.workers import bill_path, bill_worker, claim_lost_bills, ray_session, share_of_gpu
+from hpo_bench.search.pbt_units import recorded_units
+from hpo_bench.search.workers import (
+    bill_path,
+    bill_worker,
+    claim_lost_bills,
+    processes_for,
+    ray_session,
+    readable,
+    readable_failures,
+    share_of_gpu,
+)
 
 if TYPE_CHECKING:
     from hpo_bench.search.pbt import Pbt
@@ -33,7 +42,7 @@ class Ledger(tune.Callback):
 
     def __init__(self, problem: Problem, journal: Journal, members: int, processes: int) -> None:
         self._problem, self._journal, self._members, self._processes = problem, journal, members, processes
-        self._lines = {(line["trial"], line["interval"]): line for line in journal.trajectory}
+        self._lines = {(line["trial"], line["interval"]): line for line in recorded_units(journal)}
         self.error: BaseException | None = None
 
     def on_trial_result(self, iteration: int, trials: list[Any], trial: Any, result: dict[str, Any], **_: Any) -> None:
@@ -48,11 +57,13 @@ class Ledger(tune.Callback):
             return
         bill_worker(self._problem.meter, Cost.from_json(unit["cost"]), self._processes, clocked=trained)
         start, weights = unit["pieces"][-1]
-        line = {"trial": member, "interval": interval, **unit}
+        spent = self._problem.meter.snapshot()
+        # The line says what was spent: whoever is killed before the bill is saved finds it there.
+        line = {"trial": member, "interval": interval, **unit, "spent": spent.to_json()}
         self._journal.record_weights(start, weights, **line)
         self._lines[member, interval] = line
+        self._journal.save_bill()
         bill_path(self._journal.workspace, unit["unit"]).unlink(missing_ok=True)
-        spent = self._journal.save_bill()
         self._clear_away(interval)
         trials = spent.step_equivalents / self._problem.trial_cost
         done = self._problem.budget.fraction(trials, spent)
@@ -96,12 +107,14 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
     """
     assert problem.spec is not None  # supports() said so
     workspace, members = journal.workspace.resolve(), method.members(problem)
+    own_folder(workspace / "units")
+    processes = processes_for(method.workers, members, method.ray_address)
 
     def billed(unit: str) -> bool:
         """What a finished unit cost is billed when its result is read."""
         return (workspace / "units" / f"{unit}.json").exists()
 
-    claim_lost_bills(journal, billed, method.workers)
+    claim_lost_bills(journal, billed, processes)
     scheduler = SeededPbt(
         problem.seed,
         members,
@@ -119,16 +132,20 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
         "pieces": [],
         "boundaries": method.boundaries(problem),
         "spec": asdict(problem.spec),
-        "processes": method.workers,
+        "processes": processes,
         "workspace": str(workspace),
     }
     # Members that Tune has not made yet are not waited for, so it has to make all of them before it starts.
     environment = {**_ENVIRONMENT, "TUNE_MAX_PENDING_TRIALS_PG": str(members + 1)}
     try:
-        with _environment(environment), ray_session(workspace, method.workers, method.ray_address) as cpus:
+        with (
+            _environment(environment),
+            readable_failures(),
+            ray_session(workspace, processes, method.ray_address) as cpus,
+        ):
             # A session that is somebody else's trains as many members at once as it has CPUs.
-            ledger = Ledger(problem, journal, members, max(method.workers, min(members, cpus)))
-            resources = {"cpu": 1, "gpu": share_of_gpu(problem.spec, method.workers)}
+            ledger = Ledger(problem, journal, members, max(processes, min(members, cpus)))
+            resources = {"cpu": 1, "gpu": share_of_gpu(problem.spec, processes)}
             tuner = tune.Tuner(
                 tune.with_resources(Member, resources),
                 param_space=space,
@@ -150,21 +167,11 @@ def run_population(method: Pbt, problem: Problem, journal: Journal) -> None:
             if ledger.error is not None:
                 raise ledger.error
             if results.errors:
-                raise _readable(results.errors[0])
-        for checkpoint in (workspace / "units").glob("*.safetensors"):
-            checkpoint.unlink()
+                raise readable(results.errors[0])
+    except tune.TuneError as error:
+        raise readable(error) from error
     finally:
-        claim_lost_bills(journal, billed, method.workers, clocked=True)
-
-
-def _readable(error: Exception) -> Exception:
-    """What went wrong in a member, as the person who runs the program should see it."""
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, UserError):
-        return cause
-    if isinstance(error, ray.exceptions.RayActorError):
-        return UserError(f"a worker process died: {error}", "give fewer workers if memory ran out, then run it again")
-    return error
+        claim_lost_bills(journal, billed, processes, clocked=True)
 
 
 @contextmanager

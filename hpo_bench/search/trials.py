@@ -17,6 +17,8 @@ from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.records.journal import Journal, Progress, TrialRecord, TrialState
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
 
+MOST_WORKERS = 1024
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -39,7 +41,8 @@ class TrialSearch(ObjectiveWeightSearch):
     holds are observed again and not trained again.
 
     Attributes:
-        workers: trials side by side, each in a process of its own (Ray actors); 1 trains in this process.
+        workers: trials of a batch, which train side by side in processes of their own (Ray actors), as many as there
+            are cores; 1 trains in this process.
         ray_address: an existing Ray cluster to use ("auto" finds it); empty starts Ray on this machine.
     """
 
@@ -49,6 +52,8 @@ class TrialSearch(ObjectiveWeightSearch):
     def supports(self, problem: Problem) -> Support:
         if self.workers < 1:
             return Support.no(f"workers={self.workers} trains nothing; give 1 or more")
+        if self.workers > MOST_WORKERS:
+            return Support.no(f"workers={self.workers} is more than {MOST_WORKERS}, the most that train side by side")
         if self.workers > 1 and problem.spec is None:
             return Support.no("this problem cannot be made again in another process (no spec); give --workers 1")
         return super().supports(problem)
@@ -141,9 +146,11 @@ class TrialSearch(ObjectiveWeightSearch):
 
             return one_by_one
 
-        from hpo_bench.search.workers import TrialWorkers
+        from hpo_bench.search.workers import TrialWorkers, processes_for
 
-        pool = TrialWorkers(problem, journal, self.workers, self.ray_address, stack)
+        paid = min(self.planned_trials(problem), problem.allowance / self.worst_cost(problem) + 1e-9)
+        processes = processes_for(self.workers, int(min(paid, MOST_WORKERS)), self.ray_address)
+        pool = TrialWorkers(problem, journal, processes, self.ray_address, stack)
 
         def side_by_side(proposals: list[tuple[int, np.ndarray]]) -> None:
             pool.run(proposals, record)

@@ -15,12 +15,11 @@ import dataclasses
 import json
 import logging
 import os
-import shutil
-import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +27,17 @@ import numpy as np
 
 from hpo_bench import registry
 from hpo_bench.core.budget import Budget
-from hpo_bench.core.checkpoint import write_whole
-from hpo_bench.core.device import prepare_process, resolve_device
+from hpo_bench.core.device import memory_told, prepare_process, resolve_device
 from hpo_bench.core.meter import Cost, CostMeter
 from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.core.protocol import Protocol
+from hpo_bench.cores import cores
 from hpo_bench.errors import UserError
+from hpo_bench.records import scratch
+from hpo_bench.records.files import own_folder, write_whole
 from hpo_bench.records.journal import Journal
+from hpo_bench.records.schema import read_bill
+from hpo_bench.search.cluster import check_address, no_cluster
 from hpo_bench.search.trials import Outcome, whole_trial
 
 _RAY_STARTS = 4
@@ -50,6 +53,18 @@ def build_problem(spec: ProblemSpec, processes: int) -> Problem:
     protocol = Protocol(**spec.protocol)
     meter = CostMeter(protocol.batch_size, device)
     return Problem(task, protocol, spec.seed, Budget(trials=1), meter, spec)
+
+
+def processes_for(workers: int, pieces: int, address: str = "") -> int:
+    """How many of `workers` processes can be of use for `pieces` of work at a time; says so where it is fewer.
+
+    On a cluster, that of `address`, the cores of this machine say nothing.
+    """
+    useful = min(workers, max(1, pieces), workers if address else cores())
+    if useful < workers:
+        least = f"{pieces} pieces of work at a time" if useful == pieces else f"{cores()} cores"
+        warnings.warn(f"{workers} workers were asked for; {useful} can be used, as there are {least}", stacklevel=3)
+    return useful
 
 
 @contextmanager
@@ -69,37 +84,48 @@ def ray_session(workspace: Path, processes: int, address: str = "") -> Iterator[
     os.environ.setdefault("RAY_CHDIR_TO_TRIAL_DIR", "0")  # relative paths in task options mean what they mean here
     os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: training would starve beside any other process
     logging.getLogger("ray").setLevel(logging.ERROR)
+    if address:
+        check_address(address)
     import ray
 
-    note = workspace / "ray-session"
-    if note.exists():
-        shutil.rmtree(note.read_text(), ignore_errors=True)
-        note.unlink()
+    scratch.clear(workspace)
     if ray.is_initialized():
         yield int(ray.cluster_resources()["CPU"])
         return
-    scratch = tempfile.mkdtemp(prefix="hb-ray-")
-    write_whole(note, scratch.encode())
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
-    try:
+    with ExitStack() as stack:
+        stack.callback(ray.shutdown)
         if address:
             try:
                 ray.init(address=address, **quiet)
-            except ConnectionError as error:
-                raise UserError(f"no Ray cluster answers at {address!r}: {error}", "leave --ray-address out") from error
+            except Exception as error:  # whatever Ray raises here: it does not answer as a cluster does
+                raise no_cluster(address, error) from error
         else:
+            folder = scratch.make(workspace)
+            stack.push(lambda *_: scratch.remove(workspace, folder))
+            stack.callback(ray.shutdown)  # before its folder goes
+            stack.enter_context(_without("RAY_ADDRESS"))  # it would be taken for the address of this session
             _start_ray(
                 num_cpus=processes,
                 include_dashboard=False,
                 object_store_memory=100 * 2**20,  # results are small
-                _temp_dir=scratch,
+                _temp_dir=str(folder),
                 **quiet,
             )
         yield int(ray.cluster_resources()["CPU"])
+
+
+@contextmanager
+def _without(variable: str) -> Iterator[None]:
+    """An environment variable is not set inside the block."""
+    before = os.environ.pop(variable, None)
+    if before is not None:
+        warnings.warn(f"{variable} is set and not used: --ray-address names a cluster", stacklevel=4)
+    try:
+        yield
     finally:
-        ray.shutdown()
-        shutil.rmtree(scratch, ignore_errors=True)
-        note.unlink(missing_ok=True)
+        if before is not None:
+            os.environ[variable] = before
 
 
 def _start_ray(**options: Any) -> None:
@@ -174,10 +200,9 @@ def claim_lost_bills(journal: Journal, billed: Callable[[str], bool], processes:
 
     `processes`, `clocked`: as for `bill_worker`; by default the driver was killed with them.
     """
-    for path in sorted((journal.workspace / "bills").glob("*.json")):
+    for path in sorted(own_folder(journal.workspace / "bills").glob("*.json")):
         if not billed(path.stem):
-            cost = Cost.from_json(json.loads(path.read_text()))
-            bill_worker(journal.meter, cost, processes, clocked=clocked)
+            bill_worker(journal.meter, read_bill(path), processes, clocked=clocked)
         path.unlink()
         journal.save_bill()
 
@@ -192,24 +217,24 @@ class TrialActor:
         return True
 
     def run(self, weights: np.ndarray, bill: str) -> Outcome:
-        with billed_to(Path(bill), self._problem.meter):
+        with memory_told(), billed_to(Path(bill), self._problem.meter):
             return whole_trial(self._problem, weights)
 
 
 class TrialWorkers:
     """A pool of trial actors; Ray starts with the first batch and ends with `stack`."""
 
-    def __init__(self, problem: Problem, journal: Journal, workers: int, address: str, stack: ExitStack) -> None:
-        self._problem, self._journal, self._workers, self._address = problem, journal, workers, address
+    def __init__(self, problem: Problem, journal: Journal, processes: int, address: str, stack: ExitStack) -> None:
+        self._problem, self._journal, self._processes, self._address = problem, journal, processes, address
         self._stack = stack
         self._actors: list[Any] = []
         recorded = len(journal.trials)
-        claim_lost_bills(journal, lambda unit: int(unit) < recorded, workers)
+        claim_lost_bills(journal, lambda unit: int(unit) < recorded, processes)
 
     def run(self, proposals: list[tuple[int, np.ndarray]], record: Callable[[int, np.ndarray, Outcome], None]) -> None:
         """Train (number, weights) side by side; record them in the given order as soon as that allows."""
         if proposals:
-            with self._problem.meter.phase("orchestration"):
+            with self._problem.meter.phase("orchestration"), readable_failures():
                 self._start()
                 self._run(proposals, record)
 
@@ -217,21 +242,15 @@ class TrialWorkers:
         import ray
 
         bills = [bill_path(self._journal.workspace, f"{number:05d}") for number, _ in proposals]
-        try:
-            waiting = [
-                actor.run.remote(weights, str(bill))
-                for actor, (_, weights), bill in zip(self._actors, proposals, bills, strict=False)
-            ]
-            for (number, weights), future, bill in zip(proposals, waiting, bills, strict=True):
-                outcome = ray.get(future)
-                bill_worker(self._problem.meter, outcome.cost, self._workers)
-                record(number, weights, outcome)
-                bill.unlink(missing_ok=True)
-        except ray.exceptions.RayTaskError as error:
-            raise (error.cause if isinstance(error.cause, UserError) else error) from error
-        except ray.exceptions.RayActorError as error:
-            remedy = "give fewer --workers if memory ran out; the same command goes on where this one ended"
-            raise UserError(f"a worker process died: {error}", remedy) from error
+        waiting = [
+            actor.run.remote(weights, str(bill))
+            for actor, (_, weights), bill in zip(cycle(self._actors), proposals, bills, strict=False)
+        ]
+        for (number, weights), future, bill in zip(proposals, waiting, bills, strict=True):
+            outcome = ray.get(future)
+            bill_worker(self._problem.meter, outcome.cost, self._processes)
+            record(number, weights, outcome)
+            bill.unlink(missing_ok=True)
 
     def _start(self) -> None:
         if self._actors:
@@ -239,15 +258,15 @@ class TrialWorkers:
         import ray
 
         assert self._problem.spec is not None  # supports() said so
-        self._stack.enter_context(ray_session(self._journal.workspace, self._workers, self._address))
-        gpus = share_of_gpu(self._problem.spec, self._workers)
+        self._stack.enter_context(ray_session(self._journal.workspace, self._processes, self._address))
+        gpus = share_of_gpu(self._problem.spec, self._processes)
         actor = ray.remote(num_cpus=1, num_gpus=gpus)(TrialActor)
-        self._actors = [actor.remote(self._problem.spec, self._workers) for _ in range(self._workers)]
+        self._actors = [actor.remote(self._problem.spec, self._processes) for _ in range(self._processes)]
         self._stack.callback(self._stop)
         started = [one.ready.remote() for one in self._actors]
         if ray.wait(started, num_returns=len(started), timeout=_PATIENCE)[1]:
             warnings.warn(
-                f"Ray has not found {self._workers} free CPUs in {_PATIENCE} s; this search waits for them",
+                f"Ray has not found {self._processes} free CPUs in {_PATIENCE} s; this search waits for them",
                 stacklevel=2,
             )
         ray.get(started)
@@ -257,3 +276,29 @@ class TrialWorkers:
 
         for actor in self._actors:
             ray.kill(actor)
+
+
+@contextmanager
+def readable_failures() -> Iterator[None]:
+    """What went wrong in a worker process is raised as what it is, as the person who runs the program should see it."""
+    import ray
+
+    try:
+        yield
+    except ray.exceptions.RayError as error:
+        raise readable(error) from error
+
+
+def readable(error: BaseException) -> BaseException:
+    """The error in a worker that can be told in a sentence: the user's, the disk's, or that the worker died."""
+    import ray
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError | OSError) and not isinstance(cause, ray.exceptions.RayError):
+            return cause
+        if isinstance(cause, ray.exceptions.RayActorError):
+            remedy = "give fewer --workers if memory ran out; the same command goes on where this one ended"
+            return UserError(f"a worker process died: {cause}", remedy)
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    return error

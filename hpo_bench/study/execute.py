@@ -7,16 +7,21 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from hpo_bench.config import make_method
 from hpo_bench.cores import cores
 from hpo_bench.errors import UserError
-from hpo_bench.study.plan import FINISHED, PlannedRun
+from hpo_bench.records import scratch
+from hpo_bench.records.files import locked, own_folder
+from hpo_bench.records.run_folder import FINISHED, unwritable
+from hpo_bench.study.plan import PlannedRun
 
 _POLL = 0.5  # seconds between two looks at the clock
 
@@ -51,20 +56,33 @@ def execute(runs: list[PlannedRun], workspace: Path, workers: int, watcher: Watc
     Raises:
         UserError: the same study is running in `workspace`.
     """
-    from hpo_bench.search.workers import ray_session
+    from hpo_bench.search.workers import processes_for, ray_session
 
-    workspace.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(workspace / ".lock")
     try:
-        lock.acquire(timeout=0)
+        with prepared(workspace):
+            workers = processes_for(workers, sum(_cpus(run, workers) for run in runs))
+            environment = _environment(workers)  # before Ray adds its own
+            with ray_session(workspace, workers):
+                return _all(runs, workspace, workers, environment, watcher)
+    except OSError as error:
+        raise unwritable(workspace, error) from error
+
+
+@contextmanager
+def prepared(workspace: Path) -> Iterator[None]:
+    """The study's own folder is there, locked, and free of what a killed process left.
+
+    Raises:
+        UserError: the same study is running, or part of the folder is a link.
+    """
+    for folder in (workspace.parent, workspace, workspace / "logs"):
+        own_folder(folder)
+    try:
+        with locked(workspace / ".lock"):
+            scratch.clear(workspace)
+            yield
     except Timeout as error:
         raise UserError(f"this study is running already in {workspace.parent.parent}", "wait for it") from error
-    environment = _environment(workers)  # before Ray adds its own
-    try:
-        with ray_session(workspace, workers):
-            return _all(runs, workspace, workers, environment, watcher)
-    finally:
-        lock.release()
 
 
 def _all(

@@ -15,9 +15,11 @@ import threading
 import time
 from typing import Any
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from hpo_bench.errors import UserError
+from hpo_bench.records.files import locked
+from hpo_bench.records.schema import read_run
 from hpo_bench.study.plan import from_words
 
 _GRACE = 5.0  # seconds to end in order
@@ -38,7 +40,7 @@ def _outcome(words: dict[str, Any]) -> dict[str, Any]:
     config = from_words(words)
     try:
         config.folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(config.folder / ".lock").acquire(timeout=_PATIENCE):
+        with locked(config.folder / ".lock", timeout=_PATIENCE):
             pass
         content = run(config).content
     except Timeout:
@@ -51,8 +53,8 @@ def _outcome(words: dict[str, Any]) -> dict[str, Any]:
 
 def _recorded(folder: Any) -> str | None:
     try:
-        return json.loads((folder / "run.json").read_text())["status"]
-    except (OSError, ValueError, KeyError):
+        return read_run(folder)["status"]
+    except UserError:
         return None
 
 

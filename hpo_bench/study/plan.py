@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from hpo_bench.config import RunConfig, configure, variant
-from hpo_bench.errors import UserError
+from hpo_bench.records.run_folder import FINISHED, check_identity
+from hpo_bench.records.schema import read_run
 from hpo_bench.study.spec import Study
 
 State = Literal["new", "begun", "done"]
-FINISHED = ("done", "over-budget")
 
 
 @dataclass(frozen=True)
@@ -40,19 +40,10 @@ class PlannedRun:
         Raises:
             UserError: it cannot be read, or is of another configuration.
         """
-        path = self.config.folder / "run.json"
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-            config = content["config"]
-        except FileNotFoundError:
+        if not os.path.lexists(self.config.folder / "run.json"):
             return None
-        except (OSError, ValueError, TypeError, KeyError) as error:
-            raise UserError(f"{path} is not readable: {error}", "move it away, or give another --out") from error
-        asked = json.loads(json.dumps(self.config.to_json()))  # so that tuples compare as lists
-        differing = [key for key in asked if config.get(key) != asked[key]]
-        if differing:
-            what = "; ".join(f"{key} is {config.get(key)!r} there, {asked[key]!r} here" for key in differing)
-            raise UserError(f"{self.config.folder} holds a run of another configuration: {what}")
+        content = read_run(self.config.folder)
+        check_identity(self.config.folder, content, {"config": self.config.to_json()})
         return content
 
     def state(self) -> State:

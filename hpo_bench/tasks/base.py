@@ -69,6 +69,10 @@ class Pretrainable(ABC):
     def draw_batch(self, size: int, generator: torch.Generator) -> Any:
         """An unlabelled batch from the corpus, all its random choices made; `generator` lives on `draws_on`."""
 
+    def batch_at(self, index: Tensor, generator: torch.Generator) -> Any:
+        """The batch of the given rows (B,) of the corpus; only what a base is trained on needs it."""
+        raise NotImplementedError(f"{type(self).__name__} has no rows to choose")
+
     @abstractmethod
     def objective_losses(self, model: nn.Module, batch: Any) -> Tensor:
         """The vector of losses (K,), in the order of `objectives`."""

@@ -46,7 +46,7 @@ def write_run(
     effect: float = 1.0,
     **changes: Any,
 ) -> Path:
-    """One run folder; `changes` replace top-level entries of run.json."""
+    """One run folder; `changes` replace top-level entries of run.json, and single ones of its `config`."""
     rng = np.random.default_rng([seed, *hashlib.sha256(f"{task}/{method}".encode()).digest()[:4]])
     lower = task in ("esol", "freesolv", "lipophilicity")
     start, sign = (1.2, -4.0) if lower else (0.76, 1.0)
@@ -108,7 +108,7 @@ def write_run(
         )  # fmt: skip
     searched = {"valid": value, "test": start + sign * (gain - 0.025) + rng.normal(0, noise)}
     record = {
-        "schema": 1, "status": "done", "error": None, "method": method, "task": task, "seed": seed,
+        "schema": 2, "status": "done", "error": None, "method": method, "task": task, "seed": seed,
         "config": {"method_options": {}, "task_options": {}, "preset": "standard",
                    "protocol": {"steps": 300, "mode": "full"},
                    "budget": {"trials": trials, "step_equivalents": None, "seconds": None},
@@ -116,14 +116,16 @@ def write_run(
         "objectives": list(objectives),
         "metric": {"name": "rmse" if lower else "roc_auc", "higher_is_better": not lower},
         "data": {"source": "synthetic"}, "base_id": "0" * 64, "trial_cost": TRIAL_COST,
-        "environment": {"git_commit": "f" * 40, "git_dirty": False, "python": "3.11.7", "platform": "Linux",
-                        "versions": {"torch": "2.13.0"}, "processor": "x86_64", "cores": 2, "threads": 1,
-                        "accelerator": None},
+        "content": {"table": "a" * 64, "split": "b" * 64, "corpus": "c" * 64},
+        "environments": [{"session": 1, "git_commit": "f" * 40, "git_dirty": False, "python": "3.11.7",
+                          "platform": "Linux", "versions": {"torch": "2.13.0"}, "processor": "x86_64", "cores": 2,
+                          "threads": 1, "accelerator": None}],
         "started": "2026-11-01T10:00:00+00:00", "ended": "2026-11-01T10:10:00+00:00", "sessions": 1,
         "result": {"weights": weights.tolist(), "schedule": schedule, "value": value,
                    "as_searched": searched if method == "tapweight" else None, "retrained": retrained},
         "cost": {"search": bill(spent, method), "retraining": bill(TRIAL_COST * retrains)},
     }  # fmt: skip
+    changes["config"] = {**record["config"], **changes.get("config", {})}  # type: ignore[dict-item]
     (folder / "run.json").write_text(json.dumps({**record, **changes}))
     return folder
 

@@ -116,12 +116,12 @@ def test_the_same_records_give_the_same_bytes(records, tmp_path):
     assert str(records) not in text  # no machine's path
 
 
-def test_records_without_retraining_or_commands(tmp_path):
+def test_records_without_retraining(tmp_path):
     result = {"weights": [0.5, 0.5], "schedule": None, "value": 0.7, "as_searched": None, "retrained": []}
-    write_run(tmp_path / "runs", objectives=("a", "b"), result=result, config={"protocol": None})
+    write_run(tmp_path / "runs", objectives=("a", "b"), result=result)
     _, text = report_of(tmp_path / "runs", tmp_path / "out")
     (run,) = json.loads(Elements(text).data)["runs"]
-    assert run["again"] is None
+    assert run["trials"]
     assert "no method has a test score" in text
 
 

@@ -151,7 +151,7 @@ def test_a_run_opens_with_its_record(page):
     assert page.find_element(By.ID, "run-again").text.startswith(command)
     page.find_element(By.CSS_SELECTOR, "#run-record summary").click()
     record = json.loads(page.find_element(By.CSS_SELECTOR, "#run-record pre").text)
-    assert (record["method"], record["seed"], record["environment"]["git_commit"]) == ("tapweight", 0, "f" * 40)
+    assert (record["method"], record["seed"], record["environments"][0]["git_commit"]) == ("tapweight", 0, "f" * 40)
     page.switch_to.active_element.send_keys(Keys.ESCAPE)
     assert not dialog.is_displayed()
 

@@ -11,7 +11,16 @@ from hpo_bench.core.cost import Cost
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.errors import UserError
 from hpo_bench.records import journal as module
-from hpo_bench.records.journal import Journal, Progress, append_line, read_lines
+from hpo_bench.records.files import append_line, drop_torn_line, read_lines
+from hpo_bench.records.journal import Journal, Progress
+
+BILL = Cost(step_equivalents=3).to_json()
+LINES = {
+    "trials.jsonl": {"number": 0, "state": "done", "weights": [0.5, 0.5], "value": 0.7, "cost": BILL, "spent": BILL},
+    "trajectory.jsonl": {"step": 0, "weights": [0.5, 0.5]},
+    "tests.jsonl": {"index": 0, "seed": 1, "valid": 0.5, "test": None, "cost": BILL},
+}
+COUNTED = {"trials.jsonl": "number", "trajectory.jsonl": "step", "tests.jsonl": "index"}
 
 
 @pytest.fixture
@@ -65,10 +74,11 @@ def test_passes_keep_the_bill_on_disk_up_to_date(tmp_path, meter, monkeypatch):
 @pytest.mark.parametrize("torn", ["", "{", '{"number": 3, "val'])
 def test_a_last_line_cut_short_is_dropped_and_the_next_one_is_whole(tmp_path, meter, name, torn):
     path = tmp_path / name
-    path.write_text('{"number": 1}\n' + torn)
+    first, second = (json.dumps(LINES[name] | {COUNTED[name]: number}) + "\n" for number in (0, 1))
+    path.write_text(first + torn)
     Journal(tmp_path, meter)
-    append_line(path, {"number": 2})
-    assert path.read_text() == '{"number": 1}\n{"number": 2}\n'
+    append_line(path, json.loads(second))
+    assert path.read_text() == first + second
 
 
 def test_a_file_of_one_torn_line_becomes_empty(tmp_path, meter):
@@ -87,7 +97,7 @@ def test_a_file_cut_anywhere_loses_its_torn_line_alone(tmp_path, lines, kept):
     content = path.read_bytes() if lines else b""
     path.write_bytes(content[:kept])
     assert read_lines(path) == lines[: content[:kept].count(b"\n")]
-    Journal(tmp_path, CostMeter(10, torch.device("cpu")))
+    drop_torn_line(path)
     assert path.read_bytes() == content[: content[:kept].rfind(b"\n") + 1]
 
 
@@ -108,8 +118,10 @@ def test_lines_that_a_resumed_run_writes_again_are_dropped(tmp_path, meter):
     journal = Journal(tmp_path, meter)
     for step in range(1, 6):
         journal.record_weights(step, [1.0])
-    journal.truncate_trajectory(lambda line: line["step"] <= 3)
+    journal.rewind(3)
     assert [line["step"] for line in journal.trajectory] == [1, 2, 3]
+    journal.rewind(0)
+    assert journal.trajectory == []
 
 
 def test_progress_reaches_the_observer(tmp_path, meter):

@@ -14,6 +14,7 @@ import pytest
 
 from hpo_bench.records.journal import Journal
 from hpo_bench.search.pbt import Pbt, merged
+from hpo_bench.search.pbt_units import unit_key
 from hpo_bench.testing.method_contract import run
 from hpo_bench.testing.problems import quick_problem
 
@@ -76,7 +77,7 @@ def test_members_that_time_cut_short_are_no_results(tmp_path):
     for member, interval, value in ((0, 0, 0.3), (1, 0, 0.1), (0, 1, 0.2), (3, 0, 0.3), (3, 1, None)):
         pieces = [[0, [1.0, 0.0, 0.0]], [6, [0.0, 1.0, 0.0]]][: interval + 1]
         line = {"trial": member, "interval": interval, "value": value, "cost": cost, "pieces": pieces}
-        journal.record_weights(*pieces[-1], unit=f"{member}-{interval}", **line)
+        journal.record_weights(*pieces[-1], unit=unit_key(pieces), **line)
     method = Pbt(population=4)
     method._record_members(problem, journal)
     assert [record.state for record in journal.trials] == ["done", "pruned", "pruned", "diverged"]

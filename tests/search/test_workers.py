@@ -2,7 +2,9 @@
 
 import json
 import os
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -119,13 +121,18 @@ def test_a_worker_leaves_its_bill_where_it_can_be_found(tmp_path, monkeypatch):
 def test_the_bill_adds_up_to_the_wall_clock(ray_running, tmp_path, method):
     """Set-up in workers, waiting and copies are orchestration, each second once."""
     problem = quick_problem("5", steps=1000)
+    before = time.perf_counter()
     with problem.meter.phase("orchestration"):
-        start = time.perf_counter()
+        inside = time.perf_counter()
         run(method, problem, tmp_path)
-        bill, wall = problem.meter.snapshot(), time.perf_counter() - start
+        at_least = time.perf_counter() - inside
+        bill = problem.meter.snapshot()
+        at_most = time.perf_counter() - before
     busy = bill.seconds_training + bill.seconds_evaluation
     assert busy > 0.5
-    assert busy / 2 + bill.seconds_orchestration == pytest.approx(wall, abs=0.05)
+    # Two readings of a clock never happen at once, least of all on a busy machine: they lie around the bill's own.
+    assert at_least <= busy / 2 + bill.seconds_orchestration + 1e-6
+    assert busy / 2 + bill.seconds_orchestration <= at_most + 1e-6
 
 
 def test_what_the_drivers_clock_counted_is_not_counted_again():
@@ -141,10 +148,10 @@ def test_what_the_drivers_clock_counted_is_not_counted_again():
 
 
 def test_what_a_killed_ray_left_behind_is_removed(tmp_path, monkeypatch):
-    left = tmp_path / "hb-ray-left"
-    left.mkdir()
+    left = Path(tempfile.mkdtemp(prefix="hb-ray-"))
     (tmp_path / "ray-session").write_text(str(left))
     monkeypatch.setattr("ray.is_initialized", lambda: True)
+    monkeypatch.setattr("ray.cluster_resources", lambda: {"CPU": 1})
     with ray_session(tmp_path, 1):
         assert not left.exists()
         assert not (tmp_path / "ray-session").exists()

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from hpo_bench.errors import UserError
-from hpo_bench.records.journal import read_lines
+from hpo_bench.records.files import read_lines
 from hpo_bench.study.check import check, states
 from hpo_bench.study.execute import Outcome
 from hpo_bench.study.plan import expand

@@ -9,7 +9,7 @@ from typing import Any
 
 from hpo_bench.compare.export.tensorboard import scalars
 from hpo_bench.errors import UserError
-from hpo_bench.records.load import read_run, run_folders
+from hpo_bench.records.load import readable
 
 KEY = "hpo_bench.folder"  # a tag: which record an MLflow run stands for
 STATUS = {"done": "FINISHED", "running": "RUNNING"}
@@ -31,15 +31,15 @@ def log_runs(path: Path, tracking_uri: str, experiment: str = "hpo_bench") -> li
     except ImportError as error:
         remedy = 'install the extra: pip install "hpo-bench[mlflow]"'
         raise UserError(f"MLflow is not installed ({error})", remedy) from error
-    folders = run_folders(path)
+    runs = readable(path)
     try:
         client = MlflowClient(tracking_uri=tracking_uri)
         known = client.get_experiment_by_name(experiment)
         number = known.experiment_id if known else client.create_experiment(experiment)
         logged = _logged(client, number)
         made = []
-        for folder in folders:
-            record, key = read_run(folder), folder.relative_to(path).as_posix()
+        for folder, record in runs:
+            key = folder.relative_to(path).as_posix()
             if record["status"] != "running" and key not in logged:
                 made.append(_log(client, number, folder, key, record))
     except MlflowException as error:
@@ -63,8 +63,8 @@ def _log(client: Any, experiment: str, folder: Path, key: str, record: dict[str,
 
     name = f"{record['task']}/{record['method']}/seed-{record['seed']}"
     run = client.create_run(experiment, run_name=name)
-    environment = record.get("environment") or {}
-    tags = {KEY: key, "hpo_bench.status": record["status"], "git_commit": environment.get("git_commit")}
+    commits = [one.get("git_commit") for one in record["environments"]]
+    tags = {KEY: key, "hpo_bench.status": record["status"], "git_commit": commits[0] if commits else None}
     parameters = {field: record[field] for field in ("task", "method", "seed")} | _flat(record.get("config") or {})
     now = int(1000 * time.time())
     metrics = [Metric(_plain(curve), value, now, step) for curve, step, value in scalars(folder, record)]

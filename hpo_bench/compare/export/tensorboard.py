@@ -6,7 +6,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from hpo_bench.records.load import read_lines, read_run, run_folders
+from hpo_bench.records.load import readable
+from hpo_bench.records.schema import read_trajectory, read_trials
 
 
 def write_events(path: Path, out: Path) -> list[Path]:
@@ -19,8 +20,7 @@ def write_events(path: Path, out: Path) -> list[Path]:
     from tensorboardX import SummaryWriter
 
     written = []
-    for folder in run_folders(path):
-        record = read_run(folder)
+    for folder, record in readable(path):
         logs = out.joinpath(*folder.parts[-3:])  # task, method and seed, with the labels of a study's variants
         for old in logs.glob("events.out.tfevents.*"):
             old.unlink()
@@ -35,14 +35,14 @@ def write_events(path: Path, out: Path) -> list[Path]:
 
 def scalars(folder: Path, record: dict[str, Any]) -> list[tuple[str, int, float]]:
     """(name, step, value) of everything in a run that is a curve."""
-    lines = read_lines(folder / "trajectory.jsonl")
+    lines = read_trajectory(folder)
     several = len({str(line.get("trial")) for line in lines}) > 1
     found: list[tuple[str, int, float]] = []
     for line in lines:
         suffix = f"/trial-{line.get('trial')}" if several else ""
         for objective, weight in zip(record.get("objectives") or [], line["weights"], strict=True):
             found.append((f"weights/{objective}{suffix}", int(line["step"]), float(weight)))
-    for trial in read_lines(folder / "trials.jsonl"):
+    for trial in read_trials(folder):
         if trial.get("value") is not None:
             found.append(("trial/valid", int(trial["number"]), float(trial["value"])))
         found.append(("trial/step_equivalents", int(trial["number"]), float(trial["spent"]["step_equivalents"])))

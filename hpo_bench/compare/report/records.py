@@ -14,9 +14,10 @@ import pandas as pd
 from hpo_bench.again import USUAL, again, out_of
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.style import objective_colours
-from hpo_bench.records.load import read_lines, read_run
+from hpo_bench.records.load import DAMAGED
+from hpo_bench.records.schema import environment_changes, read_run, read_trials
 
-SHARED = ("config", "environment", "data", "metric", "objectives", "options")  # the same in many runs: written once
+SHARED = ("config", "environments", "data", "metric", "objectives", "options")  # the same in many runs: written once
 EXACT = 2**53  # integers above it lose digits in a browser
 
 
@@ -40,18 +41,19 @@ def run_entries(runs: pd.DataFrame, tasks: list[TaskRuns]) -> tuple[list[dict[st
     pool: list[Any] = []
     places: dict[str, int] = {}
     entries = []
-    for row in runs.to_dict("records"):
+    for row in runs[runs["status"] != DAMAGED].to_dict("records"):
         folder = row["folder"]
         record = read_run(Path(folder))
         task, method = labels.get(folder, (row["task"], row["method"]))
-        found = trials[folder] if folder in trials else read_lines(Path(folder) / "trials.jsonl")
+        found = trials[folder] if folder in trials else read_trials(Path(folder))
         entries.append(
             {
                 "task": task,
                 "method": method,
-                "again": command(record, out_of(Path(folder), USUAL)),
+                "again": again(record, out_of(Path(folder), USUAL)),
                 "colours": _shared(list(objective_colours(row["objectives"]).values()), pool, places),
                 "trials": [_trial(trial) for trial in found],
+                "sessions": environment_changes(record["environments"]),
                 "record": {
                     key: _shared(value, pool, places) if key in SHARED else plain(value)
                     for key, value in record.items()
@@ -59,14 +61,6 @@ def run_entries(runs: pd.DataFrame, tasks: list[TaskRuns]) -> tuple[list[dict[st
             }
         )
     return entries, pool
-
-
-def command(record: Mapping[str, Any], out: Path | None) -> str | None:
-    """The command that makes the run again; None where the record lacks what it takes."""
-    try:
-        return again(dict(record), out)
-    except (KeyError, TypeError, AttributeError):
-        return None
 
 
 def plain(value: Any) -> Any:

@@ -121,7 +121,9 @@ class ImageCorpus(Pretrainable):
         The generator must live on the corpus's device. Every choice is drawn whatever the objectives, so a step's
         molecules and augmentations do not depend on them.
         """
-        index = torch.randperm(len(self), generator=generator, device=self.device)[:size]
+        return self.batch_at(torch.randperm(len(self), generator=generator, device=self.device)[:size], generator)
+
+    def batch_at(self, index: Tensor, generator: torch.Generator) -> ImageBatch:
         choices = draw_choices(len(index), self.packed.size, generator)
         image = augment(self.packed.colours(index), choices)
         views: dict[str, Tensor] = {}

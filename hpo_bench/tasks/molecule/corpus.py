@@ -124,7 +124,12 @@ class MoleculeCorpus(Pretrainable):
         The generator must live on `draws_on`, the processor. Molecules are drawn first, masks after, so the molecules
         of a step do not depend on the choice of objectives.
         """
-        batch = self._drawn(size, generator)
+        return self._sendable(self._drawn(size, generator), size)
+
+    def batch_at(self, index: Tensor, generator: torch.Generator) -> MoleculeBatch:
+        return self._sendable(self.batch_of(index, generator), len(index))
+
+    def _sendable(self, batch: MoleculeBatch, size: int) -> MoleculeBatch:
         return self.ready(batch) if not self.packed.in_order else self.sent(batch, self._sizes(size))
 
     def _drawn(self, size: int, generator: torch.Generator) -> MoleculeBatch:

@@ -61,6 +61,11 @@ class TextCorpus(Pretrainable):
     def __len__(self) -> int:
         return len(self.packed)
 
+    @property
+    def chances(self) -> dict[str, float]:
+        """The unit of each objective's loss, in nats."""
+        return {kind.name: kind.chance for kind in self._objectives}
+
     def build_model(self) -> TextModel:
         """A fresh copy of the base on the device: bit-identical at every call."""
         return copy.deepcopy(self._base)
@@ -71,7 +76,9 @@ class TextCorpus(Pretrainable):
         The generator must live on the corpus's device. Texts are drawn first, so the texts of a step do not depend on
         the choice of objectives.
         """
-        index = torch.randperm(len(self), generator=generator, device=self.device)[:size]
+        return self.batch_at(torch.randperm(len(self), generator=generator, device=self.device)[:size], generator)
+
+    def batch_at(self, index: Tensor, generator: torch.Generator) -> TextBatch:
         clean = self.packed.batch(index)
         drawn = {kind.name: kind.draw(index, clean, generator) for kind in self._objectives}
         views = {name: view for one in drawn.values() for name, view in one.views.items()}

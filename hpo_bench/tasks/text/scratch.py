@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,52 +13,67 @@ import torch
 
 from hpo_bench.tasks.text.corpus import TextModel
 from hpo_bench.tasks.text.encoder import quiet
+from hpo_bench.tasks.text.vocabulary import SPECIALS, train_wordpiece
 
 METADATA = "hpo_bench.json"
-_SPECIALS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 _HEAD_WIDTH = 32
+_DROPOUT = 0.1  # BERT's
 
 
-def write_fresh(folder: Path, texts: Sequence[str], *, layers: int, width: int, vocabulary: int, seed: int) -> None:
-    """A random BERT with a head for masked language modelling and an uncased tokeniser trained on `texts`."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import BertConfig, BertForMaskedLM, PreTrainedTokenizerFast
+def write_tokeniser(folder: Path, texts: Sequence[str], *, vocabulary: int, tokens: int, typed: bool) -> None:
+    """An uncased WordPiece tokeniser trained on `texts`, for inputs of `tokens`.
 
-    backend = Tokenizer(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
-    backend.normalizer = normalizers.BertNormalizer(lowercase=True)
-    backend.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    backend.decoder = decoders.WordPiece()
-    backend.train_from_iterator(
-        texts, trainers.WordPieceTrainer(vocab_size=vocabulary, special_tokens=_SPECIALS, show_progress=False)
-    )
-    ends = [("[CLS]", _SPECIALS.index("[CLS]")), ("[SEP]", _SPECIALS.index("[SEP]"))]
+    `typed`: the second text of a pair has token type 1. A model that never saw that type must not be given it.
+    """
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast
+
+    backend = train_wordpiece(texts, vocabulary)
+    ends = [("[CLS]", SPECIALS.index("[CLS]")), ("[SEP]", SPECIALS.index("[SEP]"))]
+    second = int(typed)
     backend.post_processor = processors.TemplateProcessing(
-        single="[CLS]:0 $A:0 [SEP]:0", pair="[CLS]:0 $A:0 [SEP]:0 $B:1 [SEP]:1", special_tokens=ends
+        single="[CLS]:0 $A:0 [SEP]:0", pair=f"[CLS]:0 $A:0 [SEP]:0 $B:{second} [SEP]:{second}", special_tokens=ends
     )
-    names = {f"{name.strip('[]').lower()}_token": name for name in _SPECIALS}
+    names = {f"{name.strip('[]').lower()}_token": name for name in SPECIALS}
     inputs = ["input_ids", "token_type_ids", "attention_mask"]
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=backend, model_max_length=512, model_input_names=inputs, **names
-    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=backend, model_max_length=tokens, model_input_names=inputs, **names
+    ).save_pretrained(folder)
+
+
+def write_fresh(
+    folder: Path, *, layers: int, width: int, vocabulary: int, positions: int, types: int, dropout: float, seed: int
+) -> None:
+    """A random BERT with a head for masked language modelling, beside the tokeniser in `folder`."""
+    from transformers import BertConfig, BertForMaskedLM
+
     config = BertConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=vocabulary,
         hidden_size=width,
         num_hidden_layers=layers,
         num_attention_heads=max(1, width // _HEAD_WIDTH),
         intermediate_size=4 * width,
+        max_position_embeddings=positions,
+        type_vocab_size=types,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
         pad_token_id=0,
     )
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         BertForMaskedLM(config).save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
-def write_trained(folder: Path, fresh: Path, model: TextModel, metadata: dict[str, Any]) -> None:
-    """The trained encoder and its `mlm` head in the form of `fresh`, with its tokeniser and `metadata`."""
+def write_trained(folder: Path, fresh: Path, model: TextModel, metadata: dict[str, Any], half: bool = False) -> None:
+    """The trained encoder and its `mlm` head in the form of `fresh`, with its tokeniser and `metadata`.
+
+    Every file is replaced whole, the metadata last. The dropout that is written down is BERT's, which continued
+    pretraining and fine-tuning use, whatever the model was trained with. `half`: weights as float16.
+    """
     from transformers import AutoTokenizer, BertForMaskedLM
 
-    with quiet():
+    with quiet(), tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name:
+        aside = Path(name)
         whole: Any = BertForMaskedLM.from_pretrained(fresh)
         whole.bert.load_state_dict(model.encoder.backbone.state_dict())
         head: Any = model.heads["mlm"]
@@ -65,6 +82,10 @@ def write_trained(folder: Path, fresh: Path, model: TextModel, metadata: dict[st
         transform.LayerNorm.load_state_dict(head.norm.state_dict())
         with torch.no_grad():
             whole.cls.predictions.bias.copy_(head.bias)
-        whole.save_pretrained(folder)
-        AutoTokenizer.from_pretrained(str(fresh)).save_pretrained(folder)
-    (folder / METADATA).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
+        whole.config.hidden_dropout_prob = whole.config.attention_probs_dropout_prob = _DROPOUT
+        (whole.half() if half else whole).save_pretrained(aside)
+        AutoTokenizer.from_pretrained(str(fresh)).save_pretrained(aside)
+        files = [file.name for file in aside.iterdir()]
+        (aside / METADATA).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
+        for file in [*files, METADATA]:
+            os.replace(aside / file, folder / file)

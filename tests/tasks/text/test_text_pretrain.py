@@ -1,29 +1,69 @@
 """A language model of one's own, from a corpus to a model that transformers and `--model` load."""
 
+import gzip
 import json
+import lzma
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from typer.testing import CliRunner
 
+from hpo_bench.base_training import Recipe, Rows
 from hpo_bench.cli import app
 from hpo_bench.errors import UserError
+from hpo_bench.pretrain_text import TextShape, pretrain_text
 from hpo_bench.tasks.text.encoder import load_base
 from hpo_bench.tasks.text.tokens import Tokeniser
 from tests.tasks.text.conftest import sentences
 
+RECIPE = Recipe(
+    epochs=2,
+    minutes=None,
+    batch_size=32,
+    learning_rate=3e-3,
+    weight_decay=0.01,
+    warmup=5,
+    clip=1.0,
+    precision="fp32",
+    seed=0,
+)
+SHAPE = TextShape(layers=1, width=32)
 
-def test_from_a_corpus_to_a_model(tmp_path):
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    path = tmp_path_factory.mktemp("corpus") / "corpus.txt"
+    path.write_text("\n".join(sentences(200, 0)))
+    return path
+
+
+def invoke(*words):
+    return CliRunner().invoke(app, ["pretrain-base", *(str(word) for word in words)])
+
+
+def make(corpus, out, shape=SHAPE, recipe=RECIPE, **options):
+    return pretrain_text(out, corpus_file=corpus, shape=shape, recipe=recipe, device="cpu", **options)
+
+
+def test_from_a_corpus_to_a_model(tmp_path, corpus):
     from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-    corpus, out = tmp_path / "corpus.txt", tmp_path / "model"
-    corpus.write_text("\n".join(sentences(200, 0)))
-    words = ["pretrain-base", "--corpus", corpus, "--out", out, "--layers", 1, "--width", 32, "--epochs", 12]
+    out = tmp_path / "model"
+    words = ["--corpus", corpus, "--out", out, "--layers", 1, "--width", 32, "--epochs", 12, "--warmup", 5]
     words += ["--batch-size", 32, "--learning-rate", 0.003, "--json"]
-    told = CliRunner().invoke(app, [str(word) for word in words])
+    told = invoke(*words)
     assert told.exit_code == 0, (told.output, told.exception)
     metadata = json.loads((out / "hpo_bench.json").read_text())
     assert metadata["corpus"]["file"] == "corpus.txt"
+    assert metadata["finished"]
+    assert metadata["steps"] == 12 * 7, "seven batches of 32 at most see 200 lines"
     base = load_base(out)
     assert base.mlm_head, "its own head is kept"
     assert (base.layers, base.width) == (1, 32)
@@ -36,13 +76,150 @@ def test_from_a_corpus_to_a_model(tmp_path):
         shares = model(**given).logits[0, 2].softmax(0)
     whole = [tokenizer.convert_tokens_to_ids(word) for word in set(" ".join(sentences(200, 0)).split())]
     assert shares[whole].sum() > 0.9, "words of the corpus, not its word pieces"
+    assert not (out / "training").exists()
+    # The same command does not train again; another one is refused, and the model stays.
+    before = (out / "model.safetensors").read_bytes()
+    again = invoke(*words)
+    assert json.loads(again.output)["sha256"] == base.sha256
+    other = invoke(*words, "--seed", 1)
+    assert isinstance(other.exception, UserError)
+    assert "seed 0, not 1" in str(other.exception)
+    assert (out / "model.safetensors").read_bytes() == before
 
 
 @pytest.mark.parametrize("words", [["--encoder", "gin"], ["--image-size", "32"], ["--molecules", "10"]])
-def test_what_is_of_molecules_is_refused_beside_a_corpus(tmp_path, words):
-    (tmp_path / "corpus.txt").write_text("a dog sees a cat")
-    where = ["--corpus", str(tmp_path / "corpus.txt"), "--out", str(tmp_path / "model")]
-    told = CliRunner().invoke(app, ["pretrain-base", *where, *words])
+def test_what_is_of_molecules_is_refused_beside_a_corpus(tmp_path, corpus, words):
+    told = invoke("--corpus", corpus, "--out", tmp_path / "model", *words)
     assert isinstance(told.exception, UserError)
     assert f"{words[0]} cannot go with --corpus" in str(told.exception)
     assert not (tmp_path / "model").exists()
+
+
+def test_what_is_of_texts_is_refused_without_a_corpus(tmp_path):
+    told = invoke("--out", tmp_path / "base.safetensors", "--tokens", 64)
+    assert isinstance(told.exception, UserError)
+    assert "--tokens cannot go without --corpus" in str(told.exception)
+
+
+@pytest.mark.parametrize(
+    ("name", "write"), [("c.txt.gz", gzip.open), ("c.txt.xz", lzma.open), ("c.jsonl.xz", lzma.open)]
+)
+def test_compressed_corpora_give_the_same_model(tmp_path, corpus, name, write):
+    lines = corpus.read_text().splitlines()
+    with write(tmp_path / name, "wt") as file:
+        file.write("\n".join(json.dumps({"text": line}) for line in lines) if "jsonl" in name else "\n".join(lines))
+    recipe = replace(RECIPE, epochs=1)
+    one, two = make(corpus, tmp_path / "one", recipe=recipe), make(tmp_path / name, tmp_path / "two", recipe=recipe)
+    assert one["sha256"] == two["sha256"]
+
+
+def test_a_fresh_head_starts_at_the_corpus_frequencies(tmp_path):
+    """With a zero bias it starts at log V over the entropy, 1.15 and more."""
+    texts = [" ".join(["the"] * 30 + line.split()) for line in sentences(400, 1)]
+    path = tmp_path / "corpus.txt"
+    path.write_text("\n".join(texts))
+    out = make(path, tmp_path / "model", recipe=replace(RECIPE, epochs=1, learning_rate=1e-9, batch_size=100))
+    assert out["losses"]["mlm"] == pytest.approx(1.0, abs=0.05), "of 2,000 tokens that were drawn"
+    assert np.log(out["vocabulary"]) / out["chance_in_nats"]["mlm"] > 1.1, "a zero bias would show here"
+
+
+@pytest.mark.parametrize(("objectives", "types"), [(("mlm",), 1), (("mlm", "sop"), 2)])
+def test_a_model_claims_what_was_trained_and_no_more(tmp_path, corpus, objectives, types):
+    from transformers import AutoConfig, AutoTokenizer
+
+    make(corpus, tmp_path / "model", shape=replace(SHAPE, objectives=objectives), recipe=replace(RECIPE, epochs=1))
+    config, tokenizer = (
+        AutoConfig.from_pretrained(tmp_path / "model"),
+        AutoTokenizer.from_pretrained(tmp_path / "model"),
+    )
+    longest = max(len(line.split()) for line in sentences(200, 0))
+    assert config.max_position_embeddings == longest + types + 1
+    assert config.type_vocab_size == types
+    assert max(tokenizer("a dog", "a cat")["token_type_ids"]) == types - 1
+
+
+def test_every_position_and_type_that_is_claimed_was_trained(tmp_path, corpus):
+    shape = replace(SHAPE, objectives=("mlm", "sop"))
+    still = replace(RECIPE, learning_rate=1e-12, weight_decay=0.0, epochs=1)
+    make(corpus, tmp_path / "start", shape=shape, recipe=still)
+    make(corpus, tmp_path / "end", shape=shape, recipe=replace(RECIPE, weight_decay=0.0))
+    start, end = (load_base(tmp_path / name).encoder.backbone.embeddings for name in ("start", "end"))
+    for table in ("position_embeddings", "token_type_embeddings"):
+        moved = (getattr(end, table).weight - getattr(start, table).weight).abs().amax(1)
+        assert (moved > 1e-4).all(), table
+
+
+def test_epochs_see_every_row_once_and_batches_hold_rows_of_like_length():
+    lengths = np.random.default_rng(0).integers(3, 120, 5000)
+    rows = Rows(5000, 64, 0, lengths)
+    epochs = [[rows.of(step) for step in range(first, first + rows.batches)] for first in (0, rows.batches)]
+    for batches in epochs:
+        assert sorted(np.concatenate(batches)) == list(range(5000))
+        assert {len(batch) for batch in batches} <= {63, 64}
+        padded = sum(len(batch) * lengths[batch].max() for batch in batches)
+        assert padded < 1.1 * lengths.sum()
+        middles = np.array([lengths[batch].mean() for batch in batches])
+        assert abs(np.corrcoef(middles[:-1], middles[1:])[0, 1]) < 0.3, "short and long batches take turns by lot"
+    assert not np.array_equal(epochs[0][0], epochs[1][0])
+    assert np.array_equal(Rows(5000, 64, 0, lengths).of(100), epochs[1][100 - rows.batches]), "whatever came before"
+
+
+def test_the_rate_rises_by_steps_and_falls_to_zero_by_steps_or_the_clock():
+    by_steps = [RECIPE.rate(step, 100, 0.0) for step in range(101)]
+    assert by_steps[:5] == pytest.approx([3e-3 * (i + 1) / 5 for i in range(5)], rel=0.01)
+    assert by_steps[50] == pytest.approx(1.5e-3, rel=0.01)
+    assert by_steps[100] == pytest.approx(0, abs=1e-9)
+    by_clock = replace(RECIPE, epochs=None, minutes=2.0)
+    assert by_clock.rate(50, None, 60.0) == pytest.approx(1.5e-3)
+    assert by_clock.rate(10**6, None, 120.0) == pytest.approx(0, abs=1e-9)
+
+
+def test_minutes_end_a_training(tmp_path, corpus):
+    out = make(corpus, tmp_path / "model", recipe=replace(RECIPE, epochs=None, minutes=0.02))
+    assert 1.2 <= out["seconds"] < 20
+    assert out["steps"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [({"epochs": None}, "--minutes"), ({"minutes": -1.0}, "positive"), ({"clip": 0.0}, "positive")],
+)
+def test_recipes_out_of_range_are_refused(changes, told):
+    with pytest.raises(UserError, match=told):
+        replace(RECIPE, **changes)
+
+
+def test_a_folder_of_something_else_is_left_alone(tmp_path, corpus):
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="no training"):
+        make(corpus, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(tmp_path, corpus):
+    """kill -9 at once after a state was written, and in the middle of the second part too; lines in a pipe."""
+    words = [sys.executable, "-m", "hpo_bench", "pretrain-base", "--corpus", corpus, "--layers", 1, "--width", 32]
+    words += ["--epochs", 40, "--batch-size", 32, "--warmup", 5, "--seed", 3, "--device", "cpu"]
+    words = [str(word) for word in words]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HPO_BENCH_THREADS": "1"}
+    unbroken = subprocess.run(
+        [*words, "--out", str(tmp_path / "unbroken")], env=environment, capture_output=True, text=True, check=True
+    )
+    assert "100% · step 280" in unbroken.stderr
+    broken = tmp_path / "broken"
+    state = broken / "training" / "state.safetensors"
+    for _ in range(2):
+        seen = state.stat().st_mtime_ns if state.exists() else 0
+        with subprocess.Popen(
+            [*words, "--out", str(broken), "--save-every", "0"], env=environment, stderr=subprocess.DEVNULL
+        ) as process:
+            deadline = time.monotonic() + 120
+            while not (state.exists() and state.stat().st_mtime_ns > seen) and process.poll() is None:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+    last = subprocess.run([*words, "--out", str(broken)], env=environment, capture_output=True, text=True, check=True)
+    assert "going on from step" in last.stderr
+    assert load_base(broken).sha256 == load_base(tmp_path / "unbroken").sha256
+    one, two = (json.loads((tmp_path / name / "hpo_bench.json").read_text()) for name in ("broken", "unbroken"))
+    assert one["losses"] == two["losses"]

@@ -54,7 +54,7 @@ const Runs = (() => {
     const colours = Data.pool[run.colours.$];
     const result = record.result ?? {};
     const metric = (record.metric ?? {}).name ?? "score";
-    const environment = record.environment ?? {};
+    const environment = (record.environments ?? [])[0] ?? {};
     const objectives = record.objectives ?? [];
     document.getElementById("run-title").textContent = `${run.method} on ${run.task}, seed ${record.seed}: ${record.status}`;
     body.replaceChildren();
@@ -87,6 +87,7 @@ const Runs = (() => {
       ["accelerator", environment.accelerator && (typeof environment.accelerator === "string" ? environment.accelerator : JSON.stringify(environment.accelerator))],
       ["Python", environment.python], ["platform", environment.platform],
       ["packages", Object.entries(environment.versions ?? {}).map(([name, version]) => `${name} ${version}`).join(", ")],
+      ["other sessions", (run.sessions ?? []).join("; ")],
       ["started, ended", `${record.started ?? "–"}, ${record.ended ?? "–"}`],
     ]));
     if (run.trials.length) {

@@ -63,6 +63,7 @@ class Objective(ABC):
 
     name: ClassVar[str]
     paper: ClassVar[str]
+    pairs: ClassVar[bool] = False  # are its inputs pairs of texts, and token type 1 among them?
 
     chance: float  # loss of the best constant predictor, > 0; the core's losses are in this unit
 

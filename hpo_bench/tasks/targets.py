@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hpo_bench.data.text_table import TextKind, TextTable
-from hpo_bench.tasks.molecule.probe import logistic, ridge, standardiser
-from hpo_bench.tasks.text.multinomial import multinomial
+from hpo_bench.tasks.probe import logistic, multinomial, ridge, standardiser
+
+Kind = Literal["binary", "classes", "regression"]
 
 
 class Target(ABC):
-    """Labels (N, L) float64 of a kind; a row with a NaN has no label and is left out."""
+    """Labels (N, L) of a kind; a NaN is a missing one and left out."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss of outputs (B, L) over the rows with a label; 0 without any."""
+        """Mean loss of outputs (B, L) over the labels that are there; 0 without any."""
 
     @abstractmethod
     def decode(self, outputs: Tensor) -> Tensor:
@@ -27,11 +27,19 @@ class Target(ABC):
 
     @abstractmethod
     def probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The optimal linear head on features (N, D): weight (L, D), bias (L,)."""
+        """The optimal linear head on features (N, D): weight (L, D), bias (L,); differentiable in the features."""
+
+    @abstractmethod
+    def constant(self, labels: Tensor) -> Tensor:
+        """The outputs (L,) that fit labels (N, L) best without seeing any input."""
+
+    def groups(self, labels: Tensor) -> Tensor | None:
+        """The one class (N,) int64 of each row; None where rows have no such thing."""
+        return None
 
 
 class Binary(Target):
-    """One column of 0 and 1: cross-entropy."""
+    """L columns of 0 and 1, each for itself: cross-entropy."""
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         known = ~labels.isnan()
@@ -44,6 +52,15 @@ class Binary(Target):
 
     def probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return logistic(features, labels)
+
+    def constant(self, labels: Tensor) -> Tensor:
+        known = ~labels.isnan()
+        ones = torch.where(known, labels, 0.0).double().sum(0)
+        return ((ones + 0.5) / (known.sum(0) + 1)).logit().to(labels)
+
+    def groups(self, labels: Tensor) -> Tensor | None:
+        single = labels.shape[1] == 1 and not bool(labels.isnan().any())
+        return labels[:, 0].long() if single else None
 
 
 class Classes(Target):
@@ -61,9 +78,16 @@ class Classes(Target):
     def probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return multinomial(features, labels)
 
+    def constant(self, labels: Tensor) -> Tensor:
+        totals = labels[~labels.isnan().any(1)].double().sum(0)
+        return ((totals + 1) / (totals + 1).sum()).log().to(labels)
+
+    def groups(self, labels: Tensor) -> Tensor | None:
+        return None if bool(labels.isnan().any()) else labels.argmax(1)
+
 
 class Regression(Target):
-    """One column of values: squared error on labels standardised by the train split."""
+    """L columns of values: squared error on labels standardised by the train split."""
 
     def __init__(self, train: Tensor) -> None:
         self.mean, self.std = standardiser(train.double())
@@ -74,21 +98,17 @@ class Regression(Target):
         return torch.where(known, (outputs - targets) ** 2, 0.0).sum() / known.sum().clamp(min=1)
 
     def decode(self, outputs: Tensor) -> Tensor:
-        return outputs.double() * self.std + self.mean
+        return outputs.double() * self.std + self.mean  # an offset may leave float32 no digit
 
     def probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return ridge(features, (labels - self.mean) / self.std)
 
+    def constant(self, labels: Tensor) -> Tensor:
+        return torch.zeros_like(self.mean)
 
-def target_of(kind: TextKind, train: Tensor) -> Target:
+
+def target_of(kind: Kind, train: Tensor) -> Target:
     """The target of that kind, for the train split's labels (N, L)."""
     if kind == "regression":
         return Regression(train)
     return Binary() if kind == "binary" else Classes()
-
-
-def label_columns(table: TextTable) -> np.ndarray:
-    """A table's labels as columns (N, L) float64: of several classes one column each."""
-    if table.kind == "classes":
-        return np.eye(len(table.classes))[table.labels.astype(int)]
-    return table.labels[:, None]

@@ -1,18 +1,20 @@
 """Linear heads on frozen features, solved to convergence in float64.
 
-Both problems are strictly convex: mean loss over the labels present + PENALTY/2 ‖w‖² on standardised features. The
-solutions are differentiable in the features (once): the closed form as it is, the logistic head through one Newton step
-at the solution, whose derivative is the one of the implicit function theorem.
+All problems are convex: mean loss over the labels present + PENALTY/2 ‖w‖² on standardised features. The solutions are
+differentiable in the features (once): the closed form as it is, the logistic heads through one Newton step at the
+solution, whose derivative is the one of the implicit function theorem.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 PENALTY = 1e-2  # per training row, on standardised features; one value for every task, never tuned on valid
 _BIAS_PENALTY = 1e-6  # keeps the bias finite where a label has one class only
+_NEVER = -30.0  # the logit of a class that no row has
 _ROUNDINGS = 8  # units of the last place that a constant column may vary by
 _NEWTON_STEPS = 100
 _TOLERANCE = 1e-10
@@ -44,7 +46,7 @@ def ridge(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[T
     """
     y_mean, y_std = standardiser(labels.double())
     targets = (labels.double() - y_mean) / y_std
-    design, mean, std = design_matrix(features)
+    design, mean, std = _design(features)
     columns = []
     for target in targets.T:
         rows = design[~target.isnan()]
@@ -52,7 +54,7 @@ def ridge(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[T
         count = max(len(rows), 1)
         columns.append(torch.linalg.solve(rows.T @ rows / count + _penalties(design, penalty), rows.T @ known / count))
     solution = torch.stack(columns) * y_std[:, None]
-    weight, bias = on_raw_features(solution, mean, std)
+    weight, bias = _raw(solution, mean, std)
     return weight.to(features.dtype), (bias + y_mean).to(features.dtype)
 
 
@@ -61,10 +63,57 @@ def logistic(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tupl
 
     mean binary cross-entropy + penalty/2 ‖w‖² on standardised features (N, D), by Newton's method with halving.
     """
-    design, mean, std = design_matrix(features)
+    design, mean, std = _design(features)
     solution = torch.stack([_newton(design, target.double(), _penalties(design, penalty)) for target in labels.T])
-    weight, bias = on_raw_features(solution, mean, std)
+    weight, bias = _raw(solution, mean, std)
     return weight.to(features.dtype), bias.to(features.dtype)
+
+
+def multinomial(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
+    """Weight (L, D) and bias (L,) that minimise, for labels (N, L) with a single 1 in each row (NaN = no label),
+
+    mean cross-entropy of the softmax + penalty/2 ‖w‖² on standardised features (N, D), by scikit-learn's L-BFGS. A
+    class that no row has gets weight 0 and a bias that rules it out.
+    """
+    known = ~labels.isnan().any(1)
+    design, mean, std = _design(features[known])
+    targets = labels[known].double()
+    seen = (targets.sum(0) > 0).nonzero().squeeze(1)
+    solution = design.new_zeros(len(seen), design.shape[1])
+    if len(seen) > 1:
+        solution = _softmax_step(design, targets[:, seen], _lbfgs(design, targets[:, seen], penalty), penalty)
+    raw_weight, raw_bias = _raw(solution, mean, std)
+    weight = design.new_zeros(labels.shape[1], features.shape[1]).index_copy(0, seen, raw_weight)
+    bias = design.new_full((labels.shape[1],), _NEVER).index_copy(0, seen, raw_bias)
+    return weight.to(features.dtype), bias.to(features.dtype)
+
+
+def _lbfgs(design: Tensor, targets: Tensor, penalty: float) -> Tensor:
+    """The solution (C, D + 1) on a design (N, D + 1) for C classes, each of which some row has."""
+    from sklearn.linear_model import LogisticRegression
+
+    solver = LogisticRegression(C=1 / (penalty * len(design)), tol=1e-8, max_iter=2000)
+    solver.fit(design.detach()[:, :-1].cpu().numpy(), targets.argmax(1).cpu().numpy())
+    found = torch.from_numpy(np.column_stack([solver.coef_, solver.intercept_]))
+    if len(found) == 1:  # two classes: one row, of the second against the first
+        found = torch.cat([-found, found]) / 2
+    return found.to(design.device)
+
+
+def _softmax_step(design: Tensor, targets: Tensor, solution: Tensor, penalty: float) -> Tensor:
+    """A solution (C, D + 1) less one Newton step, which carries the derivative in the design; as it is without one."""
+    if not design.requires_grad:
+        return solution
+    classes, width = solution.shape
+    penalties = _penalties(design, penalty)
+    share = (design @ solution.T).softmax(1)
+    gradient = (share - targets).T @ design / len(design) + solution @ penalties
+    with torch.no_grad():
+        curvature = torch.diag_embed(share) - share[:, :, None] * share[:, None, :]  # (N, C, C)
+        blocks = [[design.T @ (curvature[:, a, b, None] * design) for b in range(classes)] for a in range(classes)]
+        hessian = torch.cat([torch.cat(row, 1) for row in blocks]) / len(design)
+        hessian += torch.block_diag(*[penalties] * classes)
+    return solution - torch.linalg.solve(hessian, gradient.flatten()).view(classes, width)
 
 
 def _newton(design: Tensor, target: Tensor, penalties: Tensor) -> Tensor:
@@ -95,25 +144,20 @@ def _newton(design: Tensor, target: Tensor, penalties: Tensor) -> Tensor:
     return w - torch.linalg.solve(hessian, gradient)
 
 
-def design_matrix(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _design(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Standardised features with a column of ones (N, D + 1) in float64, and the mean and deviation used."""
     wide = features.double()
     mean, std = standardiser(wide, torch.finfo(features.dtype).eps)
     return torch.cat([(wide - mean) / std, torch.ones_like(wide[:, :1])], dim=1), mean, std
 
 
-def diagonal_penalty(design: Tensor, penalty: float) -> Tensor:
-    """The penalty of each column of a design (D + 1,)."""
+def _penalties(design: Tensor, penalty: float) -> Tensor:
     diagonal = torch.full((design.shape[1],), penalty, dtype=torch.float64, device=design.device)
     diagonal[-1] = _BIAS_PENALTY
-    return diagonal
+    return torch.diag(diagonal)
 
 
-def _penalties(design: Tensor, penalty: float) -> Tensor:
-    return torch.diag(diagonal_penalty(design, penalty))
-
-
-def on_raw_features(solution: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
+def _raw(solution: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
     """A solution (L, D + 1) on standardised features as weight and bias on the features themselves."""
     weight = solution[:, :-1] / std
     return weight, solution[:, -1] - weight @ mean

@@ -1,0 +1,357 @@
+"""What stands in the records of a run: one schema for everybody who writes or reads them. Nothing here needs torch.
+
+    run.json          RunRecord, one object: configuration, status, result
+    trials.jsonl      TrialLine, one a finished trial, numbered 0, 1, 2, …
+    trajectory.jsonl  TrajectoryLine, one a change of weights
+    tests.jsonl       TestLine, one a retraining
+    bill.json         Bill, what the run has cost so far
+
+Values come back as they stand in the file, brought to the newest layout: keys that are not named here are kept.
+`SCHEMA` is that layout. Layout 1 had one `environment`, of the last session, and no `content`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from hpo_bench.core.cost import Cost
+from hpo_bench.errors import UserError
+from hpo_bench.records.files import MOVE_AWAY, read_lines, read_object
+
+SCHEMA = 2
+Status = Literal["running", "done", "failed", "diverged", "over-budget"]
+TrialState = Literal["done", "pruned", "diverged"]
+
+
+def _fit_for_a_folder(name: str) -> str:
+    if name.strip() in ("", ".", "..") or any(letter in name for letter in "/\\\0"):
+        raise ValueError("it names a folder and cannot be one")
+    return name
+
+
+_Name = Annotated[str, AfterValidator(_fit_for_a_folder)]
+_Finite = Annotated[float, Field(allow_inf_nan=False)]
+_Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=0)]
+_Weights = Annotated[list[_Finite], Field(min_length=1)]
+Piece = Annotated[tuple[_Count, _Weights], Field(strict=False)]  # JSON has lists where Python has tuples
+_Score = float | None  # NaN where a metric is not defined
+
+
+class Part(BaseModel):
+    """What every part of a record has: types are not bent to fit, and keys that nobody named are kept."""
+
+    model_config = ConfigDict(strict=True, extra="allow", protected_namespaces=())
+
+
+class Bill(Part):
+    """The fields of `Cost`; one that is missing is 0."""
+
+    step_equivalents: _Amount = 0
+    flops: _Amount = 0
+    seconds_pretraining: _Amount = 0
+    seconds_adaptation: _Amount = 0
+    seconds_hypergradient: _Amount = 0
+    seconds_evaluation: _Amount = 0
+    seconds_orchestration: _Finite = 0  # of a worker it can be below zero: see `bill_worker`
+    peak_memory_bytes: _Amount = 0
+
+
+class TrialLine(Part):
+    """A trial that ended; `spent` is the bill of the whole run at that moment."""
+
+    number: _Count
+    state: TrialState
+    weights: _Weights
+    value: _Finite | None
+    cost: Bill
+    spent: Bill
+    schedule: list[Piece] | None = None
+    note: dict[str, Any] = {}
+
+    @model_validator(mode="after")
+    def _done_has_a_value(self) -> TrialLine:
+        if self.state == "done" and self.value is None:
+            raise ValueError("a trial that is done has a value")
+        return self
+
+
+class TrajectoryLine(Part):
+    """A change of weights at a step of continued pretraining; methods write more beside it."""
+
+    step: _Count
+    weights: _Weights
+    spent: Bill | None = None
+
+
+class TestLine(Part):
+    """A retraining and its test score, which is read once."""
+
+    __test__ = False  # pytest takes it for a test otherwise
+
+    index: _Count
+    seed: int
+    valid: _Score = None
+    test: _Score = None
+    cost: Bill = Bill()
+
+
+class Metric(Part):
+    """The score of a task."""
+
+    name: str
+    higher_is_better: bool
+
+
+class Limits(Part):
+    """A budget; None is no limit."""
+
+    trials: _Amount | None = None
+    step_equivalents: _Amount | None = None
+    seconds: _Amount | None = None
+
+
+class Config(Part):
+    """What determines a run beside method, task and seed."""
+
+    preset: str
+    method_options: dict[str, Any]
+    task_options: dict[str, Any]
+    protocol: dict[str, Any]
+    budget: Limits
+    retrains: _Count
+    device: str
+
+
+class Searched(Part):
+    """Scores of the model that a single-run search itself ended with."""
+
+    valid: _Score = None
+    test: _Score = None
+
+
+class Result(Part):
+    """What a run found."""
+
+    weights: _Weights
+    schedule: list[Piece] | None = None
+    value: _Finite
+    as_searched: Searched | None = None
+    retrained: list[TestLine] = []
+
+
+class Environment(Part):
+    """Where one session of a run happened."""
+
+    session: int
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    versions: dict[str, str | None] = {}
+
+
+class RunRecord(Part):
+    """run.json. `content`: SHA-256 of what was learned from, by part; None where the record is older than that."""
+
+    record_schema: Annotated[int, Field(alias="schema")]
+    status: Status
+    error: str | None = None
+    started: str | None = None
+    ended: str | None = None
+    sessions: _Count = 0
+    method: _Name
+    task: _Name
+    seed: int
+    config: Config
+    objectives: list[str]
+    content: dict[str, str] | None = None
+    base_id: str | None = None
+    metric: Metric | None = None
+    data: dict[str, Any] = {}
+    trial_cost: _Amount | None = None
+    options: dict[str, Any] = {}
+    environments: list[Environment] = []
+    result: Result | None = None
+    cost: dict[str, Bill] | None = None
+
+    @model_validator(mode="after")
+    def _done_has_a_result(self) -> RunRecord:
+        if self.status == "done":
+            missing = [key for key in ("result", "metric", "objectives", "cost") if not getattr(self, key)]
+            if missing:
+                raise ValueError(f"it is done and lacks {', '.join(missing)}")
+        if self.result is not None and len(self.result.weights) != len(self.objectives):
+            raise ValueError(f"{len(self.result.weights)} weights for {len(self.objectives)} objectives")
+        return self
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """run.json at `path`, or in the folder `path`, in the newest layout.
+
+    Raises:
+        UserError: there is none, it is damaged, or of a layout that this version does not know.
+    """
+    file = path if path.name == "run.json" and not path.is_dir() else path / "run.json"
+    try:
+        content = read_object(file)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no run at {path}", "name a folder with a run.json, as `run` prints it") from error
+    return check_run(content, file)
+
+
+def check_run(content: dict[str, Any], file: Path) -> dict[str, Any]:
+    """The content of a run.json, brought to the newest layout and checked; `file` is named in errors.
+
+    Raises:
+        UserError: damaged, or of an unknown layout.
+    """
+    schema = content.get("schema")
+    if not isinstance(schema, int) or isinstance(schema, bool) or schema < 1:
+        raise UserError(f"{file} is not a record of hpo_bench: it names no schema", MOVE_AWAY)
+    if schema > SCHEMA:
+        message = f"{file} has schema {schema}; this version of hpo_bench reads schemas up to {SCHEMA}"
+        raise UserError(message, "upgrade hpo_bench: pip install --upgrade hpo-bench")
+    for older in range(schema, SCHEMA):
+        content = _NEXT[older](content)
+    check(RunRecord, content, str(file))
+    return content
+
+
+def read_trials(folder: Path) -> list[dict[str, Any]]:
+    """The lines of trials.jsonl, in order of their numbers; none if there is no file.
+
+    Raises:
+        UserError: a line is damaged, there twice or missing; file and line are named.
+    """
+    path = folder / "trials.jsonl"
+    lines = _checked_lines(path, TrialLine)
+    for place, line in enumerate(lines):
+        if line["number"] != place:
+            what = f"trial {line['number']} stands where trial {place} belongs"
+            raise UserError(f"{path}, line {place + 1}: {what}; a line is missing or there twice", MOVE_AWAY)
+    return lines
+
+
+def read_trajectory(folder: Path) -> list[dict[str, Any]]:
+    """The lines of trajectory.jsonl; none if there is no file.
+
+    Raises:
+        UserError: a line is damaged; file and line are named.
+    """
+    return _checked_lines(folder / "trajectory.jsonl", TrajectoryLine)
+
+
+def read_tests(folder: Path) -> list[dict[str, Any]]:
+    """The lines of tests.jsonl; none if there is no file.
+
+    Raises:
+        UserError: a line is damaged, or a retraining is there twice.
+    """
+    path = folder / "tests.jsonl"
+    lines = _checked_lines(path, TestLine)
+    for place, line in enumerate(lines):
+        if line["index"] in [other["index"] for other in lines[:place]]:
+            raise UserError(f"{path}, line {place + 1}: retraining {line['index']} is there twice", MOVE_AWAY)
+    return lines
+
+
+def read_bill(path: Path) -> Cost:
+    """What stands in a bill.
+
+    Raises:
+        FileNotFoundError: there is none.
+        UserError: it is damaged.
+    """
+    return cost_of(read_object(path), str(path))
+
+
+def cost_of(content: object, where: str) -> Cost:
+    """A bill that came with something else; `where` names it in an error.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    check(Bill, content, where)
+    return Cost.from_json(content)  # type: ignore[arg-type]
+
+
+def largest(bills: Sequence[Cost]) -> Cost:
+    """Field by field: of several copies of one bill, which only grows, the latest."""
+    return Cost(**{f.name: max((getattr(bill, f.name) for bill in bills), default=0) for f in fields(Cost)})
+
+
+def check_line(kind: type[BaseModel], line: dict[str, Any], file: Path) -> dict[str, Any]:
+    """A line that is about to be written.
+
+    Raises:
+        UserError: it does not fit.
+    """
+    check(kind, line, f"a line for {file}")
+    return line
+
+
+def environment_changes(environments: Sequence[dict[str, Any]]) -> list[str]:
+    """Where the sessions of a run differ, a sentence for each session that differs from the one before it."""
+    told = []
+    for before, after in pairwise(environments):
+        old, new = (_flat({key: value for key, value in one.items() if key != "session"}) for one in (before, after))
+        keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+        if keys:
+            what = "; ".join(f"{key} {new.get(key)} in place of {old.get(key)}" for key in keys)
+            told.append(f"session {after['session']} had {what}")
+    return told
+
+
+def _flat(values: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        flat |= value if isinstance(value, dict) else {key: value}
+    return flat
+
+
+def _checked_lines(path: Path, kind: type[BaseModel]) -> list[dict[str, Any]]:
+    lines = read_lines(path)
+    _check(list[kind], lines, lambda place: f"{path}, line {place[0] + 1}")  # type: ignore[valid-type]
+    return lines
+
+
+@lru_cache
+def _adapter(kind: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+def check(kind: Any, value: object, where: str) -> None:
+    """Does a JSON value fit a model (or a type made of models)? `where` names it in an error.
+
+    Raises:
+        UserError: it does not; what and why is said.
+    """
+    _check(kind, value, lambda _: where)
+
+
+def _check(kind: Any, value: object, where: Callable[[tuple[Any, ...]], str]) -> None:
+    try:
+        _adapter(kind).validate_python(value)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        place = first["loc"]
+        rest = place[1:] if place and isinstance(place[0], int) else place
+        key = ".".join(str(part) for part in rest)
+        message = first["msg"].removeprefix("Value error, ")
+        raise UserError(f"{where(place)} is damaged: {f'{key}: ' if key else ''}{message}", MOVE_AWAY) from error
+
+
+def _one_to_two(content: dict[str, Any]) -> dict[str, Any]:
+    environment = content.get("environment")
+    environments = [{"session": content.get("sessions", 1), **environment}] if isinstance(environment, dict) else []
+    kept = {key: value for key, value in content.items() if key != "environment"}
+    return {**kept, "schema": 2, "content": None, "environments": environments}
+
+
+_NEXT = {1: _one_to_two}  # how each older layout becomes the next one

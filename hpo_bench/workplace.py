@@ -1,0 +1,62 @@
+"""The folder of a training that may be killed: one process at a time, one plan, taken up where it stood."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from hpo_bench.core.checkpoint import write_whole
+from hpo_bench.errors import UserError
+from hpo_bench.records.run_folder import unwritable
+
+_PLAN = "plan.json"
+
+
+@contextmanager
+def workplace(folder: Path, plan: dict[str, Any]) -> Iterator[Path]:
+    """`folder`, locked, for `plan` alone; it goes away when the block ends without an error.
+
+    Raises:
+        UserError: it cannot be written, another process is in it, or it holds a training with another plan.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise UserError(f"another process trains in {folder}", "wait for it, or give another --out") from error
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    try:
+        check_plan(folder / _PLAN, plan)
+        if not (folder / _PLAN).exists():
+            write_whole(folder / _PLAN, json.dumps(plan, indent=1).encode())
+        yield folder
+        shutil.rmtree(folder)
+    except OSError as error:
+        raise unwritable(folder, error) from error
+    finally:
+        lock.release()
+
+
+def check_plan(path: Path, plan: dict[str, Any]) -> None:
+    """Raise UserError if `path` holds another plan than `plan`."""
+    if not path.exists():
+        return
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        found = found.get("plan", found)
+    except (ValueError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read: {error}", "give another --out") from error
+    wanted = json.loads(json.dumps(plan))
+    if other := sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name)):
+        told = ", ".join(f"{name} {found.get(name)!r}, not {wanted.get(name)!r}" for name in other)
+        raise UserError(
+            f"{path.parent} holds a training with {told}", "give another --out, or the settings that it was begun with"
+        )

@@ -1,0 +1,178 @@
+"""Damaged records end in a sentence that names file and line; older ones are read, newer ones refused."""
+
+import json
+import os
+
+import pytest
+import torch
+
+from hpo_bench.core.cost import Cost
+from hpo_bench.core.meter import CostMeter
+from hpo_bench.errors import UserError
+from hpo_bench.records import schema
+from hpo_bench.records.journal import Journal
+from hpo_bench.records.load import finished, load_runs, load_trials
+
+BILL = Cost(step_equivalents=3).to_json()
+TRIAL = {"number": 0, "state": "done", "weights": [0.5, 0.5], "value": 0.7, "cost": BILL, "spent": BILL}
+STEP = {"step": 5, "weights": [0.5, 0.5]}
+RECORD = {
+    "schema": 1,
+    "status": "done",
+    "method": "tpe",
+    "task": "bace",
+    "seed": 0,
+    "sessions": 2,
+    "config": {
+        "preset": "quick",
+        "method_options": {},
+        "task_options": {},
+        "protocol": {"steps": 10},
+        "budget": {"trials": 4},
+        "retrains": 1,
+        "device": "cpu",
+    },
+    "objectives": ["a", "b"],
+    "metric": {"name": "rmse", "higher_is_better": False},
+    "environment": {"git_commit": "f" * 40, "versions": {"torch": "2.6"}},
+    "result": {"weights": [0.5, 0.5], "value": 1.0, "retrained": []},
+    "cost": {"search": BILL},
+}
+DEEP = b"[" * 100_000 + b"]" * 100_000
+DAMAGE = [b"{}", b"[]", b"null", b'"text"', b"3", b"{", b"\xff\xfe{", b"", DEEP]
+
+
+def lines(*values):
+    return "".join(json.dumps(value) + "\n" for value in values)
+
+
+def write(folder, **changes):
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "run.json").write_text(json.dumps(RECORD | changes))
+    (folder / "trials.jsonl").write_text(lines(TRIAL))
+    return folder
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize(("name", "whole"), [("trials.jsonl", TRIAL), ("trajectory.jsonl", STEP)])
+def test_a_damaged_line_is_named(tmp_path, name, whole, damage):
+    (tmp_path / name).write_bytes(lines(whole).encode() + damage + b"\n")
+    with pytest.raises(UserError, match=rf"{name}, line 2") as caught:
+        Journal(tmp_path, CostMeter(10, torch.device("cpu")))
+    assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"weights": []},
+        {"weights": ["a"]},
+        {"weights": None},
+        {"value": "0.7"},
+        {"value": True},
+        {"value": None},
+        {"value": float("nan")},
+        {"state": "won"},
+        {"number": -1},
+        {"number": 0.0},
+        {"cost": []},
+        {"spent": {"flops": -1.0}},
+        {"schedule": [[0, "weights"]]},
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(tmp_path, change):
+    (tmp_path / "trials.jsonl").write_text(lines(TRIAL | change))
+    with pytest.raises(UserError, match=rf"trials\.jsonl, line 1.*{next(iter(change))}|a trial that is done"):
+        schema.read_trials(tmp_path)
+
+
+@pytest.mark.parametrize(("numbers", "line"), [((0, 1, 1, 2), 3), ((0, 2), 2), ((1,), 1), ((0, 1, 0), 3)])
+def test_a_line_that_is_missing_or_there_twice_is_noticed(tmp_path, numbers, line):
+    (tmp_path / "trials.jsonl").write_text(lines(*(TRIAL | {"number": number} for number in numbers)))
+    with pytest.raises(UserError, match=rf"trials\.jsonl, line {line}: trial {numbers[line - 1]} stands"):
+        schema.read_trials(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [damage for damage in DAMAGE if damage != b"{}"])
+def test_a_damaged_bill_is_named(tmp_path, damage):
+    (tmp_path / "bill.json").write_bytes(damage)
+    with pytest.raises(UserError, match=r"bill\.json"):
+        Journal(tmp_path, CostMeter(10, torch.device("cpu")))
+
+
+def test_a_bill_that_is_gone_or_older_goes_on_from_what_lines_say(tmp_path):
+    spent = Cost(step_equivalents=750, seconds_pretraining=5).to_json()
+    (tmp_path / "trials.jsonl").write_text(lines(TRIAL))
+    (tmp_path / "trajectory.jsonl").write_text(lines(STEP | {"spent": spent}))
+    with pytest.warns(UserWarning, match=r"bill\.json is gone"):
+        journal = Journal(tmp_path, CostMeter(10, torch.device("cpu")))
+    assert journal.meter.total.step_equivalents == 750
+    (tmp_path / "bill.json").write_text(json.dumps(Cost(step_equivalents=712, seconds_pretraining=6).to_json()))
+    meter = CostMeter(10, torch.device("cpu"))
+    Journal(tmp_path, meter)
+    assert (meter.total.step_equivalents, meter.total.seconds_pretraining) == (750, 6)
+
+
+def make_pipe(path):
+    os.mkfifo(path)
+
+
+def make_device(path):
+    path.symlink_to("/dev/zero")
+
+
+def make_folder(path):
+    path.mkdir()
+
+
+@pytest.mark.parametrize("make", [make_pipe, make_device, make_folder])
+@pytest.mark.parametrize("name", ["run.json", "trials.jsonl", "bill.json"])
+def test_what_is_no_file_is_not_read(tmp_path, make, name):
+    folder = write(tmp_path / "run")
+    (folder / name).unlink(missing_ok=True)
+    make(folder / name)
+    reader = {"run.json": schema.read_run, "trials.jsonl": schema.read_trials}.get(name)
+    with pytest.raises(UserError, match=name):
+        reader(folder) if reader else schema.read_bill(folder / name)
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+@pytest.mark.parametrize("name", ["run.json", "trials.jsonl", "trajectory.jsonl", "tests.jsonl"])
+def test_a_bad_run_does_not_keep_the_others(tmp_path, name, damage):
+    write(tmp_path / "bace" / "tpe" / "seed-0")
+    bad = write(tmp_path / "bace" / "grid" / "seed-0", method="grid")
+    (bad / name).write_bytes(damage + b"\n")
+    runs = load_runs(tmp_path)
+    assert dict(zip(runs["method"], runs["status"], strict=True)) == {"tpe": "done", "grid": "damaged"}
+    assert str(bad / name) in runs[runs["status"] == "damaged"]["error"].iloc[0]
+    assert finished(runs)["method"].tolist() == ["tpe"]
+    with pytest.warns(UserWarning, match="left out"):
+        assert load_trials(tmp_path)["method"].tolist() == ["tpe"]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "a/b", "/home", "a\\b", "a\0b"])
+def test_a_task_or_method_is_fit_for_a_folders_name(tmp_path, name):
+    for key in ("task", "method"):
+        with pytest.raises(UserError, match=f"run.json is damaged: {key}"):
+            schema.check_run(RECORD | {key: name}, tmp_path / "run.json")
+
+
+def test_an_older_layout_is_read_and_a_newer_one_refused(tmp_path):
+    found = schema.read_run(write(tmp_path))
+    assert found["schema"] == schema.SCHEMA
+    assert found["content"] is None
+    assert found["environments"] == [{"session": 2, **RECORD["environment"]}]
+    with pytest.raises(UserError, match=f"schema {schema.SCHEMA + 1}.*reads schemas up to {schema.SCHEMA}"):
+        schema.read_run(write(tmp_path, schema=schema.SCHEMA + 1))
+    for strange in (None, 0, -1, True, "1", 1.0):
+        with pytest.raises(UserError, match="names no schema"):
+            schema.read_run(write(tmp_path, schema=strange))
+
+
+def test_sessions_of_a_run_are_told_apart():
+    one = {"session": 1, "git_commit": "a", "versions": {"torch": "2.6", "numpy": "2"}}
+    two = {"session": 2, "git_commit": "b", "versions": {"torch": "2.7", "numpy": "2"}}
+    assert schema.environment_changes([one, {**one, "session": 2}]) == []
+    assert schema.environment_changes([one, two]) == [
+        "session 2 had git_commit b in place of a; torch 2.7 in place of 2.6"
+    ]
