@@ -52,6 +52,10 @@ class TextTask(Task):
         self.embedding_width = corpus.base.width * (2 if self.apart else 1)
         self.target = target_of(table.kind, train.labels)
 
+    @property
+    def draws_on(self) -> torch.device:
+        return self.corpus.draws_on
+
     def build_model(self) -> nn.Module:
         return self.corpus.build_model()
 
