@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from hpo_bench.data.cache import cache_dir
+from hpo_bench.data.hub import MODEL_REMEDY
 from hpo_bench.errors import UserError
 
 _AT_ONCE = 10_000  # texts: the tokeniser's own objects take a hundred times the room of the ids
@@ -137,8 +138,7 @@ def unloadable(what: str, path: str | Path, error: Exception) -> UserError:
     told = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:300]
     return UserError(
         f"There is no {what} {str(path)!r} that can be loaded ({told}).",
-        "Give --model minilm (embedded), a folder with config.json, tokenizer.json and model.safetensors, or a name on "
-        "the hub (which needs a network or its cache).",
+        MODEL_REMEDY,
     )
 
 
