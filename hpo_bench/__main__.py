@@ -15,6 +15,13 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is imported only where something trains
+            raise
+        from hpo_bench.core.device import out_of_memory
+
+        print(f"error: {out_of_memory(error)}", file=sys.stderr)
+        sys.exit(2)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from hpo_bench.errors import UserError
 from hpo_bench.presets import PRESETS
 from hpo_bench.records.schema import environment_changes, read_bill
 
-_DOMAINS = {"molecules": "molecule", "molecules as images": "image", "text": "text"}
+_DOMAINS = {"molecules": "molecule", "molecules as images": "image", "text": "text", "digits": "digits"}
 
 
 def listing() -> dict[str, Any]:

@@ -89,7 +89,7 @@ def test_who_may_import_whom(room, allowed):
 
 def test_only_tapweight_uses_the_library_tapweight():
     found = ours(outside("hpo_bench/search", "hpo_bench"))
-    files = {"hpo_bench/search/tapweight.py", "hpo_bench/search/tapweight_levels.py"}
+    files = {f"hpo_bench/search/{name}.py" for name in ("tapweight", "tapweight_levels", "branches")}
     assert {line.partition(" ")[0] for line in found} == files
 
 

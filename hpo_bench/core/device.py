@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import os
 import platform
+import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
@@ -17,13 +19,13 @@ from hpo_bench.errors import UserError
 
 
 def resolve_device(name: str) -> torch.device:
-    """`auto`, `cpu` or `cuda[:n]` as a torch device.
+    """`auto`, `cpu` or `cuda[:n]` as a torch device; CUDA is told to be reproducible.
 
     Raises:
         UserError: CUDA was asked for and is not there, or the name is none of the three.
     """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -34,7 +36,44 @@ def resolve_device(name: str) -> torch.device:
         raise UserError("no CUDA device is visible to torch", "use --device cpu, or install a CUDA build of torch")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"there is no {name}: torch sees {torch.cuda.device_count()} CUDA devices", "use --device cuda")
+    if device.type == "cuda":
+        _be_reproducible()
     return device
+
+
+def _be_reproducible() -> None:
+    """The same seed gives the same bits on the same card: attention and convolutions without additions in any order.
+
+    Molecules need none of it, they sum in order themselves. Max pooling warns although it is reproducible in the layout
+    that is used here; whatever else warns is not.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # it looks for bugs, and costs a kernel a tensor
+    torch.backends.cudnn.benchmark = False
+    warnings.filterwarnings("ignore", "max_pool2d_with_indices_backward_cuda")
+
+
+@contextlib.contextmanager
+def memory_told() -> Iterator[None]:
+    """Inside, an accelerator that runs out of memory is told in a sentence.
+
+    Raises:
+        UserError: it did.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise out_of_memory(error) from error
+
+
+def out_of_memory(error: BaseException) -> UserError:
+    """What to tell of torch's error."""
+    return UserError(
+        f"the device's memory does not suffice: {str(error).partition('. ')[0]}",
+        "give smaller batches (--set batch_size=N, --set adapt_batch_size=N), --precision bf16, a smaller model, or "
+        "fewer --workers side by side on the device",
+    )
 
 
 def prepare_process(processes: int = 1) -> int:

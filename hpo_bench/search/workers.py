@@ -27,7 +27,7 @@ import numpy as np
 
 from hpo_bench import registry
 from hpo_bench.core.budget import Budget
-from hpo_bench.core.device import prepare_process, resolve_device
+from hpo_bench.core.device import memory_told, prepare_process, resolve_device
 from hpo_bench.core.meter import Cost, CostMeter
 from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.core.protocol import Protocol
@@ -217,7 +217,7 @@ class TrialActor:
         return True
 
     def run(self, weights: np.ndarray, bill: str) -> Outcome:
-        with billed_to(Path(bill), self._problem.meter):
+        with memory_told(), billed_to(Path(bill), self._problem.meter):
             return whole_trial(self._problem, weights)
 
 

@@ -16,6 +16,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from hpo_bench.core.adaptation import FineTuner, predict
+from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.pretraining import Pretrainer
+from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import generator, seeded
 from hpo_bench.tasks.base import LoadedTask, Task
 from hpo_bench.testing.reach import reachable_tensors, shares_storage
@@ -113,6 +117,24 @@ class TaskContract:
             gradients = [p.grad for p in model.parameters() if p.grad is not None]
             assert all(torch.isfinite(gradient).all() for gradient in gradients)
             assert any(gradient.abs().max() > 0 for gradient in gradients), task.objectives[objective]
+
+    def test_the_same_seed_gives_the_same_bits(self, task: Task) -> None:
+        """Continued pretraining, fine-tuning and scores, twice on the device that the task lies on."""
+        first, second = self._trained(task), self._trained(task)
+        _assert_equal(first, second)
+
+    def _trained(self, task: Task) -> dict[str, Tensor]:
+        protocol = Protocol(batch_size=self.batch_size, adapt_batch_size=self.batch_size)
+        meter = CostMeter(self.batch_size, task.device)
+        pretrainer = Pretrainer(task, protocol, 0, meter)
+        weights = torch.full((task.num_objectives,), 1 / task.num_objectives, device=task.device)
+        for step in range(4):
+            losses = pretrainer.step(weights, pretrainer.draw_batch(step))
+        tuner = FineTuner(task, protocol, pretrainer.model.get_submodule("encoder"), 0, meter)
+        for step in range(3):
+            tuner.step(tuner.draw_batch(step))
+        scores = torch.from_numpy(predict(task, tuner.model, task.valid, meter))
+        return {"losses": losses, "scores": scores, **pretrainer.model.state_dict(), **tuner.model.state_dict()}
 
     def test_embeds_rows_of_a_split(self, task: Task) -> None:
         encoder = task.build_model().encoder

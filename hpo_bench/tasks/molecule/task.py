@@ -22,7 +22,7 @@ from hpo_bench.tasks.molecule.featurise import MoleculeArrays
 from hpo_bench.tasks.molecule.metrics import metric_of
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, MoleculeBatch
 from hpo_bench.tasks.molecule.packed import PackedMolecules
-from hpo_bench.tasks.molecule.probe import logistic, ridge, standardiser
+from hpo_bench.tasks.probe import logistic, ridge, standardiser
 
 Kind = Literal["classification", "regression"]
 

@@ -13,12 +13,12 @@ from hpo_bench.data.digest import digest_of
 from hpo_bench.data.text_table import TextSplits, TextTable
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.base import Labelled, LoadedTask, Task
+from hpo_bench.tasks.targets import target_of
 from hpo_bench.tasks.text.corpus import TextCorpus
 from hpo_bench.tasks.text.encoder import BaseModel
 from hpo_bench.tasks.text.metrics import metric_of
 from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES, TextBatch
 from hpo_bench.tasks.text.packed import PackedTexts
-from hpo_bench.tasks.text.targets import label_columns, target_of
 from hpo_bench.tasks.text.tokens import Tokeniser
 
 Pairs = Literal["joint", "apart"]
@@ -141,3 +141,10 @@ def build_task(
         "tokeniser": tokeniser.fingerprint,
     }
     return LoadedTask(task, test, report, content)
+
+
+def label_columns(table: TextTable) -> np.ndarray:
+    """A table's labels as columns (N, L) float32: of several classes one column each."""
+    if table.kind == "classes":
+        return np.eye(len(table.classes), dtype=np.float32)[table.labels.astype(int)]
+    return table.labels.astype(np.float32)[:, None]

@@ -37,12 +37,24 @@ def corpus(smiles):
 
 @pytest.fixture(scope="session")
 def loaded(smiles):
+    return load(smiles)
+
+
+def load(smiles, device="cpu"):
     """Is the ring aromatic? 40 molecules of train, 10 of valid, 10 of test."""
     labels = np.array([[float("c1" in text)] for text in smiles])
     rows = np.random.default_rng(0).permutation(len(smiles))
     splits = Splits(rows[:40], rows[40:50], rows[50:])
     return build_image_task(
-        "rings", smiles, labels, splits, kind="classification", metric="roc_auc", image_size=32, encoder=NARROW
+        "rings",
+        smiles,
+        labels,
+        splits,
+        kind="classification",
+        metric="roc_auc",
+        image_size=32,
+        encoder=NARROW,
+        device=device,
     )
 
 

@@ -46,10 +46,16 @@ def corpus(bace, molecules):
 
 @pytest.fixture(scope="session")
 def loaded(bace):
+    return load(bace)
+
+
+def load(bace, device="cpu"):
     smiles, labels = bace
     rows = np.random.default_rng(0).permutation(len(smiles))
     splits = Splits(rows[:200], rows[200:250], rows[250:])
-    return build_task("bace", smiles, labels, splits, kind="classification", metric="roc_auc", encoder=SMALL)
+    return build_task(
+        "bace", smiles, labels, splits, kind="classification", metric="roc_auc", encoder=SMALL, device=device
+    )
 
 
 @pytest.fixture

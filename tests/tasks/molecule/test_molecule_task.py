@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.molecule import Splits, build_task
 from hpo_bench.tasks.molecule.metrics import mae, rmse, roc_auc
-from hpo_bench.tasks.molecule.probe import PENALTY, logistic, ridge
+from hpo_bench.tasks.probe import PENALTY, logistic, ridge
 
 NAN = float("nan")
 SMALL = {"layers": 2, "width": 16}

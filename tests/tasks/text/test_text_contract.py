@@ -2,6 +2,7 @@
 
 import pytest
 
+from hpo_bench.testing.devices import device_under_test
 from hpo_bench.testing.task_contract import TaskContract
 from tests.tasks.text.conftest import load
 
@@ -9,7 +10,7 @@ from tests.tasks.text.conftest import load
 @pytest.fixture(scope="module", params=["regression", "regression apart", "binary", "classes"])
 def made(request, bert, tokeniser):
     kind, _, apart = request.param.partition(" ")
-    return load(kind, bert, tokeniser, pairs=apart or "joint")
+    return load(kind, bert, tokeniser, pairs=apart or "joint", device=device_under_test())
 
 
 class TestTextTask(TaskContract):

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hpo_bench.data.text_table import TextKind, TextTable
-from hpo_bench.tasks.molecule.probe import PENALTY, logistic, ridge, standardiser
+from hpo_bench.tasks.probe import logistic, multinomial, ridge, standardiser
+
+Kind = Literal["binary", "classes", "regression"]
 
 
 class Target(ABC):
-    """Labels (N, L) float32 of a kind; a row with a NaN has no label and is left out."""
+    """Labels (N, L) float32 of a kind; a NaN is a missing one and left out."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Mean loss of outputs (B, L) over the rows with a label; 0 without any."""
+        """Mean loss of outputs (B, L) over the labels that are there; 0 without any."""
 
     @abstractmethod
     def decode(self, outputs: Tensor) -> Tensor:
@@ -26,11 +27,19 @@ class Target(ABC):
 
     @abstractmethod
     def probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The optimal linear head on features (N, D): weight (L, D), bias (L,)."""
+        """The optimal linear head on features (N, D): weight (L, D), bias (L,); differentiable in the features."""
+
+    @abstractmethod
+    def constant(self, labels: Tensor) -> Tensor:
+        """The outputs (L,) that fit labels (N, L) best without seeing any input."""
+
+    def groups(self, labels: Tensor) -> Tensor | None:
+        """The one class (N,) int64 of each row; None where rows have no such thing."""
+        return None
 
 
 class Binary(Target):
-    """One column of 0 and 1: cross-entropy."""
+    """L columns of 0 and 1, each for itself: cross-entropy."""
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         known = ~labels.isnan()
@@ -43,6 +52,15 @@ class Binary(Target):
 
     def probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return logistic(features, labels)
+
+    def constant(self, labels: Tensor) -> Tensor:
+        known = ~labels.isnan()
+        ones = torch.where(known, labels, 0.0).double().sum(0)
+        return ((ones + 0.5) / (known.sum(0) + 1)).logit().to(labels)
+
+    def groups(self, labels: Tensor) -> Tensor | None:
+        single = labels.shape[1] == 1 and not bool(labels.isnan().any())
+        return labels[:, 0].long() if single else None
 
 
 class Classes(Target):
@@ -58,28 +76,18 @@ class Classes(Target):
         return outputs.softmax(1)
 
     def probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Multinomial logistic regression with the penalty of the other probes, by scikit-learn's L-BFGS."""
-        from sklearn.linear_model import LogisticRegression
+        return multinomial(features, labels)
 
-        known = ~labels.isnan().any(1)
-        x = features[known].double()
-        mean, std = standardiser(x)
-        solver = LogisticRegression(C=1 / (PENALTY * len(x)), tol=1e-8, max_iter=2000)
-        solver.fit(((x - mean) / std).cpu().numpy(), labels[known].argmax(1).cpu().numpy())
-        weight = torch.zeros(labels.shape[1], x.shape[1], dtype=torch.float64)
-        bias = torch.full((labels.shape[1],), -30.0, dtype=torch.float64)  # a class that no row has
-        seen = torch.from_numpy(solver.classes_)
-        coefficients, intercepts = torch.from_numpy(solver.coef_), torch.from_numpy(solver.intercept_)
-        if len(seen) == 2:  # one row of coefficients, of the second class against the first
-            coefficients = torch.cat([-coefficients, coefficients]) / 2
-            intercepts = torch.cat([-intercepts, intercepts]) / 2
-        weight[seen], bias[seen] = coefficients, intercepts
-        weight, bias = weight.to(x.device) / std, bias.to(x.device)
-        return weight.to(features.dtype), (bias - weight @ mean).to(features.dtype)
+    def constant(self, labels: Tensor) -> Tensor:
+        totals = labels[~labels.isnan().any(1)].double().sum(0)
+        return ((totals + 1) / (totals + 1).sum()).log().to(labels)
+
+    def groups(self, labels: Tensor) -> Tensor | None:
+        return None if bool(labels.isnan().any()) else labels.argmax(1)
 
 
 class Regression(Target):
-    """One column of values: squared error on labels standardised by the train split."""
+    """L columns of values: squared error on labels standardised by the train split."""
 
     def __init__(self, train: Tensor) -> None:
         mean, std = standardiser(train.double())
@@ -96,16 +104,12 @@ class Regression(Target):
     def probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return ridge(features, (labels - self.mean) / self.std)
 
+    def constant(self, labels: Tensor) -> Tensor:
+        return torch.zeros_like(self.mean)
 
-def target_of(kind: TextKind, train: Tensor) -> Target:
+
+def target_of(kind: Kind, train: Tensor) -> Target:
     """The target of that kind, for the train split's labels (N, L)."""
     if kind == "regression":
         return Regression(train)
     return Binary() if kind == "binary" else Classes()
-
-
-def label_columns(table: TextTable) -> np.ndarray:
-    """A table's labels as columns (N, L) float32: of several classes one column each."""
-    if table.kind == "classes":
-        return np.eye(len(table.classes), dtype=np.float32)[table.labels.astype(int)]
-    return table.labels.astype(np.float32)[:, None]

@@ -1,18 +1,20 @@
 """Linear heads on frozen features, solved to convergence in float64.
 
-Both problems are strictly convex: mean loss over the labels present + PENALTY/2 ‖w‖² on standardised features. The
-solutions are differentiable in the features (once): the closed form as it is, the logistic head through one Newton step
-at the solution, whose derivative is the one of the implicit function theorem.
+All problems are convex: mean loss over the labels present + PENALTY/2 ‖w‖² on standardised features. The solutions are
+differentiable in the features (once): the closed form as it is, the logistic heads through one Newton step at the
+solution, whose derivative is the one of the implicit function theorem.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 PENALTY = 1e-2  # per training row, on standardised features; one value for every task, never tuned on valid
 _BIAS_PENALTY = 1e-6  # keeps the bias finite where a label has one class only
+_NEVER = -30.0  # the logit of a class that no row has
 _NEWTON_STEPS = 100
 _TOLERANCE = 1e-10
 
@@ -55,6 +57,53 @@ def logistic(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tupl
     solution = torch.stack([_newton(design, target.double(), _penalties(design, penalty)) for target in labels.T])
     weight, bias = _raw(solution, mean, std)
     return weight.to(features.dtype), bias.to(features.dtype)
+
+
+def multinomial(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
+    """Weight (L, D) and bias (L,) that minimise, for labels (N, L) with a single 1 in each row (NaN = no label),
+
+    mean cross-entropy of the softmax + penalty/2 ‖w‖² on standardised features (N, D), by scikit-learn's L-BFGS. A
+    class that no row has gets weight 0 and a bias that rules it out.
+    """
+    known = ~labels.isnan().any(1)
+    design, mean, std = _design(features[known])
+    targets = labels[known].double()
+    seen = (targets.sum(0) > 0).nonzero().squeeze(1)
+    solution = design.new_zeros(len(seen), design.shape[1])
+    if len(seen) > 1:
+        solution = _softmax_step(design, targets[:, seen], _lbfgs(design, targets[:, seen], penalty), penalty)
+    raw_weight, raw_bias = _raw(solution, mean, std)
+    weight = design.new_zeros(labels.shape[1], features.shape[1]).index_copy(0, seen, raw_weight)
+    bias = design.new_full((labels.shape[1],), _NEVER).index_copy(0, seen, raw_bias)
+    return weight.to(features.dtype), bias.to(features.dtype)
+
+
+def _lbfgs(design: Tensor, targets: Tensor, penalty: float) -> Tensor:
+    """The solution (C, D + 1) on a design (N, D + 1) for C classes, each of which some row has."""
+    from sklearn.linear_model import LogisticRegression
+
+    solver = LogisticRegression(C=1 / (penalty * len(design)), tol=1e-8, max_iter=2000)
+    solver.fit(design.detach()[:, :-1].cpu().numpy(), targets.argmax(1).cpu().numpy())
+    found = torch.from_numpy(np.column_stack([solver.coef_, solver.intercept_]))
+    if len(found) == 1:  # two classes: one row, of the second against the first
+        found = torch.cat([-found, found]) / 2
+    return found.to(design.device)
+
+
+def _softmax_step(design: Tensor, targets: Tensor, solution: Tensor, penalty: float) -> Tensor:
+    """A solution (C, D + 1) less one Newton step, which carries the derivative in the design; as it is without one."""
+    if not design.requires_grad:
+        return solution
+    classes, width = solution.shape
+    penalties = _penalties(design, penalty)
+    share = (design @ solution.T).softmax(1)
+    gradient = (share - targets).T @ design / len(design) + solution @ penalties
+    with torch.no_grad():
+        curvature = torch.diag_embed(share) - share[:, :, None] * share[:, None, :]  # (N, C, C)
+        blocks = [[design.T @ (curvature[:, a, b, None] * design) for b in range(classes)] for a in range(classes)]
+        hessian = torch.cat([torch.cat(row, 1) for row in blocks]) / len(design)
+        hessian += torch.block_diag(*[penalties] * classes)
+    return solution - torch.linalg.solve(hessian, gradient.flatten()).view(classes, width)
 
 
 def _newton(design: Tensor, target: Tensor, penalties: Tensor) -> Tensor:
