@@ -41,7 +41,7 @@ def test_its_card_names_its_digest_its_corpus_and_its_licence(base):
 
 
 def test_it_knows_english(base):
-    """Its masked language modelling on plain sentences is far below chance."""
+    """The likeliest word is the right one, by far more than its share of the corpus."""
     from transformers import AutoModelForMaskedLM
 
     tokeniser, model = Tokeniser(SHIPPED_BASE), AutoModelForMaskedLM.from_pretrained(SHIPPED_BASE).float().eval()
@@ -49,8 +49,9 @@ def test_it_knows_english(base):
     given = tokeniser.hf(text, return_tensors="pt")
     place = int((given["input_ids"][0] == tokeniser.mask).nonzero())
     with torch.no_grad():
-        share = model(**given).logits[0, place].softmax(0)[tokeniser.hf.convert_tokens_to_ids("states")]
-    assert share > 0.5
+        shares = model(**given).logits[0, place].softmax(0)
+    assert tokeniser.hf.convert_ids_to_tokens(int(shares.argmax())) == "states"
+    assert shares.max() > 0.25
 
 
 def test_it_claims_what_was_trained(base):
