@@ -41,11 +41,11 @@ def test_its_card_names_its_digest_its_corpus_and_its_licence(base):
 
 
 def test_it_knows_english(base):
-    """The likeliest word is the right one, by far more than its share of the corpus."""
+    """The likeliest word fits, by far more than its share of the corpus."""
     from transformers import AutoModelForMaskedLM
 
     tokeniser, model = Tokeniser(SHIPPED_BASE), AutoModelForMaskedLM.from_pretrained(SHIPPED_BASE).float().eval()
-    text = "he was born in the united [MASK] of america ."
+    text = "she was born in the united [MASK] and moved to new york ."
     given = tokeniser.hf(text, return_tensors="pt")
     place = int((given["input_ids"][0] == tokeniser.mask).nonzero())
     with torch.no_grad():
