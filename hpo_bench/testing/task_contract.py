@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hpo_bench.core.adaptation import FineTuner, predict
+from hpo_bench.core.adaptation import predict
+from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol
