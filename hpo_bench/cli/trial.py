@@ -35,7 +35,10 @@ class TrialFlags:
     task_option: Annotated[list[str] | None, typer.Option(help="Further option of the task: name=value.")] = None
     data_dir: DataDir = None
     base: Annotated[Path | None, typer.Option(help="Base checkpoint (default: the one that is shipped).")] = None
-    model: Annotated[str | None, typer.Option(help="Text: minilm (embedded), a folder, or a name on the hub.")] = None
+    model: Annotated[
+        str | None,
+        typer.Option(help="Text: bert-4x256 (shipped), minilm (embedded), a folder, a name on the hub."),
+    ] = None
     corpus: Annotated[str | None, typer.Option(help="File of unlabelled texts or SMILES; molecules: moses:N.")] = None
     encoder: Annotated[str | None, typer.Option(help="Molecules: gin (graphs; default) or imagemol (images).")] = None
     checkpoint: Annotated[Path | None, typer.Option(help="ImageMol's published weights, for imagemol.")] = None
