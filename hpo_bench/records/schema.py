@@ -157,7 +157,11 @@ class Environment(Part):
 
 
 class RunRecord(Part):
-    """run.json. `content`: SHA-256 of what was learned from, by part; None where the record is older than that."""
+    """run.json.
+
+    `content`: SHA-256 of what was learned from, by part; None where the record is older than that. `files`: SHA-256 of
+    the files that options of the task name, by the option.
+    """
 
     record_schema: Annotated[int, Field(alias="schema")]
     status: Status
@@ -171,6 +175,7 @@ class RunRecord(Part):
     config: Config
     objectives: list[str]
     content: dict[str, str] | None = None
+    files: dict[str, str] = {}
     base_id: str | None = None
     metric: Metric | None = None
     data: dict[str, Any] = {}

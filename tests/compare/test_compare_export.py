@@ -138,3 +138,31 @@ def test_variants_of_a_method_keep_event_files_of_their_own(tmp_path):
         ("bace", "tpe@b", "seed-0"),
     ]
     assert all(len(list(path.glob("events.out.tfevents.*"))) == 1 for path in written)
+
+
+NAMES = ["=cmd|' /C calc'!A0", "+1", "-2", "@SUM(A1)"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_no_formula_in_a_spreadsheet(tmp_path, name):
+    write_run(tmp_path / "runs", method="equal", trials=2, task=name.replace("/", " "))
+    found = compare(tmp_path / "runs", tmp_path / "out", figures=False)
+    assert f"'{name[:3]}" in (tmp_path / "out" / "table.csv").read_text()
+    assert found.tasks[0].label.startswith(name[:3])
+
+
+def test_a_name_is_no_markup(tmp_path):
+    write_run(tmp_path / "runs", method="equal", trials=2, task="a [/old] [red]b")
+    assert "a [/old] [red]b" in str(compare(tmp_path / "runs", tmp_path / "out", figures=False))
+
+
+def test_event_files_of_others_stay(tmp_path):
+    folder = write_run(tmp_path / "runs", method="equal", trials=2)
+    logs = tmp_path / "out" / "bace" / "equal" / folder.name
+    logs.mkdir(parents=True)
+    (logs / "events.out.tfevents.1.host").write_text("somebody's")
+    for _ in range(2):
+        write_events(tmp_path / "runs", tmp_path / "out")
+    names = sorted(path.name for path in logs.iterdir())
+    assert len(names) == 2
+    assert sum(name.endswith(".hpo_bench") for name in names) == 1
