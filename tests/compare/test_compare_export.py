@@ -152,8 +152,21 @@ def test_a_name_is_no_formula_in_a_spreadsheet(tmp_path, name):
 
 
 def test_a_name_is_no_markup(tmp_path):
-    write_run(tmp_path / "runs", method="equal", trials=2, task="a [/old] [red]b")
+    folder = write_run(tmp_path / "runs", method="equal", trials=2)
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"task": "a [/old] [red]b"}))
     assert "a [/old] [red]b" in str(compare(tmp_path / "runs", tmp_path / "out", figures=False))
+
+
+@pytest.mark.parametrize("name", ["..", "../..", "/home", ".", "a/../../b"])
+def test_the_name_of_a_task_leads_nowhere(tmp_path, name):
+    """Figures go into a folder of the task's name below `out`."""
+    folder = write_run(tmp_path / "runs", method="equal", trials=2)
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"task": name}))
+    out = tmp_path / "deep" / "er" / "out"
+    found = compare(tmp_path / "runs", out, figures=False)
+    assert out in (out / found.tasks[0].slug).resolve().parents
 
 
 def test_event_files_of_others_stay(tmp_path):
