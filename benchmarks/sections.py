@@ -80,7 +80,7 @@ def _result(method: str, task: str, size: Size, loaded: Any) -> Any:
             preset="quick",
             budget="4",
             retrains=1,
-            protocol={"steps": 30, "epochs": 2} if size.small else {"epochs": 4},
+            protocol={"steps": 30 if size.small else 60, "epochs": 2},
             device=str(size.device),
         )
         result = run(config, loaded=loaded).content["result"]
