@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -164,6 +165,9 @@ def steps(size: Size) -> Iterator[Row]:
                 resident = milliseconds(size, stepper(made, held=True), count)
                 yield f"{what}, {precision}, batch at hand", f"{resident:.2f} ms", "–", None
                 yield f"{what}: captured", made._captured.reason or "yes" if made._captured else "no", "yes", None
+        if importlib.util.find_spec("torch_geometric") is None:
+            yield f"{what}, × PyTorch Geometric", "not run: torch-geometric is not installed", "–", None
+            continue
         theirs = _geometric(size, corpus, molecules, arrays, batch, max(count // 2, 1))
         for precision, base in theirs.items():
             yield f"{what}, {precision}, PyTorch Geometric", f"{base:.2f} ms", "–", None
