@@ -60,7 +60,8 @@ def sent(value: Any, device: torch.device) -> Any:
 
     def view(of: Tensor, tensor: Tensor) -> Tensor:
         start = places[id(tensor)]
-        return of[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
+        flat = of[start : start + tensor.nbytes].view(tensor.dtype)
+        return flat if tensor.ndim == 1 else flat.view(tensor.shape)
 
     for tensor in kept:
         view(sheet, tensor).copy_(tensor)
