@@ -34,7 +34,7 @@ def scores(journal):
     return [(record.weights, record.value, record.cost["step_equivalents"]) for record in journal.trials]
 
 
-@pytest.mark.parametrize("device, shares", [("cpu", (0, 0)), ("cuda", (1, 0.25)), ("cuda:1", (1, 0.25))])
+@pytest.mark.parametrize(("device", "shares"), [("cpu", (0, 0)), ("cuda", (1, 0.25)), ("cuda:1", (1, 0.25))])
 def test_workers_share_one_accelerator(device, shares):
     spec = dataclasses.replace(quick_problem("2").spec, device=device)
     assert (share_of_gpu(spec, 1), share_of_gpu(spec, 4)) == shares
