@@ -54,8 +54,7 @@ class MoleculeTask(Task):
         self.embedding_width = corpus.embedding_width
         self.device = corpus.device
         self.base_id = corpus.base.sha256 if corpus.base else "none"
-        mean, std = standardiser(train.labels.double())
-        self._mean, self._std = mean.float(), std.float()
+        self._mean, self._std = standardiser(train.labels.double())
 
     @property
     def draws_on(self) -> torch.device:
@@ -87,10 +86,8 @@ class MoleculeTask(Task):
         return torch.where(known, losses, 0.0).sum() / known.sum().clamp(min=1)
 
     def decode(self, outputs: Tensor) -> Tensor:
-        """Probabilities, or values in the user's units."""
-        if self.kind == "classification":
-            return outputs.sigmoid()
-        return outputs * self._std.to(outputs.dtype) + self._mean.to(outputs.dtype)
+        """Probabilities, or values in the user's units, in float64: an offset may leave float32 no digit."""
+        return outputs.sigmoid() if self.kind == "classification" else outputs.double() * self._std + self._mean
 
     def solve_probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The L2-logistic or ridge head (see `probe`); its outputs are what `decode` expects."""
@@ -133,7 +130,7 @@ def build_task(
     def labelled(split: str) -> tuple[Labelled, MoleculeArrays]:
         rows = np.asarray(getattr(splits, split), dtype=np.int64)
         part = molecules.take(rows)
-        values = torch.from_numpy(labels[rows]).to(device, torch.float32)
+        values = torch.from_numpy(labels[rows]).to(device)
         return Labelled(split, PackedMolecules(part, device), values), part
 
     (train, train_molecules), (valid, _), (test, _) = labelled("train"), labelled("valid"), labelled("test")

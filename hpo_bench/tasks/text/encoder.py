@@ -152,11 +152,11 @@ def load_base(path: str | Path, layers: int | None = None, pooling: Pooling = "m
     """
     from transformers import AutoConfig, AutoModel
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"trust_remote_code": False}  # a folder's own code is never run
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # whatever the checkpoint lacks
         try:
-            config = AutoConfig.from_pretrained(str(path))
+            config = AutoConfig.from_pretrained(str(path), trust_remote_code=False)
             if getattr(config, "is_decoder", False) or getattr(config, "is_encoder_decoder", False):
                 raise UserError(f"{path} is a {config.model_type}, no encoder", "use a BERT, RoBERTa or DeBERTa")
             if layers is not None:

@@ -130,6 +130,9 @@ def build_task(
         "tokens": limit,
         "truncated": {part.name: part.inputs.truncated for part in (train, valid, test)}
         | {"corpus": corpus.packed.truncated},
+        "sizes": {part.name: len(part) for part in (train, valid, test)} | {"corpus": len(corpus)},
+        "unknown": {part.name: tokeniser.unknown_share(part.inputs.ids) for part in (train, valid, test)}
+        | {"corpus": tokeniser.unknown_share(corpus.packed.ids)},
         "corpus_tokens": len(corpus.packed.ids),
         "layers": base.layers,
         "base": base.sha256,
