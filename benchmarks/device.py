@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -74,11 +75,13 @@ def section(name: str, device: str, small: bool, limit: float) -> tuple[list[lis
         return [], "not run: no time was left"
     command = [sys.executable, __file__, "--section", name, "--device", device, *(["--small"] if small else [])]
     start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
     try:
         output, problem = process.communicate(timeout=limit)[0], ""
     except subprocess.TimeoutExpired:
-        process.kill()
+        os.killpg(process.pid, signal.SIGKILL)  # with what it started
         output, problem = process.communicate()[0], f"stopped after {limit:.0f} s"
     lines = output.splitlines()
     rows = [json.loads(line.removeprefix("ROW ")) for line in lines if line.startswith("ROW ")]
