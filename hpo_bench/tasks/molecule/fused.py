@@ -77,7 +77,7 @@ def each(encoder: Any, graphs: Graphs) -> list[Tensor]:
         second = F.pad(layer.second.weight, (0, 0, 0, more)), F.pad(layer.second.bias, (0, more))
         rows = _normed(norm, F.linear(inner, *second), totals, number < last)
         rows = F.dropout(rows, encoder.dropout) if encoder.dropout else rows
-    return [part[:, :width] for part in rows.chunk(len(views))]
+    return [part[:, :width].contiguous() for part in rows.chunk(len(views))]
 
 
 def _normed(norm: Any, rows: Tensor, totals: Tensor, relu: bool) -> Tensor:
