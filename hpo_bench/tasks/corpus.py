@@ -18,6 +18,8 @@ from hpo_bench.tasks.objective import DrawnBatch, seeded
 class Model(nn.Module):
     """`encoder` and `heads`, one head per objective."""
 
+    encoder: Any
+
     def __init__(self, encoder: nn.Module, heads: nn.ModuleDict) -> None:
         super().__init__()
         self.encoder, self.heads = encoder, heads

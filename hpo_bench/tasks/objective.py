@@ -49,6 +49,7 @@ class Objective(ABC):
     name: ClassVar[str]
     paper: ClassVar[str]
     views: ClassVar[tuple[str, ...]] = (CLEAN,)  # that it reads, where the corpus draws the views
+    needs_truth: ClassVar[bool] = False
 
     chance: float  # loss of the best constant predictor on the corpus, > 0; the core's losses are in this unit
 
@@ -109,6 +110,11 @@ def select(kinds: Mapping[str, type[Any]], names: Sequence[str], what: str = "ob
     if len(set(names)) < len(names):
         raise UserError(f"an objective is named twice: {', '.join(names)}", "name each once")
     return tuple(kinds[name] for name in names)
+
+
+def on_any_corpus(kinds: Mapping[str, type[Any]]) -> tuple[str, ...]:
+    """The names of the objectives that need no labels."""
+    return tuple(name for name, kind in kinds.items() if not kind.needs_truth)
 
 
 def wide(tensor: Tensor) -> Tensor:

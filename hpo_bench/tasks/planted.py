@@ -69,6 +69,7 @@ class PlantedOracle(Planted):
 
     name = "oracle"
     paper = "supervised pretraining, as an upper bound"
+    needs_truth = True
 
     def __init__(self, corpus: CorpusData) -> None:
         super().__init__(corpus)
@@ -93,6 +94,7 @@ class PlantedHarm(Planted):
 
     name = "harmful"
     paper = "pairs as in supervised contrast, Khosla et al. 2020, arXiv 2004.11362, with the labels negated"
+    needs_truth = True
     chance = math.log(2)
 
     def __init__(self, corpus: CorpusData) -> None:
