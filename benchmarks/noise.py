@@ -25,7 +25,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hpo_bench.core.adaptation import AdaptedModel, FineTuner
+from hpo_bench.core.adaptation import AdaptedModel
+from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol

@@ -31,7 +31,7 @@ def task_loss(net: Any, x: Tensor) -> Tensor:
 torch.manual_seed(0)
 encoder = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU())
 pretrained, tuned, data = Net(encoder, 10), Net(copy.deepcopy(encoder), 1), torch.randn(320, 8)
-weights = tapweight.ObjectiveWeights(["reconstruct", "product", "noise"], lr=0.05)
+weights = tapweight.ObjectiveWeights(["reconstruct", "product", "noise"])
 adams = [torch.optim.Adam(net.parameters(), lr=1e-3) for net in (pretrained, tuned)]
 levels = tapweight.Pretraining(pretrained, losses), tapweight.Finetuning(tuned, task_loss, gamma=0.1)
 learner = tapweight.Learner(tapweight.WeightLearner(*levels, weights, every=5, warmup=50), *adams)

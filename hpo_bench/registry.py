@@ -1,4 +1,4 @@
-"""Methods and tasks are found through entry points; our own come in by the same door as a stranger's."""
+"""Methods, tasks and adaptations are found through entry points; our own come in by the same door as a stranger's."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from hpo_bench.errors import UserError, unknown_name
 
-METHODS, TASKS = "hpo_bench.methods", "hpo_bench.tasks"
+METHODS, TASKS, ADAPTATIONS = "hpo_bench.methods", "hpo_bench.tasks", "hpo_bench.adaptations"
 
 
 def names(group: str) -> list[str]:

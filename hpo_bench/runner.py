@@ -11,15 +11,13 @@ import numpy as np
 
 from hpo_bench import registry
 from hpo_bench.config import RunConfig, make_method
-from hpo_bench.core.adaptation import AdaptedModel, score
-from hpo_bench.core.checkpoint import load_state
+from hpo_bench.core.adaptation import adaptation, score
 from hpo_bench.core.cost import Cost
 from hpo_bench.core.device import prepare_process, resolve_device
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.core.rng import derive_seed
-from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
 from hpo_bench.records import environment
 from hpo_bench.records.journal import Journal, Progress
@@ -104,7 +102,7 @@ def _run_recorded(
             found = method.search(problem, journal)
         bill = journal.save_bill()
         problem.meter.heartbeat = None
-        retrained = retrain(config, problem, loaded, found.schedule, folder, observer)
+        retrained = retrain(config, method, problem, loaded, found, folder, observer)
         result = {
             "weights": found.weights.tolist(),
             "schedule": found.schedule.to_json(),
@@ -128,13 +126,14 @@ def _run_recorded(
 
 def retrain(
     config: RunConfig,
+    method: ObjectiveWeightSearch,
     problem: Problem,
     loaded: LoadedTask,
-    schedule: WeightSchedule,
+    found: SearchResult,
     folder: RunFolder,
     observer: Observer,
 ) -> list[dict[str, Any]]:
-    """Train with the found schedule from the base with fresh seeds, and read test once for each.
+    """Train from the base with fresh seeds as the method says, and read test once for each.
 
     The seed of retraining j of repetition r is the same for every method.
     """
@@ -142,13 +141,11 @@ def retrain(
     for index in range(config.retrains):
         if index in done:
             continue
-        observer.progressed(Progress(f"retraining {index + 1} of {config.retrains}", 1.0, schedule.final.tolist()))
+        observer.progressed(Progress(f"retraining {index + 1} of {config.retrains}", 1.0, found.weights.tolist()))
         seed = derive_seed(config.seed, "retraining", index)
         meter = CostMeter(config.protocol.batch_size, problem.task.device)
         meter.flops_per_sample = problem.meter.flops_per_sample
-        trial = dataclasses.replace(problem, seed=seed, meter=meter).start_trial()
-        trial.follow(schedule)
-        adapted = trial.validate()
+        adapted = method.retrain(dataclasses.replace(problem, seed=seed, meter=meter), found)
         spent = meter.snapshot()  # reading test is the user's business, not the method's bill
         test = score(problem.task, adapted.model, loaded.test, meter)
         line = {"index": index, "seed": seed, "valid": adapted.value, "test": test, "epochs": adapted.epochs}
@@ -161,8 +158,7 @@ def _as_searched(problem: Problem, loaded: LoadedTask, found: SearchResult) -> d
     if found.as_searched is None:
         return None
     task = problem.task
-    model = AdaptedModel.start(task, task.build_model().get_submodule("encoder"), problem.protocol, problem.seed)
-    model.load_state_dict(load_state(found.as_searched, task.device)["model"])
+    model = adaptation(problem.protocol.mode).load(found.as_searched, task, problem.protocol, problem.seed)
     meter = CostMeter(problem.protocol.batch_size, task.device)
     return {"valid": found.value, "test": score(task, model, loaded.test, meter)}
 

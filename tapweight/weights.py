@@ -9,6 +9,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from tapweight.evidence import Evidence
+
 
 def logits_gradient(weights: Tensor, dF_dlambda: Tensor) -> Tensor:
     """dF/dα = λ ⊙ (dF/dλ − ⟨λ, dF/dλ⟩) for λ = softmax(α); both arguments and the result (K,). METHOD.md, step 6."""
@@ -20,9 +22,13 @@ class ObjectiveWeights:
 
     Args:
         names: the objectives' names, or their number K.
-        parametrisation: "softmax": λ = softmax(α), α moved by `optimizer`; "mirror": exponentiated gradient,
-            λ ← λ exp(−lr · dF/dλ) / Z (Kivinen and Warmuth 1997), whose speed does not die with λ_i.
-        lr: step length, per unit of dF/dα (softmax) or dF/dλ (mirror); with Adam and with `scaled` in units of α.
+        parametrisation: "evidence", the default: λ = softmax(−lr · evidence), which moves as far as the hypergradients'
+            sum stands out of their noise, whatever their scale and number (evidence.py); "mirror": exponentiated
+            gradient, λ ← λ exp(−lr · dF/dλ) / Z (Kivinen and Warmuth 1997), whose speed does not die with λ_i;
+            "softmax": λ = softmax(α), α moved by `optimizer`.
+        lr: logits per unit of evidence (default 1); step length per unit of dF/dα (softmax) or dF/dλ (mirror), with
+            Adam and with `scaled` in units of α (default 0.05).
+        trust: standard errors from zero within which a mean hypergradient moves nothing (evidence only).
         optimizer: of α, "adam" or "sgd" (softmax only).
         scaled: divide the gradient by its running root mean square, one number for all objectives (decay 0.9): steps
             no longer depend on the scale of the hypergradient, which differs between solvers by orders of magnitude,
@@ -37,8 +43,9 @@ class ObjectiveWeights:
         self,
         names: Sequence[str] | int,
         *,
-        parametrisation: Literal["softmax", "mirror"] = "softmax",
-        lr: float = 0.05,
+        parametrisation: Literal["evidence", "mirror", "softmax"] = "evidence",
+        lr: float | None = None,
+        trust: float = 2.0,
         optimizer: Literal["adam", "sgd"] = "adam",
         scaled: bool = False,
         floor: float = 0.0,
@@ -46,27 +53,36 @@ class ObjectiveWeights:
         prior_strength: float = 0.0,
         average_from: int = 1,
     ) -> None:
+        if isinstance(names, str):
+            raise ValueError(f"names is the text {names!r}: give a list of names, or their number")
         self.names = tuple(f"objective_{i}" for i in range(names)) if isinstance(names, int) else tuple(names)
         k = len(self.names)
         if k < 1:
             raise ValueError("at least one objective is needed")
+        if len(set(self.names)) < k:
+            raise ValueError(f"two objectives have the same name: {', '.join(self.names)}")
         if not 0 <= floor < 1 / k:
             raise ValueError(f"floor is {floor}, must lie in [0, 1/K) = [0, {1 / k:.3g})")
-        if parametrisation not in ("softmax", "mirror") or optimizer not in ("adam", "sgd"):
+        if parametrisation not in ("evidence", "mirror", "softmax") or optimizer not in ("adam", "sgd"):
             raise ValueError(
-                f"unknown parametrisation {parametrisation!r} or optimizer {optimizer!r}: softmax or "
-                "mirror, adam or sgd"
+                f"unknown parametrisation {parametrisation!r} or optimizer {optimizer!r}: evidence, mirror or softmax; "
+                "adam or sgd"
             )
-        if not (lr > 0 and math.isfinite(lr)):
-            raise ValueError(f"lr is {lr}, must be positive")
+        lr = (1.0 if parametrisation == "evidence" else 0.05) if lr is None else lr
+        if not (lr > 0 and math.isfinite(lr)) or not 0 <= trust < math.inf:
+            raise ValueError(f"lr is {lr} and trust {trust}: finite, positive and at least 0")
+        if scaled and parametrisation == "evidence":
+            raise ValueError("evidence has no scale already: scaled is for mirror descent and sgd")
         if scaled and parametrisation == "softmax" and optimizer == "adam":
             raise ValueError("Adam scales the gradient itself: scaled is for mirror descent and sgd")
-        if (prior is None) != (prior_strength == 0.0):
-            raise ValueError("prior and prior_strength belong together: give both or neither")
+        if (prior is None) != (prior_strength == 0.0) or not 0 <= prior_strength < math.inf:
+            raise ValueError("prior and prior_strength belong together: give both or neither, the latter positive")
         self.parametrisation, self.lr, self.floor = parametrisation, lr, floor
         self.prior = None if prior is None else torch.tensor(prior, dtype=torch.float64)
-        if self.prior is not None and (self.prior.shape != (k,) or bool((self.prior <= 0).any())):
-            raise ValueError(f"prior must be {k} positive numbers")
+        if self.prior is not None and (
+            self.prior.shape != (k,) or not bool(((self.prior > 0) & self.prior.isfinite()).all())
+        ):
+            raise ValueError(f"prior must be {k} positive numbers, got {self.prior.tolist()}")
         if self.prior is not None:
             self.prior = self.prior / self.prior.sum()
         self.prior_strength, self.average_from = prior_strength, average_from
@@ -74,6 +90,7 @@ class ObjectiveWeights:
         kind = torch.optim.Adam if parametrisation == "softmax" and optimizer == "adam" else torch.optim.SGD
         # Exponentiated gradient is plain descent on the logits along dF/dλ instead of dF/dα.
         self._optimizer: torch.optim.Optimizer = kind([self.logits], lr=lr)
+        self.evidence = Evidence(k, lr, trust) if parametrisation == "evidence" else None
         self.scaled, self._square = scaled, 0.0
         self.updates = 0
         self._sum, self._count = torch.zeros(k, dtype=torch.float64), 0
@@ -107,6 +124,19 @@ class ObjectiveWeights:
         values = self.values
         if self.prior is not None:
             gradient = gradient + self.prior_strength * (values / self.prior).log()  # of KL, up to a constant
+        self._move(values, gradient)
+        with torch.no_grad():
+            self.logits -= self.logits.mean()  # softmax does not see it; keeps long runs from drifting
+        self.updates += 1
+        if self.updates >= self.average_from:
+            self._sum, self._count = self._sum + self.values, self._count + 1
+        return self.values
+
+    @torch.no_grad()
+    def _move(self, values: Tensor, gradient: Tensor) -> None:
+        if self.evidence is not None:
+            self.logits.copy_(self.evidence.logits(gradient))
+            return
         if self.parametrisation == "softmax":
             point = self.logits.detach().softmax(0)
             gradient = (1 - len(self) * self.floor) * logits_gradient(point, gradient)
@@ -114,12 +144,6 @@ class ObjectiveWeights:
             gradient = self._scale(values, gradient)
         self.logits.grad = gradient
         self._optimizer.step()
-        with torch.no_grad():
-            self.logits -= self.logits.mean()  # softmax does not see it; keeps long runs from drifting
-        self.updates += 1
-        if self.updates >= self.average_from:
-            self._sum, self._count = self._sum + self.values, self._count + 1
-        return self.values
 
     def _scale(self, values: Tensor, gradient: Tensor) -> Tensor:
         """The gradient less its mean under λ, over the root of the running mean of its square under λ."""
@@ -135,6 +159,7 @@ class ObjectiveWeights:
             "logits": self.logits.detach().clone(),
             "optimizer": self._optimizer.state_dict(),
             "square": self._square,
+            "evidence": self.evidence.state_dict() if self.evidence else {},
             "updates": self.updates,
             "sum": self._sum.clone(),
             "count": self._count,
@@ -148,4 +173,6 @@ class ObjectiveWeights:
             self.logits.copy_(state["logits"])
         self._optimizer.load_state_dict(state["optimizer"])
         self._square = state["square"]
+        if self.evidence is not None:
+            self.evidence.load_state_dict(state["evidence"])
         self.updates, self._sum, self._count = state["updates"], state["sum"].clone(), state["count"]

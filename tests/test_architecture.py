@@ -57,7 +57,7 @@ def test_tapweight_needs_torch_and_nothing_else():
         ("hpo_bench/registry.py", ["errors"]),
         ("hpo_bench/data", ["data", "errors"]),
         ("hpo_bench/tasks", ["tasks", "data", "cores", "errors"]),
-        ("hpo_bench/core", ["core", "tasks.base", "records.files", "cores", "errors"]),
+        ("hpo_bench/core", ["core", "registry", "tasks.base", "records.files", "cores", "errors"]),
         ("hpo_bench/records", ["records", "core", "errors"]),
         ("hpo_bench/search", ["search", "core", "cores", "records", "tasks.base", "errors", "registry"]),
         ("hpo_bench/again.py", ["core.protocol", "presets", "task_options"]),
@@ -89,7 +89,7 @@ def test_who_may_import_whom(room, allowed):
 
 def test_only_tapweight_uses_the_library_tapweight():
     found = ours(outside("hpo_bench/search", "hpo_bench"))
-    files = {"hpo_bench/search/tapweight.py", "hpo_bench/search/tapweight_levels.py"}
+    files = {f"hpo_bench/search/{name}.py" for name in ("tapweight", "tapweight_levels", "branches")}
     assert {line.partition(" ")[0] for line in found} == files
 
 
@@ -137,7 +137,20 @@ def test_nothing_decides_by_the_name_of_a_method():
 
 
 @pytest.mark.parametrize(
-    "package", ["ray", "optuna", "rdkit", "torch_geometric", "transformers", "matplotlib", "pandas", "plotly", "jinja2"]
+    "package",
+    [
+        "ray",
+        "optuna",
+        "rdkit",
+        "torch_geometric",
+        "transformers",
+        "matplotlib",
+        "pandas",
+        "plotly",
+        "jinja2",
+        "torchjd",
+        "cvxpy",
+    ],
 )
 def test_heavy_packages_are_imported_where_they_are_used(package):
     """At the top of a file, only in a room that cannot do without."""

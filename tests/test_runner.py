@@ -19,6 +19,7 @@ from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
 from hpo_bench.records.run_folder import RunFolder
 from hpo_bench.runner import Observer, run
+from hpo_bench.search.base import SearchResult
 from hpo_bench.tasks.base import LoadedTask
 
 QUICK = {"steps": 30, "batch_size": 16, "learning_rate": 0.01, "epochs": 2, "patience": 2, "adapt_batch_size": 32}
@@ -138,7 +139,8 @@ def test_a_schedule_is_replayed_in_retraining(configure, make_problem, loaded):
     schedule = WeightSchedule(((0, (1.0, 0.0, 0.0)), (12, (0.0, 0.5, 0.5))))
     config, problem = configure(retrains=1), make_problem(**QUICK)
     config.folder.mkdir(parents=True)
-    [line] = runner.retrain(config, problem, loaded, schedule, RunFolder(config.folder), Observer())
+    method, found = make_method("equal", {}), SearchResult(schedule, 0.0)
+    [line] = runner.retrain(config, method, problem, loaded, found, RunFolder(config.folder), Observer())
     trial = dataclasses.replace(
         problem, seed=line["seed"], meter=CostMeter(config.protocol.batch_size, loaded.task.device)
     ).start_trial()

@@ -1,26 +1,38 @@
-"""Adapting an encoder to the task: full fine-tuning, or an exactly solved linear probe on the frozen encoder."""
+"""Adapting an encoder to the task. Each way is a class of its own, found by the protocol's `mode`."""
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpo_bench.core.device import autocast
+from hpo_bench import registry
+from hpo_bench.core.checkpoint import load_state, save_state
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged
-from hpo_bench.core.protocol import AdaptationMode, Protocol
-from hpo_bench.core.rng import derive_seed, generator, seeded
+from hpo_bench.core.protocol import Protocol
+from hpo_bench.core.rng import seeded
 from hpo_bench.tasks.base import Labelled, Task
 
 
-class AdaptedModel(nn.Module):
+class Scorer(nn.Module, ABC):
+    """An encoder that was adapted: it gives scores. Its state dict is what is kept of it."""
+
+    encoder: nn.Module
+
+    @abstractmethod
+    def scores(self, task: Task, inputs: Any, index: Tensor) -> Tensor:
+        """Scores (B, L) for rows `index` (B,) of a split's inputs, in the units of the task's metric."""
+
+
+class AdaptedModel(Scorer):
     """φ: an encoder and a linear task head."""
 
     def __init__(self, encoder: nn.Module, width: int, outputs: int, dropout: float) -> None:
@@ -40,95 +52,90 @@ class AdaptedModel(nn.Module):
         """Head outputs (B, L) for rows `index` (B,) of a split's inputs."""
         return self.head(self.dropout(task.embed(self.encoder, inputs, index)))
 
-
-class FineTuner:
-    """Level II: the steps of fine-tuning, with or without the proximal term γ‖φ_e − θ_e‖²."""
-
-    def __init__(self, task: Task, protocol: Protocol, encoder: nn.Module, seed: int, meter: CostMeter) -> None:
-        self.task, self.protocol, self.seed, self.meter = task, protocol, seed, meter
-        self.model = AdaptedModel.start(task, encoder, protocol, seed)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=protocol.adapt_learning_rate)
-        self.step_number = 0
-
-    @property
-    def steps_per_epoch(self) -> int:
-        return -(-len(self.task.train) // self.protocol.adapt_batch_size)
-
-    def draw_batch(self, step: int) -> Tensor:
-        """Row indices of step `step`: every epoch is a fresh permutation of the train split."""
-        epoch, position = divmod(step, self.steps_per_epoch)
-        source = generator(self.task.device, self.seed, "adaptation", epoch)
-        order = torch.randperm(len(self.task.train), generator=source, device=self.task.device)
-        size = self.protocol.adapt_batch_size
-        index = order[position * size : (position + 1) * size]
-        # Batch norm in training mode has no statistics of a single sample.
-        return index if len(index) > 1 else order[-2:]
-
-    def loss(self, model: AdaptedModel, split: Labelled, index: Tensor) -> Tensor:
-        """Mean task loss of rows `index` (B,) of a split."""
-        with autocast(self.task.device, self.protocol.precision):
-            outputs = model.outputs(self.task, split.inputs, index)
-        return self.task.task_loss(outputs.float(), split.labels[index])
-
-    def step(self, index: Tensor, before_update: Callable[[], None] | None = None) -> Tensor:
-        """One step; `before_update` may change the gradients (it adds the proximal term's). Returns the loss."""
-        calibrate(self.model, self.task, index, self.meter)
-        self.model.train()
-        torch.manual_seed(derive_seed(self.seed, "adaptation-dropout", self.step_number))
-        loss = self.loss(self.model, self.task.train, index)
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        if before_update is not None:
-            before_update()
-        self.optimizer.step()
-        self.step_number += 1
-        self.meter.passes(len(index), forward=1, backward=1, kind="adaptation")
-        return loss.detach()
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "model": dict(self.model.state_dict()),
-            "optimizer": self.optimizer.state_dict(),
-            "step": self.step_number,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.step_number = int(state["step"])
+    def scores(self, task: Task, inputs: Any, index: Tensor) -> Tensor:
+        return task.decode(self.outputs(task, inputs, index).float())
 
 
-def calibrate(model: AdaptedModel, task: Task, index: Tensor, meter: CostMeter) -> None:
+@dataclass(frozen=True)
+class Adapted:
+    """An adapted model and its score on valid; `epochs` of training, 0 where nothing was trained."""
+
+    model: Scorer
+    value: float
+    epochs: int
+
+
+class Adaptation(ABC):
+    """A way of adapting, registered as an entry point of the group `hpo_bench.adaptations` under the mode's name.
+
+    Attributes:
+        level_two: how a method that learns weights beside the training sees this adaptation: "tuned", a copy that is
+            fine-tuned along, or "probe", a head solved on the encoder.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    level_two: ClassVar[str]
+
+    @abstractmethod
+    def cost(self, protocol: Protocol, train_size: int, valid_size: int) -> float:
+        """Step-equivalents of one adaptation with its valid scores, at most."""
+
+    @abstractmethod
+    def adapt(self, task: Task, encoder: nn.Module, protocol: Protocol, seed: int, meter: CostMeter) -> Adapted:
+        """Adapt a copy of `encoder` to the train split and score it on valid."""
+
+    def blank(self, task: Task, encoder: nn.Module, protocol: Protocol, seed: int) -> Scorer:
+        """A model of the shape that `adapt` gives, around a copy of `encoder`."""
+        return AdaptedModel.start(task, encoder, protocol, seed)
+
+    def save(self, path: Path, model: Scorer) -> None:
+        """Keep an adapted model."""
+        save_state(path, {"model": dict(model.state_dict())})
+
+    def load(self, path: Path, task: Task, protocol: Protocol, seed: int) -> Scorer:
+        """An adapted model that was kept."""
+        model = self.blank(task, task.build_model().get_submodule("encoder"), protocol, seed)
+        model.load_state_dict(load_state(path, task.device)["model"])
+        return model
+
+
+def adaptation(mode: str) -> Adaptation:
+    """The adaptation of a protocol's mode.
+
+    Raises:
+        UserError: there is none of this name.
+    """
+    return registry.load(registry.ADAPTATIONS, mode)()
+
+
+def adapt(task: Task, encoder: nn.Module, protocol: Protocol, seed: int, meter: CostMeter) -> Adapted:
+    """Adapt a copy of `encoder` to the train split in the protocol's mode and score it on valid."""
+    return adaptation(protocol.mode).adapt(task, encoder, protocol, seed, meter)
+
+
+def calibrate(model: Scorer, task: Task, index: Tensor, meter: CostMeter) -> None:
     """Count the FLOPs of one forward pass over rows `index` (B,) of train, the first time a run adapts a model."""
     if "adaptation" in meter.flops_per_sample:
         return
     training = model.training
     model.eval()  # batch-norm buffers stay as they are
     with meter.phase("orchestration"):
-        meter.calibrate("adaptation", len(index), lambda: model.outputs(task, task.train.inputs, index))
+        meter.calibrate("adaptation", len(index), lambda: model.scores(task, task.train.inputs, index))
     model.train(training)
 
 
-@dataclass(frozen=True)
-class Adapted:
-    """An adapted model and its score on valid."""
-
-    model: AdaptedModel
-    value: float
-    epochs: int
-
-
-def predict(task: Task, model: AdaptedModel, split: Labelled, meter: CostMeter) -> np.ndarray:
+def predict(task: Task, model: Scorer, split: Labelled, meter: CostMeter) -> np.ndarray:
     """Scores (N, L) of a split in evaluation mode, in the units of the task's metric."""
     model.eval()
     rows = torch.arange(len(split), device=task.device)
     with torch.no_grad():
-        parts = [model.outputs(task, split.inputs, index) for index in rows.split(task.eval_batch_size)]
+        parts = [model.scores(task, split.inputs, index) for index in rows.split(task.eval_batch_size)]
         meter.passes(len(split), forward=1, kind="adaptation")
-        return task.decode(torch.cat(parts).float()).cpu().numpy()
+        return torch.cat(parts).cpu().numpy()
 
 
-def score(task: Task, model: AdaptedModel, split: Labelled, meter: CostMeter) -> float:
+def score(task: Task, model: Scorer, split: Labelled, meter: CostMeter) -> float:
     """The task's metric on a split.
 
     Raises:
@@ -142,46 +149,3 @@ def score(task: Task, model: AdaptedModel, split: Labelled, meter: CostMeter) ->
     if not math.isfinite(value):
         raise Diverged(f"{task.metric.name} on {split.name} is {value}")
     return value
-
-
-def adapt(task: Task, encoder: nn.Module, protocol: Protocol, seed: int, meter: CostMeter) -> Adapted:
-    """Adapt a copy of `encoder` to the train split in the protocol's mode and score it on valid."""
-    return MODES[protocol.mode](task, encoder, protocol, seed, meter)
-
-
-def _fine_tune(task: Task, encoder: nn.Module, protocol: Protocol, seed: int, meter: CostMeter) -> Adapted:
-    """Fine-tune everything; the epoch with the best valid score is kept (ties: the earlier one)."""
-    tuner = FineTuner(task, protocol, encoder, seed, meter)
-    best: tuple[float, int, dict[str, Tensor]] | None = None
-    for epoch in range(1, protocol.epochs + 1):
-        with meter.phase("adaptation"):
-            for _ in range(tuner.steps_per_epoch):
-                tuner.step(tuner.draw_batch(tuner.step_number))
-        value = score(task, tuner.model, task.valid, meter)
-        if best is None or task.metric.better(value, best[0]):
-            best = (value, epoch, {k: v.detach().clone() for k, v in tuner.model.state_dict().items()})
-        elif epoch - best[1] >= protocol.patience:
-            break
-    assert best is not None  # epochs >= 1
-    tuner.model.load_state_dict(best[2])
-    return Adapted(tuner.model, best[0], best[1])
-
-
-def _probe(task: Task, encoder: nn.Module, protocol: Protocol, seed: int, meter: CostMeter) -> Adapted:
-    """Freeze the encoder and solve the linear head on its features exactly."""
-    with meter.phase("adaptation"), torch.no_grad():
-        model = AdaptedModel.start(task, encoder, protocol, seed).eval()
-        rows = torch.arange(len(task.train), device=task.device)
-        calibrate(model, task, rows[: protocol.adapt_batch_size], meter)
-        parts = [task.embed(model.encoder, task.train.inputs, index) for index in rows.split(task.eval_batch_size)]
-        features = torch.cat(parts).float()
-        meter.passes(len(task.train), forward=1, kind="adaptation")
-        if not torch.isfinite(features).all():
-            raise Diverged("the encoder's features of the train split are not finite")
-        weight, bias = task.solve_probe(features, task.train.labels)
-        model.head.weight.copy_(weight)
-        model.head.bias.copy_(bias)
-    return Adapted(model, score(task, model, task.valid, meter), 0)
-
-
-MODES: dict[AdaptationMode, Callable[..., Adapted]] = {"full": _fine_tune, "probe": _probe}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -52,14 +53,54 @@ class Pretrainer:
     def step(self, weights: Tensor, batch: Any) -> Tensor:
         """One step of Σ λ_i ℓ_i for weights (K,); returns the detached losses (K,)."""
         self._calibrate(batch)
-        self.model.train()
-        torch.manual_seed(derive_seed(self.seed, "dropout", self.step_number))
+        self._begin(self.step_number)
         if self.protocol.scheduled:
             self.set_rate(self.protocol.rate(self.step_number))
         losses = (self._captured or self._body)(weights, batch)
         self.step_number += 1
         self.meter.passes(self.protocol.batch_size, forward=1, backward=1)
         return losses
+
+    def losses(self, batch: Any, step: int | None = None) -> Tensor:
+        """The losses (K,) with their graph, under the random numbers of a step (the next one); not billed."""
+        self._calibrate(batch)
+        self._begin(self.step_number if step is None else step)
+        with products(self.protocol.precision):
+            return self._losses(batch)
+
+    def descend(self, losses: Tensor, weights: Tensor) -> None:
+        """The optimiser's step along Σ λ_i ∇ℓ_i for weights (K,); not billed."""
+        if self.protocol.scheduled:
+            self.set_rate(self.protocol.rate(self.step_number))
+        with products(self.protocol.precision):
+            self._descend(losses, weights)
+        self.step_number += 1
+
+    def descend_along(self, gradients: Sequence[Sequence[Tensor]], weights: Tensor) -> None:
+        """The same from each objective's gradients on the trainable parameters, in their order; not billed."""
+        if self.protocol.scheduled:
+            self.set_rate(self.protocol.rate(self.step_number))
+        self.optimizer.zero_grad(set_to_none=True)
+        trainable = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        for parameter, *own in zip(trainable, *gradients, strict=True):
+            terms = (weight * gradient for weight, gradient in zip(weights.to(parameter), own, strict=True))
+            parameter.grad = sum(terms, torch.zeros_like(own[0]))
+        self.optimizer.step()
+        self.step_number += 1
+
+    @contextmanager
+    def buffers_kept(self) -> Iterator[None]:
+        """Passes inside the block leave batch norm's running statistics as they were."""
+        kept = [buffer.clone() for buffer in self.model.buffers()]
+        try:
+            yield
+        finally:
+            for buffer, own in zip(self.model.buffers(), kept, strict=True):
+                buffer.data.copy_(own)  # a graph may still wait for its backward pass
+
+    def _begin(self, step: int) -> None:
+        self.model.train()
+        torch.manual_seed(derive_seed(self.seed, "dropout", step))
 
     def set_rate(self, rate: float) -> None:
         """The learning rate of the next step."""
@@ -72,14 +113,20 @@ class Pretrainer:
     def _body(self, weights: Tensor, batch: Any) -> Tensor:
         """What a step asks of the device: nothing in it depends on a number, so it can be captured."""
         with products(self.protocol.precision):
-            with autocast(self.task.device, self.protocol.precision):
-                losses = self.task.objective_losses(self.model, batch)
-            self.optimizer.zero_grad(set_to_none=True)
-            if losses.dtype in (torch.bfloat16, torch.float16):
-                losses = losses.float()  # the weights keep their digits
-            torch.dot(weights.to(losses), losses).backward()
-            self.optimizer.step()
+            losses = self._losses(batch)
+            self._descend(losses, weights)
         return losses.detach()
+
+    def _losses(self, batch: Any) -> Tensor:
+        with autocast(self.task.device, self.protocol.precision):
+            losses = self.task.objective_losses(self.model, batch)
+        # In half precision the weights would lose their digits.
+        return losses.float() if losses.dtype in (torch.bfloat16, torch.float16) else losses
+
+    def _descend(self, losses: Tensor, weights: Tensor) -> None:
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.dot(weights.to(losses), losses).backward()
+        self.optimizer.step()
 
     def run(self, schedule: WeightSchedule, until: int, on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
         """Train up to step `until` under a schedule; returns the last losses (K,).

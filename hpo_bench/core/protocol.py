@@ -6,10 +6,10 @@ import math
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from hpo_bench import registry
 from hpo_bench.errors import UserError, unknown_name
 
 Precision = Literal["fp32", "tf32", "bf16"]
-AdaptationMode = Literal["full", "probe"]
 Decay = Literal["constant", "cosine", "linear"]
 
 
@@ -23,7 +23,7 @@ class Protocol:
     warmup: float = 0.0  # share of the steps over which the rate rises to it
     decay: Decay = "constant"  # what it does after that: cosine and linear end at zero
     weight_decay: float = 0.0
-    mode: AdaptationMode = "full"
+    mode: str = "full"  # an adaptation's name (`hpo-bench list`)
     epochs: int = 20  # E, at most: early stopping on valid
     patience: int = 6  # epochs without a better valid score
     adapt_batch_size: int = 64
@@ -67,11 +67,7 @@ class Protocol:
 
     def adaptation_cost(self, train_size: int, valid_size: int) -> float:
         """Step-equivalents of one adaptation with its valid scores, at most."""
-        if self.mode == "probe":
-            return (train_size + valid_size) / self.batch_size
-        # A last batch of one sample borrows a second (see FineTuner.draw_batch).
-        rows = train_size + (1 if train_size > 1 and train_size % self.adapt_batch_size == 1 else 0)
-        return self.epochs * (3 * rows + valid_size) / self.batch_size
+        return registry.load(registry.ADAPTATIONS, self.mode)().cost(self, train_size, valid_size)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -90,8 +86,12 @@ class Protocol:
             if name not in known:
                 raise unknown_name("protocol setting", name, known)
         try:
-            return TypeAdapter(cls).validate_python(settings)
+            protocol = TypeAdapter(cls).validate_python(settings)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
             raise UserError(f"protocol setting {where}: {first['msg']}", f"you gave {first['input']!r}") from error
+        modes = registry.names(registry.ADAPTATIONS)
+        if protocol.mode not in modes:
+            raise unknown_name("adaptation", protocol.mode, modes)
+        return protocol

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 import numpy as np
@@ -55,12 +56,17 @@ class WeightSchedule:
 
     def at(self, step: int) -> np.ndarray:
         """The weights (K,) in force at `step`."""
-        current = self.pieces[0][1]
-        for start, weights in self.pieces:
-            if start > step:
-                break
-            current = weights
-        return np.asarray(current)
+        return np.asarray(self.pieces[bisect_right(self.pieces, step, key=lambda piece: piece[0]) - 1][1])
+
+    def mean(self, start: int, stop: int) -> np.ndarray:
+        """The mean weights (K,) of the steps start, …, stop − 1; those of the last step where there are none."""
+        ends = [first for first, _ in self.pieces[1:]] + [stop]
+        lengths = [
+            max(0, min(end, stop) - max(first, start)) for (first, _), end in zip(self.pieces, ends, strict=True)
+        ]
+        if not any(lengths):
+            return self.final
+        return on_simplex(np.average([weights for _, weights in self.pieces], axis=0, weights=lengths))
 
     @property
     def final(self) -> np.ndarray:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 if TYPE_CHECKING:
+    from hpo_bench.core.adaptation import Adapted
     from hpo_bench.core.problem import Problem
     from hpo_bench.core.schedule import WeightSchedule
     from hpo_bench.records.journal import Journal
@@ -75,6 +76,12 @@ class ObjectiveWeightSearch(ABC):
                 f"give --budget 1 or more"
             )
         return Support.yes()
+
+    def retrain(self, problem: Problem, found: SearchResult) -> Adapted:
+        """Train with what was found, on a problem with a fresh seed and a meter of its own; adapted, not yet tested."""
+        trial = problem.start_trial()
+        trial.follow(found.schedule)
+        return trial.validate()
 
     @abstractmethod
     def search(self, problem: Problem, journal: Journal) -> SearchResult:

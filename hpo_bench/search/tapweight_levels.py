@@ -1,100 +1,103 @@
-"""The two ways in which TapWeight sees the task: a fine-tuned copy that trains along, or a head solved exactly.
+"""The ways in which TapWeight sees the task: a fine-tuned copy that trains along, a head solved exactly, or one step.
 
-Both give the hypergradient at the encoder as it is, bill its passes by the samples they take, and say beforehand what
-they will cost. Which of them is faithful depends on how the protocol adapts an encoder (docs/decisions.md).
+Each hands the library a level II, names its batches, bills its passes by the samples they take, and says beforehand how
+many those will be. Which of them is faithful depends on how the protocol adapts an encoder (docs/decisions.md).
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 import tapweight
-from hpo_bench.core.adaptation import AdaptedModel, FineTuner
+from hpo_bench.core.adaptation import AdaptedModel, adaptation
+from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.problem import Problem
 from hpo_bench.tasks.base import Labelled, Task
 
-MakeSolver = Callable[[torch.optim.Optimizer], tapweight.solvers.Solver]
 Rows = tuple[Labelled, Tensor]
 
 
 class LevelTwo(ABC):
-    """Levels II and III, beside the pretrainer whose encoder they judge."""
+    """Levels II and III, beside the pretrainer whose encoder they judge.
+
+    Attributes:
+        kind, task: the library's level. pretraining: its level I.
+        trains: is it trained beside pretraining (else solved)? optimizer: then, its own.
+    """
 
     name: ClassVar[str]
+    kind: ClassVar[type[tapweight.TaskLevel]]
+    trains: ClassVar[bool] = False
+    task: tapweight.TaskLevel
+    optimizer: torch.optim.Optimizer | None = None
 
     def __init__(self, problem: Problem, pretrainer: Pretrainer, gamma: float) -> None:
-        self.problem, self.pretrainer = problem, pretrainer
+        self.problem, self.gamma = problem, gamma
         self.pretraining = tapweight.Pretraining(pretrainer.model, problem.task.objective_losses)
 
     @staticmethod
     @abstractmethod
-    def cost(problem: Problem, a_solve: float) -> tuple[float, float]:
-        """Step-equivalents of its part in a step and in an update of the weights, `a_solve` for one batch's solve."""
+    def rows(problem: Problem) -> tuple[int, int, int]:
+        """Rows that are trained on beside a pretraining step, and rows of train and of valid in an update."""
 
-    @abstractmethod
-    def step(self) -> None:
+    def step(self) -> None:  # noqa: B027 (what is solved is not trained)
         """What is trained beside a pretraining step."""
 
-    @abstractmethod
-    def hypergradient(
-        self, batches: Sequence[Any], weights: Tensor, make_solver: MakeSolver, levels: Literal[2, 3], **options: Any
-    ) -> tapweight.Hypergradient:
-        """dF/dλ (K,) under weights (K,); its passes are billed, also those of a failure, which is raised."""
+    def train_batches(self) -> list[Rows]:
+        """Batches of level II for one update: all rows, unless the level trains."""
+        return whole(self.problem.task, self.problem.task.train)
 
-    @abstractmethod
-    def state_dict(self) -> dict[str, Any]: ...
+    def valid_batches(self) -> list[Rows]:
+        """Batches of level III: all rows."""
+        return whole(self.problem.task, self.problem.task.valid)
 
-    @abstractmethod
-    def load_state_dict(self, state: dict[str, Any]) -> None: ...
-
-    def whole(self, split: Labelled) -> list[Rows]:
-        """All rows of a split, in parts."""
-        task = self.problem.task
-        return [(split, part) for part in torch.arange(len(split), device=task.device).split(task.eval_batch_size)]
-
-    def billed(
-        self, call: Callable[[], tapweight.Hypergradient], samples: Mapping[str, float]
-    ) -> tapweight.Hypergradient:
-        """What `call` gives, its passes billed, also where it fails; `samples` in a batch of each level of the task."""
-        try:
-            found = call()
-        except tapweight.HypergradientFailure as failure:
-            self._bill(failure.passes, samples)
-            raise
-        self._bill(found.passes, samples)
-        return found
-
-    def _bill(self, passes: Mapping[str, int], samples: Mapping[str, float]) -> None:
+    def bill(self, passes: Mapping[str, int]) -> None:
         """Passes are counted in batches by the library, in samples by the meter."""
-        for level, size in {"pretrain": self.problem.protocol.batch_size, **samples}.items():
+        _, train, valid = self.rows(self.problem)
+        parts = {"train": train / len(self.train_batches()), "valid": valid / len(self.valid_batches())}
+        for level, size in {"pretrain": self.problem.protocol.batch_size, **parts}.items():
             forward, backward = passes.get(f"{level}_forward", 0), passes.get(f"{level}_backward", 0)
             kind = "pretraining" if level == "pretrain" else "adaptation"
             self.problem.meter.passes(size, forward=forward, backward=backward, kind=kind)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:  # noqa: B027 (a level may have no state)
+        """Go on where `state_dict` was taken."""
+
+
+def whole(task: Task, split: Labelled) -> list[Rows]:
+    """All rows of a split, in parts."""
+    return [(split, part) for part in torch.arange(len(split), device=task.device).split(task.eval_batch_size)]
 
 
 class Tuned(LevelTwo):
     """A fine-tuned copy of the encoder, pulled to it by γ‖φ_e − θ_e‖²; a step of it beside each pretraining step."""
 
     name = "tuned"
+    kind = tapweight.Finetuning
+    trains = True
 
     def __init__(self, problem: Problem, pretrainer: Pretrainer, gamma: float) -> None:
         super().__init__(problem, pretrainer, gamma)
         encoder = pretrainer.model.get_submodule("encoder")
         self.tuner = FineTuner(problem.task, problem.protocol, encoder, problem.seed, problem.meter)
-        self.finetuning = tapweight.Finetuning(
+        self.optimizer = self.tuner.optimizer
+        self.task = self.finetuning = tapweight.Finetuning(
             self.tuner.model, self._loss, gamma=gamma, batch_size=lambda batch: len(batch[1])
         )
 
     @staticmethod
-    def cost(problem: Problem, a_solve: float) -> tuple[float, float]:
-        share = problem.protocol.adapt_batch_size / problem.protocol.batch_size
-        return 3 * share, 3 * len(problem.task.valid) / problem.protocol.batch_size + a_solve * share
+    def rows(problem: Problem) -> tuple[int, int, int]:
+        size = problem.protocol.adapt_batch_size
+        return size, size, len(problem.task.valid)
 
     def _loss(self, model: nn.Module, batch: Rows) -> Tensor:
         assert isinstance(model, AdaptedModel)
@@ -106,33 +109,29 @@ class Tuned(LevelTwo):
         index = self.tuner.draw_batch(self.tuner.step_number)
         self.tuner.step(index, lambda: self.finetuning.add_proximal_grad_(self.pretraining))
 
-    def hypergradient(
-        self, batches: Sequence[Any], weights: Tensor, make_solver: MakeSolver, levels: Literal[2, 3], **options: Any
-    ) -> tapweight.Hypergradient:
-        task = self.problem.task
-        train = self.tuner.draw_batch(self.tuner.step_number - 1)
-        valid = self.whole(task.valid)
-        return self.billed(
-            lambda: tapweight.hypergradient(
-                self.pretraining,
-                self.finetuning,
-                weights,
-                pretrain_batches=batches,
-                train_batches=[(task.train, train)],
-                valid_batches=valid,
-                finetune_solver=make_solver(self.tuner.optimizer) if levels == 3 else None,
-                pretrain_solver=make_solver(self.pretrainer.optimizer),
-                levels=levels,
-                **options,
-            ),
-            {"train": len(train), "valid": len(task.valid) / len(valid)},
-        )
+    def train_batches(self) -> list[Rows]:
+        return [(self.problem.task.train, self.tuner.draw_batch(self.tuner.step_number - 1))]
 
     def state_dict(self) -> dict[str, Any]:
         return self.tuner.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.tuner.load_state_dict(state)
+
+
+class Joint(Tuned):
+    """The bilevel ablation: the pretrained encoder itself, trained in turn on Σ λ_i ℓ_i and on the task's loss."""
+
+    name = "joint"
+
+    def __init__(self, problem: Problem, pretrainer: Pretrainer, gamma: float) -> None:
+        super().__init__(problem, pretrainer, gamma)
+        self.tuner.model.encoder = pretrainer.model.get_submodule("encoder")
+        rate = problem.protocol.adapt_learning_rate
+        self.tuner.optimizer = self.optimizer = torch.optim.Adam(self.tuner.model.parameters(), lr=rate)
+
+    def step(self) -> None:
+        self.tuner.step(self.tuner.draw_batch(self.tuner.step_number))
 
 
 class TaskProbe(tapweight.Probe):
@@ -156,39 +155,55 @@ class Solved(LevelTwo):
     """The limit γ → ∞: the probe's head on the encoder itself, solved on the whole train split at every update."""
 
     name = "probe"
+    kind = tapweight.Probe
+
+    def __init__(self, problem: Problem, pretrainer: Pretrainer, gamma: float) -> None:
+        super().__init__(problem, pretrainer, gamma)
+        self.task = TaskProbe(problem.task)
 
     @staticmethod
-    def cost(problem: Problem, a_solve: float) -> tuple[float, float]:
-        return 0.0, 3 * (len(problem.task.train) + len(problem.task.valid)) / problem.protocol.batch_size
+    def rows(problem: Problem) -> tuple[int, int, int]:
+        return 0, len(problem.task.train), len(problem.task.valid)
 
-    def step(self) -> None:
-        pass  # nothing to train: the head is solved when it is needed
 
-    def hypergradient(
-        self, batches: Sequence[Any], weights: Tensor, make_solver: MakeSolver, levels: Literal[2, 3], **options: Any
-    ) -> tapweight.Hypergradient:
-        task = self.problem.task
-        train, valid = self.whole(task.train), self.whole(task.valid)
-        return self.billed(
-            lambda: tapweight.hypergradient(
-                self.pretraining,
-                TaskProbe(task),
-                weights,
-                pretrain_batches=batches,
-                train_batches=train,
-                valid_batches=valid,
-                pretrain_solver=make_solver(self.pretrainer.optimizer),
-                **options,
-            ),
-            {"train": len(task.train) / len(train), "valid": len(task.valid) / len(valid)},
-        )
+class SteppedProbe(TaskProbe):
+    """A head that makes one step of gradient descent, from where the last update left it."""
+
+    RATE = 0.1
+
+    def __init__(self, task: Task) -> None:
+        super().__init__(task)
+        self.weight = torch.zeros(task.outputs, task.embedding_width, device=task.device)
+        self.bias = torch.zeros(task.outputs, device=task.device)
+
+    def solve(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.enable_grad():
+            head = self.weight.clone().requires_grad_(), self.bias.clone().requires_grad_()
+            slopes = torch.autograd.grad(self.loss(head, features, labels), head, create_graph=True)
+        weight, bias = (part - self.RATE * slope for part, slope in zip(head, slopes, strict=True))
+        self.weight, self.bias = weight.detach(), bias.detach()
+        return weight, bias
+
+
+class Stepped(Solved):
+    """A head of its own on the encoder, one step of which is unrolled at every update (Raghu et al. 2021)."""
+
+    name = "step"
+
+    def __init__(self, problem: Problem, pretrainer: Pretrainer, gamma: float) -> None:
+        super().__init__(problem, pretrainer, gamma)
+        self.task = self.probe = SteppedProbe(problem.task)
 
     def state_dict(self) -> dict[str, Any]:
-        return {}
+        return {"weight": self.probe.weight, "bias": self.probe.bias}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        pass
+        self.probe.weight, self.probe.bias = state["weight"], state["bias"]
 
 
-LEVELS_TWO: dict[str, type[LevelTwo]] = {kind.name: kind for kind in (Tuned, Solved)}
-OF_MODE = {"full": Tuned.name, "probe": Solved.name}  # the protocol's adaptation → the level II that it is
+LEVELS_TWO: dict[str, type[LevelTwo]] = {kind.name: kind for kind in (Tuned, Joint, Solved, Stepped)}
+
+
+def of_mode(mode: str) -> str:
+    """The level II that a protocol's adaptation is."""
+    return adaptation(mode).level_two

@@ -3,6 +3,9 @@
 The encoder is one vector θ (D,). Objective i is ½‖θ − c_i‖² plus a small noise in the gradient, so training under
 weights λ ends at θ*(λ) = Σ λ_i c_i. The label of x is ⟨x, w⟩ + noise with w = 0.7 c_0 + 0.3 c_1, and the embedding of
 x is ⟨x, θ⟩, so the valid error is smallest at λ = (0.7, 0.3, 0): the third objective is harmful.
+
+With `network`, x goes through batch norm and dropout before θ, and objective i is the mean of ½⟨x, θ − c_i⟩² over rows:
+nearly the same problem, with buffers and random numbers that a method must keep in order.
 """
 
 from __future__ import annotations
@@ -28,18 +31,19 @@ def _rmse(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 class _Encoder(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, network: bool) -> None:
         super().__init__()
         self.theta = nn.Parameter(torch.zeros(width))
+        self.layers = nn.Sequential(nn.BatchNorm1d(width), nn.Dropout(0.1)) if network else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x @ self.theta).unsqueeze(1).expand(-1, _COPIES)
+        return (self.layers(x) @ self.theta).unsqueeze(1).expand(-1, _COPIES)
 
 
 class _Model(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, network: bool) -> None:
         super().__init__()
-        self.encoder = _Encoder(width)
+        self.encoder = _Encoder(width, network)
 
 
 class QuadraticTask(Task):
@@ -51,17 +55,24 @@ class QuadraticTask(Task):
     embedding_width = _COPIES
     base_id = "none"
 
-    def __init__(self, train: Labelled, valid: Labelled, centres: Tensor, device: torch.device) -> None:
-        self.train, self.valid, self.centres, self.device = train, valid, centres, device
+    def __init__(
+        self, train: Labelled, valid: Labelled, centres: Tensor, device: torch.device, network: bool = False
+    ) -> None:
+        self.train, self.valid, self.centres, self.device, self.network = train, valid, centres, device, network
 
     def build_model(self) -> nn.Module:
-        return _Model(self.centres.shape[1]).to(self.device)
+        return _Model(self.centres.shape[1], self.network).to(self.device)
 
     def draw_batch(self, size: int, generator: torch.Generator) -> Tensor:
         shape = self.centres.shape
+        if self.network:
+            return torch.randn(size, shape[1], generator=generator, device=self.device)
         return _NOISE * torch.randn(shape, generator=generator, device=self.device) / size**0.5
 
     def objective_losses(self, model: nn.Module, batch: Tensor) -> Tensor:
+        if self.network:
+            encoder: Any = model.encoder
+            return ((encoder(batch)[:, :1] - batch @ self.centres.T) ** 2).mean(0) / 2
         theta: Tensor = model.encoder.theta  # type: ignore[union-attr,assignment]
         return ((theta - self.centres - batch) ** 2).sum(1) / 2
 
@@ -82,8 +93,8 @@ class QuadraticTask(Task):
         return solution[:-1].T, solution[-1]
 
 
-def load(device: torch.device, data_seed: int = 0, **options: Any) -> LoadedTask:
-    """The problem whose numbers come from `data_seed`."""
+def load(device: torch.device, data_seed: int = 0, network: bool = False, **options: Any) -> LoadedTask:
+    """The problem whose numbers come from `data_seed`; `network`: with batch norm and dropout."""
     if options:
         raise UserError(f"the quadratic task has no option {', '.join(options)}", "leave it out")
     draw = torch.Generator().manual_seed(data_seed)
@@ -96,7 +107,7 @@ def load(device: torch.device, data_seed: int = 0, **options: Any) -> LoadedTask
         # Copies: a view would lead from the train labels to the test labels, which lie in the same storage.
         return Labelled(name, x[start:stop].clone().to(device), y[start:stop, None].clone().to(device))
 
-    task = QuadraticTask(split("train", 0, 80), split("valid", 80, 160), centres.to(device), device)
+    task = QuadraticTask(split("train", 0, 80), split("valid", 80, 160), centres.to(device), device, network)
     content = {
         "table": digest_of(x.numpy(), y.numpy()),
         "split": digest_of(np.array([0, 80, 160, 240])),

@@ -237,6 +237,31 @@ class MethodContract:
         assert run_in_child(method, tmp_path, problem={"budget": self.budget}, **where) is None, "it was not killed"
         self._check_resumed(method, tmp_path, whole)
 
+    def test_goes_on_where_batch_norm_and_dropout_are_in_the_way(
+        self, method: ObjectiveWeightSearch, tmp_path: Path
+    ) -> None:
+        """Buffers and random numbers are part of what a method keeps in order."""
+        options: dict[str, Any] = {"task_options": {"network": True}, "steps": 120}  # there are checkpoints on the way
+        watch = Watch()
+        result, journal = run(fresh(method), self.problem(**options), tmp_path / "whole", watch)
+        if not watch.passes:
+            pytest.skip("it trains in other processes, where nothing can interrupt it at a pass")
+        with pytest.raises(Interruption):
+            run(fresh(method), self.problem(**options), tmp_path / "broken", Watch(at_pass=round(0.6 * watch.passes)))
+        again, resumed = run(fresh(method), self.problem(**options), tmp_path / "broken")
+        _assert_same(result, again)
+        assert resumed.trajectory == journal.trajectory
+
+    def test_retrains_under_a_fresh_seed(self, method: ObjectiveWeightSearch, whole: Whole) -> None:
+        """The runner's way: another seed, a meter of its own, no journal. The same twice, and billed."""
+        values, costs = [], []
+        for _ in range(2):
+            problem = self.problem(seed=1)
+            values.append(fresh(method).retrain(problem, whole.result).value)
+            costs.append(problem.meter.snapshot().step_equivalents)
+        assert values[0] == values[1]
+        assert costs[0] == costs[1] > 0
+
     def test_cannot_reach_the_test_split(self, method: ObjectiveWeightSearch, whole: Whole) -> None:
         tensors = list(reachable_tensors([whole.problem, method, whole.journal]))
         assert any(shares_storage(whole.loaded.task.valid.labels, tensor) for tensor in tensors), "it sees the problem"

@@ -1,13 +1,18 @@
 """Fine-tuning with early stopping, and the exactly solved probe."""
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
 import torch
 
-from hpo_bench.core.adaptation import FineTuner, adapt, score
+from hpo_bench import registry
+from hpo_bench.core.adaptation import adapt, adaptation, score
+from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.pretraining import Diverged
+from hpo_bench.core.protocol import Protocol
+from hpo_bench.errors import UserError
 from hpo_bench.tasks.base import Labelled, Metric
 
 
@@ -167,3 +172,38 @@ def test_a_split_longer_than_a_block_of_prediction_is_scored_whole(make_problem)
     assert score(task, model, long, problem.meter) == pytest.approx(
         score(task, model, task.valid, problem.meter), rel=1e-5
     )
+
+
+def test_neighbours_score_by_the_mean_label_of_the_nearest(make_problem):
+    """Against a search by hand, with labels that are missing."""
+    problem = make_problem(mode="neighbours")
+    task = problem.task
+    labels = task.train.labels.clone()
+    labels[::7] = float("nan")
+    task.train = dataclasses.replace(task.train, labels=labels)
+    task.embed = lambda encoder, inputs, index: inputs[index][:, :4].repeat(1, task.embedding_width // 4)
+    adapted = adapt(task, task.build_model().encoder, problem.protocol, 0, problem.meter)
+    train, valid = (torch.nn.functional.normalize(split.inputs[:, :4]) for split in (task.train, task.valid))
+    for row in range(5):
+        nearest = (train @ valid[row]).argsort(descending=True)[:10]
+        expected = labels[nearest].nanmean()
+        found = adapted.model.scores(task, task.valid.inputs, torch.tensor([row]))
+        assert found.item() == pytest.approx(expected.item(), abs=1e-6)
+    assert problem.meter.snapshot().step_equivalents == pytest.approx(problem.adaptation_cost)
+
+
+@pytest.mark.parametrize("mode", registry.names(registry.ADAPTATIONS))
+def test_every_adaptation_costs_at_most_what_it_says_and_is_kept_whole(mode, make_problem, tmp_path):
+    problem = make_problem(mode=mode)
+    task, way = problem.task, adaptation(mode)
+    adapted = adapt(task, encoder_near_the_optimum(task), problem.protocol, 0, problem.meter)
+    assert 0 < problem.meter.snapshot().step_equivalents <= problem.adaptation_cost + 1e-9
+    way.save(tmp_path / "kept.safetensors", adapted.model)
+    kept = way.load(tmp_path / "kept.safetensors", task, problem.protocol, 0)
+    assert score(task, kept, task.valid, problem.meter) == adapted.value
+    assert way.level_two in ("tuned", "probe")
+
+
+def test_an_adaptation_that_is_not_there_is_named_with_those_that_are():
+    with pytest.raises(UserError, match="nonsense"):
+        Protocol.parsed({"mode": "nonsense"})

@@ -1,16 +1,34 @@
 """What TapWeight does beyond the contract: its two levels II, its bill, and solvers that fail."""
 
+import inspect
+from types import SimpleNamespace
 from typing import ClassVar
 
 import pytest
 import torch
 
+from hpo_bench.core.finetuning import FineTuner
+from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.rng import derive_seed, generator
 from hpo_bench.errors import UserError
 from hpo_bench.records.journal import Journal
-from hpo_bench.search.tapweight import MOST_FAILURES, TapWeight
+from hpo_bench.search import tapweight as suite
+from hpo_bench.search import tapweight_levels as levels
+from hpo_bench.search.tapweight import RETRIES, TapWeight, UnrolledHead
+from hpo_bench.search.tapweight_levels import TaskProbe
 from hpo_bench.testing.method_contract import MethodContract
 from hpo_bench.testing.problems import quick_problem
-from tapweight import HypergradientFailure, Pretraining, Probe, SolverFailure, hypergradient, solvers
+from tapweight import (
+    Finetuning,
+    HypergradientFailure,
+    ObjectiveWeights,
+    Pretraining,
+    Probe,
+    SolverFailure,
+    WeightLearner,
+    hypergradient,
+    solvers,
+)
 from tapweight.solvers import Report
 
 
@@ -70,10 +88,73 @@ def test_finds_the_harmful_objective(tmp_path):
     assert weights["harmful"] < 1 / 3 < weights["signal"]
 
 
-def test_one_batch_with_a_solver_that_multiplies_by_the_hessian():
-    assert TapWeight().pretraining_batches(solvers.Identity()) == 4
-    assert TapWeight().pretraining_batches(solvers.ConjugateGradient()) == 1
-    assert TapWeight(batches=2).pretraining_batches(solvers.ConjugateGradient()) == 2
+@pytest.mark.parametrize("level_two", ["probe", "tuned"])
+def test_the_librarys_own_loop_gives_the_suites_weights_bit_by_bit(level_two, tmp_path):
+    """A training loop of one's own around `WeightLearner`, with the suite's seeds: batch norm and dropout included."""
+    problem = quick_problem("30", steps=60, learning_rate=0.01, task_options={"network": True})
+    _, journal = search(TapWeight(warmup=10, level_two=level_two), problem, tmp_path)
+    recorded = [line["weights"] for line in journal.trajectory]
+
+    task, protocol = problem.task, problem.protocol
+    model = task.build_model()
+    adamw = torch.optim.AdamW(model.parameters(), lr=protocol.learning_rate, weight_decay=0.0)
+    weights = ObjectiveWeights(task.objectives, parametrisation="mirror", scaled=True, lr=0.05)
+    tuner = FineTuner(task, protocol, model.encoder, problem.seed, CostMeter(protocol.batch_size, task.device))
+
+    def task_loss(module, batch):
+        return task.task_loss(module.outputs(task, batch[0].inputs, batch[1]), batch[0].labels[batch[1]])
+
+    level = TaskProbe(task) if level_two == "probe" else Finetuning(tuner.model, task_loss, gamma=0.1)
+    learner = WeightLearner(Pretraining(model, task.objective_losses), level, weights, every=5, warmup=10)
+    whole = [[(split, torch.arange(len(split)))] for split in (task.train, task.valid)]
+    batches = [
+        task.draw_batch(16, generator(task.device, 0, "pretraining", step))
+        for step in range(64 + learner.estimator.batches)
+    ]
+    found = [weights.values.tolist()]
+    for step in range(1, 61):
+        model.train()
+        torch.manual_seed(derive_seed(0, "dropout", step - 1))
+        losses = task.objective_losses(model, batches[step - 1])
+        adamw.zero_grad()
+        torch.dot(weights.values.float(), losses).backward()
+        adamw.step()
+        train = whole[0]
+        if level_two == "tuned":
+            train = [(task.train, tuner.draw_batch(step - 1))]
+            tuner.step(train[0][1], lambda: level.add_proximal_grad_(learner.pretraining))
+        if learner.due(step):
+            learner.update(batches[step - 1 : step - 1 + learner.estimator.batches], train, whole[1])
+            found.append(weights.values.tolist())
+    assert found == recorded
+
+
+def test_nothing_of_algorithm_1_is_written_twice():
+    """What the suite asks of the library is a learner: no product with an inverse Hessian, no derivative of its own."""
+    for module in (suite, levels):
+        source = inspect.getsource(module)
+        assert "tapweight.hypergradient" not in source
+        assert "autograd.grad" not in source.replace(inspect.getsource(levels.SteppedProbe), "")
+
+
+def test_an_unrolled_head_makes_one_step_from_where_it_was(tmp_path):
+    task = quick_problem().task
+    probe = levels.SteppedProbe(task)
+    features = torch.randn(20, task.embedding_width, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    labels = torch.randn(20, 1, generator=torch.Generator().manual_seed(1))
+    weight, bias = probe.solve(features, labels)
+    slope = -2 * (labels.T @ features) / 20  # of the mean squared error at a head of zeros
+    assert torch.allclose(weight, -probe.RATE * slope, atol=1e-6)
+    assert torch.allclose(bias, 2 * probe.RATE * labels.mean(0), atol=1e-6)
+    assert torch.autograd.grad(weight.sum(), features)[0].abs().sum() > 0, "the step is differentiated"
+    again, _ = probe.solve(features, labels)
+    assert not torch.allclose(again, weight), "the next step starts where this one ended"
+    solver = UnrolledHead().make_solver(torch.optim.SGD([torch.nn.Parameter(torch.zeros(2))], lr=0.5))
+    matrix, b = torch.tensor([[1.0, 0.2], [0.2, 0.5]]), torch.tensor([1.0, -1.0])
+
+    problem = SimpleNamespace(product=lambda v, damping: matrix @ v + damping * v)
+    expected = 0.5 * (b + (torch.eye(2) - 0.5 * matrix) @ b)
+    assert torch.allclose(solver.solve(problem, b).x, expected)
 
 
 class Stubborn(solvers.Identity):
@@ -112,7 +193,7 @@ def test_a_solver_that_never_succeeds_ends_the_run_with_its_reason(stubborn, mon
     monkeypatch.setattr(Stubborn.__init__, "__kwdefaults__", {"enough": float("inf")})
     with pytest.raises(RuntimeError, match="indefinite"):
         search(TapWeight(solver="stubborn", warmup=4), quick_problem(), tmp_path)
-    assert len(stubborn.tried) == MOST_FAILURES + 4, "and each of the four updates was tried"
+    assert len(stubborn.tried) == RETRIES + 4, "and each of the four updates was tried"
 
 
 def test_two_levels_have_no_probe():

@@ -8,7 +8,8 @@ import pytest
 
 from hpo_bench.core.budget import Budget
 from hpo_bench.records.journal import Journal
-from hpo_bench.search.tpe import STORAGE, STUDY, Tpe, to_simplex
+from hpo_bench.search.optuna_search import STORAGE, to_simplex
+from hpo_bench.search.tpe import Tpe
 from hpo_bench.testing.method_contract import Interruption, Watch, run
 from hpo_bench.testing.problems import quick_problem
 
@@ -19,7 +20,7 @@ def study_of(folder):
     from optuna.storages.journal import JournalFileBackend
 
     storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / "workspace" / STORAGE)))
-    return optuna.load_study(study_name=STUDY, storage=storage)
+    return optuna.load_study(study_name="tpe", storage=storage)
 
 
 def scores(journal):

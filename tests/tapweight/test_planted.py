@@ -1,7 +1,7 @@
 """The whole alternation on a problem with a planted useless and a planted harmful objective.
 
-Both ways of mirror descent and their lr were chosen on these seeds, the scaled one being the default of hpo_bench:
-softmax with Adam drops both objectives too, but ends further above the best F (docs/hypergradients.md).
+The lr of both ways of mirror descent were chosen on these seeds; the default, evidence, was not tuned here. Softmax
+with Adam drops both objectives too, but ends further above the best F (docs/hypergradients.md).
 """
 
 from __future__ import annotations
@@ -60,7 +60,14 @@ class Planted(Quadratic):
         )
 
 
-@pytest.mark.parametrize("options", [{"lr": 0.4}, {"lr": 0.1, "scaled": True}], ids=["plain", "scaled"])
+OPTIONS = {
+    "evidence": {},
+    "plain": {"parametrisation": "mirror", "lr": 0.4},
+    "scaled": {"parametrisation": "mirror", "lr": 0.1, "scaled": True},
+}
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
 @pytest.mark.parametrize("seed", range(5))
 def test_useless_and_harmful_objectives_are_dropped(seed, options):
     problem = Planted(seed, k=4, encoder=8, theta_head=2, phi_head=2, gamma=2.0, conditioning=2.0)
@@ -73,9 +80,7 @@ def test_useless_and_harmful_objectives_are_dropped(seed, options):
     assert best[3] <= 0.02
 
     pretraining, finetuning = problem.noisy_levels(0.2)
-    weights = ObjectiveWeights(
-        ["first half", "second half", "useless", "harmful"], parametrisation="mirror", average_from=70, **options
-    )
+    weights = ObjectiveWeights(["first half", "second half", "useless", "harmful"], average_from=70, **options)
     cg = solvers.ConjugateGradient(30, tolerance=1e-3)
     estimator = Implicit(finetune_solver=cg, pretrain_solver=cg)
     learner = Learner(
@@ -91,4 +96,6 @@ def test_useless_and_harmful_objectives_are_dropped(seed, options):
     assert learned[2] < 0.02
     assert learned[3] < 0.02
     assert problem.F(learned) < 1.01 * values.min()
+    if weights.evidence is not None:  # nor far at the end: mirror descent's last weights are up to 1.24 times the best
+        assert problem.F(weights.values.numpy()) < 1.1 * values.min()
     assert problem.F(np.full(4, 0.25)) > 1.05 * values.min()  # there was something to learn

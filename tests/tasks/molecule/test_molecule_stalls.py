@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from hpo_bench.core.adaptation import FineTuner
 from hpo_bench.core.device import to_device
+from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol

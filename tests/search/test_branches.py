@@ -1,0 +1,80 @@
+"""Branches: their bill, what the verdict is, trust, and what the record says."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from hpo_bench.core.adaptation import adapt
+from hpo_bench.core.judge import Judge
+from hpo_bench.errors import UserError
+from hpo_bench.records.files import read_lines
+from hpo_bench.records.journal import Journal
+from hpo_bench.search.branches import LOG, Branches
+from hpo_bench.testing.problems import quick_problem
+
+
+def search(method, problem, folder):
+    assert method.supports(problem).ok, method.supports(problem).reason
+    journal = Journal(folder, problem.meter)
+    return method.search(problem, journal), journal
+
+
+def test_it_finds_what_is_planted_and_says_how_far_it_is_to_be_trusted(tmp_path):
+    """The closed-form task wants (0.7, 0.3, 0), of which the first objective alone has 0.97 of the cosine."""
+    found, journal = search(Branches(), quick_problem(steps=60, learning_rate=0.01), tmp_path)
+    assert found.weights[0] > 0.7
+    (trial,) = journal.trials
+    assert trial.note["flat"] is False
+    assert 0.5 < trial.note["signal_share"] <= 1
+    lines = read_lines(journal.workspace / LOG)
+    assert len(lines) == 6
+    assert lines[0]["loss"] < min(line["loss"] for line in lines[1:3])
+
+
+@pytest.mark.parametrize("settings", [{}, {"steps": 40}, {"batch_size": 20}])
+@pytest.mark.parametrize("method", [Branches(), Branches(share=1.0, replicates=1), Branches(rows=30)])
+def test_the_bill_is_what_was_announced_and_never_above_what_may_be_spent(method, settings, tmp_path):
+    problem = quick_problem(**settings)
+    search(method, problem, tmp_path)
+    steps = method.steps(problem)
+    expected = method.branches_cost(problem, steps) + problem.trial_cost
+    assert problem.meter.snapshot().step_equivalents == pytest.approx(expected)
+    assert method.branches_cost(problem, steps) <= method.spend * problem.trial_cost * (1 + 1e-9)
+
+
+def test_the_verdict_is_the_probe_s_loss_and_its_price_is_bounded():
+    problem = quick_problem()
+    task, encoder = problem.task, problem.start_trial().pretrainer.model.encoder
+    torch.nn.init.normal_(encoder.theta, generator=torch.Generator().manual_seed(0))
+    judge = Judge(task, 0, problem.meter)
+    model = adapt(task, encoder, problem.protocol, 0, problem.meter).model.eval()
+    rows = torch.arange(len(task.valid))
+    with torch.no_grad():
+        expected = float(task.task_loss(model.outputs(task, task.valid.inputs, rows), task.valid.labels))
+    assert judge(encoder) == pytest.approx(expected, rel=1e-5)
+    assert judge.cost(16) == 160 / 16
+    few = dataclasses.replace(judge, rows=25)
+    before = problem.meter.snapshot().step_equivalents
+    assert few(encoder) == few(encoder) != judge(encoder)
+    assert problem.meter.snapshot().step_equivalents - before == pytest.approx(2 * 50 / 16 + 160 / 16)
+    assert few.cost(16) == 50 / 16
+
+
+def test_where_replicates_contradict_each_other_the_weights_stay_equal(tmp_path, monkeypatch):
+    verdicts = iter([1.0, 0.0, 0.0, -1.0, 0.0, 0.0])
+    monkeypatch.setattr(Judge, "__call__", lambda self, encoder: next(verdicts))
+    found, journal = search(Branches(), quick_problem(), tmp_path)
+    assert found.weights == pytest.approx([1 / 3] * 3)
+    assert journal.trials[0].note["flat"] is True
+
+
+@pytest.mark.parametrize("options", [{"replicates": 0}, {"share": 0}, {"share": 1.5}, {"spend": -1}, {"rows": 1}])
+def test_options_that_cannot_be_are_refused(options):
+    with pytest.raises(UserError):
+        Branches(**options)
+
+
+def test_a_budget_that_is_too_small_is_told():
+    assert "budget" in Branches().supports(quick_problem("2")).reason
+    assert "spend" in Branches(spend=0.1).supports(quick_problem()).reason
