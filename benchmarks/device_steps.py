@@ -14,7 +14,6 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 from workloads import molecule_step as work
 
-from hpo_bench.core.captured import replaced
 from hpo_bench.core.device import resolve_device
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Pretrainer
@@ -23,6 +22,7 @@ from hpo_bench.data import load_table, parse_smiles
 from hpo_bench.tasks.base import Pretrainable
 from hpo_bench.tasks.molecule.cache import featurise
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
+from hpo_bench.tasks.sending import replaced
 
 Row = tuple[str, str, str, bool | None]
 

@@ -18,6 +18,7 @@ from hpo_bench.core.cost import Cost
 from hpo_bench.errors import UserError
 from hpo_bench.presets import PRESETS
 from hpo_bench.records.schema import environment_changes, read_bill
+from hpo_bench.records.shown import shown
 
 _DOMAINS = {"molecules": "molecule", "molecules as images": "image", "text": "text", "digits": "digits"}
 
@@ -90,6 +91,8 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
     console.print(Text(title, style="bold").append(f"  ({folder})", style="not bold"))
     if content.get("error"):
         console.print(f"error: {content['error']}", style="red")
+    for notice in (content.get("data") or {}).get("notices") or []:
+        console.print(f"note: {notice}", style="yellow", soft_wrap=True)
     result = content.get("result")
     if result:
         metric = content["metric"]["name"]
@@ -97,7 +100,7 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
         for name, weight in zip(content["objectives"], result["weights"], strict=True):
             table.add_row(Text(name), f"{weight:.3f}")
         console.print(table)
-        console.print(f"valid {metric}: {result['value']:.4f}")
+        console.print(f"valid {metric}: {shown(result['value'])}")
         for line in result.get("retrained") or []:
             scores = ", ".join(f"{part} {_score(line.get(part))}" for part in ("valid", "test"))
             console.print(f"retrained with seed {line['seed']}: {scores}")
@@ -118,7 +121,7 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
 
 
 def _score(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4f}"
+    return "none" if value is None else shown(value)
 
 
 def _running_bill(folder: Path) -> dict[str, Any]:

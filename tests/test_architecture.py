@@ -57,7 +57,7 @@ def test_tapweight_needs_torch_and_nothing_else():
         ("hpo_bench/registry.py", ["errors"]),
         ("hpo_bench/data", ["data", "errors"]),
         ("hpo_bench/tasks", ["tasks", "data", "cores", "errors"]),
-        ("hpo_bench/core", ["core", "registry", "tasks.base", "records.files", "cores", "errors"]),
+        ("hpo_bench/core", ["core", "registry", "tasks.base", "tasks.sending", "records.files", "cores", "errors"]),
         ("hpo_bench/records", ["records", "core", "errors"]),
         ("hpo_bench/search", ["search", "core", "cores", "records", "tasks.base", "errors", "registry"]),
         ("hpo_bench/again.py", ["core.protocol", "presets", "task_options"]),

@@ -23,13 +23,14 @@ def landscape(
     as_json: Json = False,
 ) -> None:
     """Does weighting matter? Valid score at vertices, centre and edge midpoints of the simplex × paired seeds."""
-    from hpo_bench.display import Display
+    from hpo_bench.display import Display, print_notices
     from hpo_bench.landscape import measure, plan, to_json, write
     from hpo_bench.runner import Observer, load_task
 
     config = plan(task, out=out, seed=seed, method_options=flags.method_options(), **flags.configuration())
     with interruptible(), Display(seeds) as display:
         loaded = load_task(task, config.task_options, flags.device)
+        print_notices(loaded.notices)
         found = measure(config, seeds, loaded, Observer() if as_json else display)
     files = write(found, out / task)
     if as_json:

@@ -31,7 +31,7 @@ def run(
 ) -> None:
     """Search for weights with one method on one task, retrain with them, test once per fresh seed."""
     from hpo_bench.config import configure
-    from hpo_bench.display import Display
+    from hpo_bench.display import Display, print_notices
     from hpo_bench.runner import Observer, load_task
     from hpo_bench.runner import run as do_run
 
@@ -48,6 +48,7 @@ def run(
     records = []
     with interruptible(), Display(repeats) as display:
         loaded = load_task(task, config.task_options, flags.device)
+        print_notices(loaded.notices)
         for repeat in range(repeats):
             observer = Observer() if as_json else display
             records.append(do_run(config.repetition(seed + repeat), observer, loaded).content)

@@ -147,6 +147,7 @@ def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         "git_commit": environment.get("git_commit"),
         "git_dirty": environment.get("git_dirty"),
         "environments": environments,
+        "notices": tuple((record.get("data") or {}).get("notices") or ()),
         **_result(record),
     }
     for part in ("search", "retraining"):

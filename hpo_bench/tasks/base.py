@@ -27,7 +27,10 @@ class Metric:
 
 @dataclass(frozen=True)
 class Labelled:
-    """One split. `inputs` belongs to the task that made it; `labels` (N, L) float32, user's units, NaN = missing."""
+    """One split. `inputs` belongs to the task that made it; `labels` (N, L), user's units, NaN = missing.
+
+    Values are float64, since float32 holds neither 1e39 nor 1e9 and a little; for classes float32 is enough.
+    """
 
     name: str
     inputs: Any

@@ -15,18 +15,28 @@ from torch.nn import functional as F
 PENALTY = 1e-2  # per training row, on standardised features; one value for every task, never tuned on valid
 _BIAS_PENALTY = 1e-6  # keeps the bias finite where a label has one class only
 _NEVER = -30.0  # the logit of a class that no row has
+_ROUNDINGS = 8  # units of the last place that a constant column may vary by
 _NEWTON_STEPS = 100
 _TOLERANCE = 1e-10
 
 
-def standardiser(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (D,) of columns (N, D), NaN left out; a constant or empty column gets 1 (and 0)."""
+def standardiser(values: Tensor, rounding: float | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (D,) of columns (N, D), NaN left out; a constant or empty column gets 1 (and 0).
+
+    A column is constant where it varies by no more than `rounding` (by default that of its type) of its own size:
+    values of 1e-9, or of 1e8 and a little, vary as well as others. Squares are taken of values over the largest one, so
+    that none overflows or vanishes.
+    """
+    rounding = torch.finfo(values.dtype).eps if rounding is None else rounding
     known = ~values.isnan()
     count = known.sum(0).clamp(min=1)
-    mean = torch.where(known, values, 0.0).sum(0) / count
-    variance = torch.where(known, values - mean, 0.0).pow(2).sum(0) / count
-    constant = variance < 1e-12
-    return mean, torch.where(constant, 1.0, torch.where(constant, 1.0, variance).sqrt())
+    size = torch.where(known, values, 0.0).detach().abs().amax(0)
+    size = torch.where(size > 0, size, 1.0)
+    scaled = torch.where(known, values, 0.0) / size
+    mean = scaled.sum(0) / count
+    variance = torch.where(known, scaled - mean, 0.0).pow(2).sum(0) / count
+    constant = variance <= (_ROUNDINGS * rounding) ** 2
+    return mean * size, torch.where(constant, 1.0, torch.where(constant, 1.0, variance).sqrt() * size)
 
 
 def ridge(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
@@ -137,7 +147,7 @@ def _newton(design: Tensor, target: Tensor, penalties: Tensor) -> Tensor:
 def _design(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Standardised features with a column of ones (N, D + 1) in float64, and the mean and deviation used."""
     wide = features.double()
-    mean, std = standardiser(wide)
+    mean, std = standardiser(wide, torch.finfo(features.dtype).eps)
     return torch.cat([(wide - mean) / std, torch.ones_like(wide[:, :1])], dim=1), mean, std
 
 

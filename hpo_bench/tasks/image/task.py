@@ -59,7 +59,7 @@ def build_image_task(
 
     def labelled(split: str) -> Labelled:
         rows = np.asarray(getattr(splits, split), dtype=np.int64)
-        values = torch.from_numpy(labels[rows]).to(device, torch.float32)
+        values = torch.from_numpy(labels[rows]).to(device)
         return Labelled(split, PackedImages(pictures[rows], device), values)
 
     train, valid, test = labelled("train"), labelled("valid"), labelled("test")

@@ -86,7 +86,7 @@ def build_task(
     def labelled(split: str) -> tuple[Labelled, MoleculeArrays]:
         rows = np.asarray(getattr(splits, split), dtype=np.int64)
         part = molecules.take(rows)
-        values = torch.from_numpy(labels[rows]).to(device, torch.float32)
+        values = torch.from_numpy(labels[rows]).to(device)
         return Labelled(split, PackedMolecules(part, device), values), part
 
     (train, train_molecules), (valid, _), (test, _) = labelled("train"), labelled("valid"), labelled("test")

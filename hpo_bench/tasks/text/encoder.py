@@ -48,6 +48,9 @@ class TextEncoder(nn.Module):
         if views[0].types is not None:
             types = torch.cat([F.pad(v.types, (0, width - v.types.shape[1])) for v in views if v.types is not None])
         sizes = torch.cat([view.sizes for view in views])
+        if views[0].full is not None:
+            hidden = self._in_one(ids, types, sizes, all(view.full for view in views))
+            return list(hidden.split([len(view) for view in views]))
         order = sizes.argsort()
         sizes = sizes.index_select(0, order)
         words = F.embedding(ids.index_select(0, order), self.word_embeddings)
@@ -63,6 +66,18 @@ class TextEncoder(nn.Module):
         hidden = torch.cat(parts).index_select(0, order.argsort())
         split = hidden.split([len(view) for view in views])
         return [part[:, : view.ids.shape[1]] for part, view in zip(split, views, strict=True)]
+
+    def _in_one(self, ids: Tensor, types: Tensor | None, sizes: Tensor, full: bool) -> Tensor:
+        """Hidden states (R, W, width) of rows (R, W) in one pass that reads nothing back from the device."""
+        given: dict[str, Any] = {} if types is None else {"token_type_ids": types}
+        if not full:
+            mask = torch.arange(ids.shape[1], device=ids.device) < sizes[:, None]
+            # transformers would look at a mask (R, W) on the device; one of four dimensions it takes as it is.
+            in_four = getattr(self.backbone.config, "_attn_implementation", "") == "sdpa"
+            given["attention_mask"] = mask[:, None, None].expand(-1, 1, ids.shape[1], -1) if in_four else mask.long()
+        words = F.embedding(ids, self.word_embeddings)
+        hidden: Tensor = self.backbone(inputs_embeds=words, **given).last_hidden_state
+        return hidden
 
     def pool(self, hidden: Tensor, tokens: Tokens) -> Tensor:
         """Embeddings (B, width) from hidden states (B, W, width)."""
@@ -106,11 +121,11 @@ def load_base(path: str | Path, layers: int | None = None, pooling: Pooling = "m
     """
     from transformers import AutoConfig, AutoModel
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"trust_remote_code": False}  # a folder's own code is never run
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # whatever the checkpoint lacks
         try:
-            config = AutoConfig.from_pretrained(str(path))
+            config = AutoConfig.from_pretrained(str(path), trust_remote_code=False)
             if getattr(config, "is_decoder", False) or getattr(config, "is_encoder_decoder", False):
                 raise UserError(f"{path} is a {config.model_type}, no encoder", "use a BERT, RoBERTa or DeBERTa")
             if layers is not None:

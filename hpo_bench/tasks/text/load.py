@@ -56,6 +56,7 @@ class TextOptions:
     corpus: str | None = None  # file of unlabelled texts; default: the train split's sentences
     objectives: Sequence[str] | None = None
     plant: Sequence[str] | None = None
+    allow_suspicious: bool | str = False  # go on where much is left out or leaks
 
     @classmethod
     def parsed(cls, task: str, preset: str | None, given: dict[str, Any]) -> TextOptions:
@@ -107,12 +108,16 @@ class TextLoader:
 def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, device: torch.device) -> LoadedTask:
     from hpo_bench.data.hub import locate_model
     from hpo_bench.data.language_model import LEAK, MINILM, locate_minilm
+    from hpo_bench.data.notices import Notices
     from hpo_bench.data.text_table import read_corpus
     from hpo_bench.tasks.text.encoder import load_base
+    from hpo_bench.tasks.text.inspection import inspect_splits, inspect_tokens
     from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES
     from hpo_bench.tasks.text.task import build_task
     from hpo_bench.tasks.text.tokens import Tokeniser
 
+    notices = Notices(options.allow_suspicious)
+    inspect_splits(notices, splits, metric)
     texts, corpus_source = (None, None) if options.corpus is None else read_corpus(options.corpus)
     embedded = locate_minilm() if options.model == MINILM else None
     path = locate_model(options.model) if embedded is None else str(embedded.path)
@@ -129,6 +134,9 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
         pairs=options.pairs,
         device=device,
     )
+    inspect_tokens(
+        notices, loaded.report["unknown"], loaded.report["truncated"], loaded.report["sizes"], options.tokens
+    )
     report = {
         **loaded.report,
         "source": splits.train.source,
@@ -139,7 +147,7 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
         "classes": list(splits.train.classes),
         "labels": _shares(splits),
     }
-    return replace(loaded, report=report)
+    return replace(loaded, report=report, notices=(*notices.sentences, *loaded.notices))
 
 
 def _shares(splits: TextSplits) -> dict[str, Any]:
@@ -168,6 +176,7 @@ def _own(
     label: Sequence[str] | str = "label",
     kind: str | None = None,
     score_range: str | None = None,
+    quoting: str = "standard",
 ) -> tuple[TextSplits, str]:
     """A CSV, TSV or JSONL: the columns of the text, of a second text if there are pairs, and of the label."""
     from hpo_bench.data.text_table import read_texts, split_table
@@ -178,10 +187,7 @@ def _own(
             "give --path FILE --kind classification or regression, --label COLUMN, and the text's column with "
             "--task-option text=COLUMN (text2=COLUMN for pairs)",
         )
-    columns = [label] if isinstance(label, str) else list(label)
-    if len(columns) != 1:
-        raise UserError(f"the task text has one label, not {len(columns)}", "give one column with --label")
-    table = read_texts(path, text, columns[0], kind, text2, score_range)
+    table = read_texts(path, text, label, kind, text2, score_range, quoting)
     return split_table(table, rows), "pearson_spearman" if kind == "regression" else "accuracy"
 
 
@@ -193,4 +199,4 @@ qqp = TextLoader("qqp", _glue)
 mnli = TextLoader("mnli", _glue)
 qnli = TextLoader("qnli", _glue)
 rte = TextLoader("rte", _glue)
-text = TextLoader("text", _own, ("path", "text", "text2", "label", "kind", "score_range"))
+text = TextLoader("text", _own, ("path", "text", "text2", "label", "kind", "score_range", "quoting"))
