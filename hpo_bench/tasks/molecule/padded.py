@@ -17,8 +17,9 @@ import torch
 from torch import Tensor
 
 from hpo_bench.tasks.molecule.levels import Incidence
-from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED, Hidden, MoleculeBatch
+from hpo_bench.tasks.molecule.objectives.base import MASKED, Hidden, MoleculeBatch
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
+from hpo_bench.tasks.objective import CLEAN
 from hpo_bench.tasks.sending import sent
 
 _STEP = 64  # sizes are multiples: matrix units work on tiles

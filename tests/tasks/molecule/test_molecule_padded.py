@@ -10,6 +10,7 @@ from hpo_bench.core.protocol import Protocol
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
 from hpo_bench.tasks.molecule.padded import Sizes, padded, sizes_of
+from hpo_bench.tasks.objective import on_any_corpus
 from tapweight.directional import directional_derivatives
 from tapweight.evaluation import Evaluator, Layout, Passes, trainable
 
@@ -28,13 +29,13 @@ def smiles(bace):
 
 @pytest.fixture
 def corpus(smiles):
-    return MoleculeCorpus(smiles, tuple(OBJECTIVES), encoder=ENCODER)
+    return MoleculeCorpus(smiles, on_any_corpus(OBJECTIVES), encoder=ENCODER)
 
 
 @pytest.fixture
 def there(smiles):
     """The same corpus as an accelerator has it."""
-    corpus = MoleculeCorpus(smiles, tuple(OBJECTIVES), encoder=ENCODER)
+    corpus = MoleculeCorpus(smiles, on_any_corpus(OBJECTIVES), encoder=ENCODER)
     corpus.packed.in_order = True
     return corpus
 
