@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
@@ -11,6 +13,7 @@ from hpo_bench.config import RunConfig
 from hpo_bench.core.problem import Problem
 from hpo_bench.records import journal
 from hpo_bench.records.run_folder import RunFolder
+from hpo_bench.records.shown import shown
 from hpo_bench.runner import Observer, show_weights
 
 
@@ -23,6 +26,13 @@ class _Live(ProgressColumn):
 
     def render(self, task: Task) -> Text:
         return Text(self.display.line(), overflow="ellipsis", no_wrap=True)
+
+
+def print_notices(notices: Sequence[str]) -> None:
+    """What loading a task found suspicious or had to guess, one line each, on stderr."""
+    console = Console(stderr=True)
+    for notice in notices:
+        console.print(f"note: {notice}", style="yellow", highlight=False, markup=False, soft_wrap=True)
 
 
 class Display(Observer):
@@ -62,7 +72,7 @@ class Display(Observer):
             share = max(self.last.fraction, min(spent, 1.0))
             self.bar.update(self.row, completed=share)
             if self.best is not None:
-                parts.append(f"best valid {self.problem.metric.name} {self.best:.4f}")
+                parts.append(f"best valid {self.problem.metric.name} {shown(self.best)}")
             if self.last.weights is not None:
                 parts.append(show_weights(self.problem.objectives, list(self.last.weights)))
         return " · ".join(parts)
@@ -86,12 +96,12 @@ class Display(Observer):
 
     def finished(self, config: RunConfig, run: RunFolder) -> None:
         result, metric = run.content["result"], run.content["metric"]["name"]
-        tests = ", ".join(f"{line['test']:.4f}" for line in result["retrained"])
+        tests = ", ".join(shown(line["test"]) for line in result["retrained"])
         status = "" if run.status == "done" else f" [red]({run.status})[/]"
         weights = show_weights(run.content["objectives"], result["weights"])
         self.console.print(
             f"[bold]{config.method}[/] on {config.task}, seed {config.seed}{status}: "
-            f"valid {metric} {result['value']:.4f}, "
+            f"valid {metric} {shown(result['value'])}, "
             f"test {tests or '(no retraining asked for)'}\n  weights: {weights}\n  record: {escape(str(run.folder))}",
             highlight=False,
         )

@@ -18,7 +18,14 @@ from hpo_bench.core.cost import Cost
 from hpo_bench.errors import UserError
 from hpo_bench.presets import PRESETS
 from hpo_bench.records.schema import environment_changes, read_bill
+from hpo_bench.records.shown import shown
 
+_ENCODERS = {
+    "molecules": "molecule.gin:Encoder",
+    "molecules as images": "image.encoder:Encoder",
+    "text": "text.encoder:TextEncoder",
+    "digits": "digits.task:Encoder",
+}
 _DOMAINS = {"molecules": "molecule", "molecules as images": "image", "text": "text", "digits": "digits"}
 
 
@@ -29,6 +36,8 @@ def listing() -> dict[str, Any]:
     return {
         "methods": {name: _describe_method(name) for name in registry.names(registry.METHODS)},
         "tasks": registry.names(registry.TASKS),
+        "adaptations": {name: _summary(registry.ADAPTATIONS, name) for name in registry.names(registry.ADAPTATIONS)},
+        "encoders": {domain: _describe_encoder(where) for domain, where in _ENCODERS.items()},
         "presets": {name: found.summary for name, found in PRESETS.items()},
         "objectives": {domain: _describe_objectives(f"hpo_bench.tasks.{room}") for domain, room in _DOMAINS.items()},
         "solvers": {
@@ -36,7 +45,7 @@ def listing() -> dict[str, Any]:
         },
         "plug_ins": sorted(
             f"{point.name} ({point.value})"
-            for group in (registry.METHODS, registry.TASKS)
+            for group in (registry.METHODS, registry.TASKS, registry.ADAPTATIONS)
             for point in entry_points(group=group)
             if not point.value.startswith("hpo_bench.")
         ),
@@ -51,21 +60,36 @@ def _describe_objectives(room: str) -> dict[str, Any]:
     }
 
 
+def _describe_encoder(where: str) -> str:
+    room, _, name = where.partition(":")
+    found = getattr(import_module(f"hpo_bench.tasks.{room}"), name)
+    return (found.__doc__ or "").partition("\n")[0]
+
+
+def _summary(group: str, name: str) -> str:
+    try:
+        return registry.load(group, name).summary
+    except UserError as error:  # one plug-in that does not import takes nothing else with it
+        return str(error)
+
+
 def _describe_method(name: str) -> dict[str, Any]:
     try:
         method = registry.load(registry.METHODS, name)
     except UserError as error:  # one plug-in that does not import takes nothing else with it
-        return {"summary": str(error), "options": {}}
+        return {"summary": str(error), "takes": [], "options": {}}
     options = {f.name: f.default for f in dataclasses.fields(method)}
-    return {"summary": method.summary, "options": options}
+    return {"summary": method.summary, "takes": list(method.takes()), "options": options}
 
 
 def show_listing(found: dict[str, Any]) -> None:
     """As tables on the terminal."""
     console = Console()
-    table = Table("method", "what it does", "options (-o name=value)", title="methods", title_justify="left")
+    header = ("method", "what it does", "goes by", "options (-o name=value)")
+    table = Table(*header, title="methods", title_justify="left")
     for name, method in found["methods"].items():
-        table.add_row(name, method["summary"], ", ".join(f"{k}={v}" for k, v in method["options"].items()))
+        options = ", ".join(f"{k}={v}" for k, v in method["options"].items())
+        table.add_row(name, method["summary"], ", ".join(method["takes"]) or "nothing", options)
     console.print(table)
     for domain, objectives in found["objectives"].items():
         title = f"objectives ({domain})"
@@ -73,7 +97,7 @@ def show_listing(found: dict[str, Any]) -> None:
         for name, objective in objectives.items():
             table.add_row(name, "yes" if objective["on_by_default"] else "by name", objective["summary"])
         console.print(table)
-    for title in ("presets", "solvers"):
+    for title in ("encoders", "adaptations", "presets", "solvers"):
         table = Table(title.removesuffix("s"), "", title=title, title_justify="left")
         for name, summary in found[title].items():
             table.add_row(name, summary)
@@ -90,6 +114,8 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
     console.print(Text(title, style="bold").append(f"  ({folder})", style="not bold"))
     if content.get("error"):
         console.print(f"error: {content['error']}", style="red")
+    for notice in (content.get("data") or {}).get("notices") or []:
+        console.print(f"note: {notice}", style="yellow", soft_wrap=True)
     result = content.get("result")
     if result:
         metric = content["metric"]["name"]
@@ -97,14 +123,17 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
         for name, weight in zip(content["objectives"], result["weights"], strict=True):
             table.add_row(Text(name), f"{weight:.3f}")
         console.print(table)
-        console.print(f"valid {metric}: {result['value']:.4f}")
+        console.print(f"valid {metric}: {shown(result['value'])}")
         for line in result.get("retrained") or []:
             scores = ", ".join(f"{part} {_score(line.get(part))}" for part in ("valid", "test"))
             console.print(f"retrained with seed {line['seed']}: {scores}")
         if result.get("as_searched"):
             console.print(f"as searched: test {_score(result['as_searched'].get('test'))}")
     run_folder = folder if folder.is_dir() else folder.parent
-    _show_bill(console, content.get("cost") or _running_bill(run_folder))
+    try:
+        _show_bill(console, content.get("cost") or _running_bill(run_folder))
+    except UserError as error:
+        console.print(error.message, style="red")
     environments = content["environments"] or [{}]
     dirty = " (with uncommitted changes)" if environments[0].get("git_dirty") else ""
     console.print(
@@ -118,7 +147,7 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
 
 
 def _score(value: float | None) -> str:
-    return "none" if value is None else f"{value:.4f}"
+    return "none" if value is None else shown(value)
 
 
 def _running_bill(folder: Path) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
         folder.begin_session(
             environment.describe(),
             metric={"name": task.metric.name, "higher_is_better": task.metric.higher_is_better},
-            data=loaded.report,
+            data={**loaded.report, "notices": list(loaded.notices)},
             trial_cost=problem.trial_cost,
             options=dataclasses.asdict(method) if dataclasses.is_dataclass(method) else {},
         )

@@ -73,7 +73,7 @@ class Probe(TaskLevel):
             for level, batches in (("train", train_batches), ("valid", valid_batches)):
                 evaluate = Evaluator(module, self.embed, batches, level=level, passes=passes, seed=seed)
                 features = torch.cat([evaluate(leaves, j) for j in range(len(batches))])
-                sets.append((features, torch.cat([self.labels(batch) for batch in batches]).to(features)))
+                sets.append((features, _beside(torch.cat([self.labels(batch) for batch in batches]), features)))
                 passes.add(level, forward=len(batches), backward=len(batches))
         (train_features, train_labels), (valid_features, valid_labels) = sets
         loss = self.loss(self.solve(train_features, train_labels), valid_features, valid_labels)
@@ -171,3 +171,8 @@ def _design(features: Tensor, labels: Tensor, strength: float) -> tuple[Tensor, 
 def _curvature(ones: Tensor, weights: Tensor, penalty: Tensor) -> Tensor:
     """Σ_n weight_nl x_n x_nᵀ + diag(penalty), one matrix per label: (L, D+1, D+1)."""
     return torch.einsum("nl,nd,ne->lde", weights, ones, ones) + penalty.diag()
+
+
+def _beside(labels: Tensor, features: Tensor) -> Tensor:
+    """Labels as numbers on the features' device, never in fewer digits than they came with."""
+    return labels.to(features.device, torch.promote_types(labels.dtype, features.dtype))

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import Json, Task
+from hpo_bench.cli.options import Json, Task, at_least
 from hpo_bench.cli.trial import TrialFlags, interruptible, takes_trial_flags
 
 
@@ -17,19 +17,20 @@ from hpo_bench.cli.trial import TrialFlags, interruptible, takes_trial_flags
 def landscape(
     task: Task,
     flags: TrialFlags,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds that every weighting is trained with.")] = 3,
-    seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    seeds: Annotated[int, typer.Option(parser=at_least(1), help="Seeds that every weighting is trained with.")] = 3,
+    seed: Annotated[int, typer.Option(parser=at_least(0), help="The first of them.")] = 0,
     out: Annotated[Path, typer.Option(help="Folder for records, table and figure.")] = Path("landscape"),
     as_json: Json = False,
 ) -> None:
     """Does weighting matter? Valid score at vertices, centre and edge midpoints of the simplex × paired seeds."""
-    from hpo_bench.display import Display
+    from hpo_bench.display import Display, print_notices
     from hpo_bench.landscape import measure, plan, to_json, write
     from hpo_bench.runner import Observer, load_task
 
     config = plan(task, out=out, seed=seed, method_options=flags.method_options(), **flags.configuration())
     with interruptible(), Display(seeds) as display:
         loaded = load_task(task, config.task_options, flags.device)
+        print_notices(loaded.notices)
         found = measure(config, seeds, loaded, Observer() if as_json else display)
     files = write(found, out / task)
     if as_json:

@@ -189,6 +189,8 @@ def _task_runs(label: str, runs: pd.DataFrame, notes: list[str]) -> TaskRuns:
         missing = int(np.isnan(methods[name].test).sum()) - int((methods[name].retrain_seeds < 0).sum())
         if missing:
             notes.append(f"{label}, {name}: {missing} retrainings gave no test score and are left out")
+    told = dict.fromkeys(notice for notices in runs["notices"] for notice in notices)
+    notes.extend(f"{label}: {notice}" for notice in told)
     first = runs.iloc[0]
     return TaskRuns(
         label=label,

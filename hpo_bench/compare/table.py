@@ -12,6 +12,7 @@ import pandas as pd
 from hpo_bench.compare.intervals import Estimate
 from hpo_bench.compare.style import metric_label
 from hpo_bench.compare.summary import Row
+from hpo_bench.records.shown import shown
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -147,22 +148,31 @@ def short_names(objectives: Sequence[str], width: int = 4) -> list[str]:
 
 
 def score(value: float) -> str:
-    """A score with three decimals, or four digits if it is large."""
-    return "–" if not math.isfinite(value) else f"{value:.3f}" if abs(value) < 100 else f"{value:.4g}"
+    """A score with three decimals, or four digits if it is large or tiny."""
+    return shown(value, 3)
 
 
 def plus_minus(estimate: Estimate) -> str:
     """Mean ± half an interval, or the mean alone."""
     if not estimate.has_interval:
         return score(estimate.value)
-    return f"{score(estimate.value)} ± {score(estimate.half_width)}"
+    value, half = _alike(estimate)
+    return f"{value} ± {half}"
+
+
+def _alike(estimate: Estimate) -> tuple[str, str]:
+    """A value and half its interval, printed by the same rule: that of the larger one."""
+    scale = max(abs(estimate.value), abs(estimate.half_width))
+    return shown(estimate.value, 3, scale), shown(estimate.half_width, 3, scale)
 
 
 def signed(estimate: Estimate) -> str:
     """A signed difference ± half its interval."""
     sign = "+" if estimate.value >= 0 else ""  # a minus comes by itself
-    value = sign + score(estimate.value)
-    return f"{value} ± {score(estimate.half_width)}" if estimate.has_interval else value
+    if not estimate.has_interval:
+        return sign + score(estimate.value)
+    value, half = _alike(estimate)
+    return f"{sign}{value} ± {half}"
 
 
 def percent(estimate: Estimate) -> str:

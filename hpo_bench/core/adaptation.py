@@ -53,7 +53,7 @@ class AdaptedModel(Scorer):
         return self.head(self.dropout(task.embed(self.encoder, inputs, index)))
 
     def scores(self, task: Task, inputs: Any, index: Tensor) -> Tensor:
-        return task.decode(self.outputs(task, inputs, index).float())
+        return task.decode(self.outputs(task, inputs, index).double())
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ def predict(task: Task, model: Scorer, split: Labelled, meter: CostMeter) -> np.
     with torch.no_grad():
         parts = [model.scores(task, split.inputs, index) for index in rows.split(task.eval_batch_size)]
         meter.passes(len(split), forward=1, kind="adaptation")
-        return torch.cat(parts).cpu().numpy()
+        return torch.cat(parts).double().cpu().numpy()
 
 
 def score(task: Task, model: Scorer, split: Labelled, meter: CostMeter) -> float:

@@ -7,13 +7,15 @@ first copied to where the captured one lay. The eager step stays the reference, 
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from hpo_bench.tasks.sending import fields, replaced
 
 Run = Callable[[], None]
 Capture = Callable[[Run], Run]  # gets a run that is not to be executed yet, gives what executes it
@@ -96,6 +98,7 @@ class CapturedStep:
         except RuntimeError as error:  # an operation that waits for the device, memory that is short
             self.reason = f"{type(error).__name__}: {error}".splitlines()[0]
             self._shapes.clear()
+            warnings.warn(f"training steps run eagerly and take longer: {self.reason}", stacklevel=4)
             return False
         known.batch = static
         return True
@@ -155,33 +158,7 @@ def described(value: Any) -> tuple[Any, list[Tensor]]:
             number = storages.setdefault(storage.data_ptr(), len(storages))
             layout = (tuple(part.shape), part.dtype, part.stride(), part.storage_offset())
             return (*layout, number, storage.nbytes())
-        fields = _fields(part)
-        return part if fields is None else (type(part), *((name, of(inner)) for name, inner in fields.items()))
+        inside = fields(part)
+        return part if inside is None else (type(part), *((name, of(inner)) for name, inner in inside.items()))
 
     return of(value), tensors
-
-
-def replaced(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
-    """The same nesting with every tensor changed, in the order of `described`."""
-    if isinstance(value, Tensor):
-        return change(value)
-    fields = _fields(value)
-    if fields is None:
-        return value
-    new = {name: replaced(inner, change) for name, inner in fields.items()}
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.replace(value, **new)
-    if isinstance(value, Mapping):
-        return new
-    return type(value)(*new.values()) if hasattr(value, "_fields") else type(value)(new.values())
-
-
-def _fields(value: Any) -> dict[Any, Any] | None:
-    """What a nested value holds, by name or number; None where it holds nothing."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return dict(enumerate(value))
-    return None

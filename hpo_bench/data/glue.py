@@ -5,17 +5,17 @@ Wang et al. 2019, arXiv 1804.07461. Dev is test, because GLUE's test labels are 
 
 from __future__ import annotations
 
-import csv
-import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from hpo_bench.data.corpus import _open_text
 from hpo_bench.data.hub import load_hub_dataset
 from hpo_bench.data.providers import Progress, resolve_data_dir
+from hpo_bench.data.tables.opening import read_text
+from hpo_bench.data.tables.values import number
 from hpo_bench.data.text_table import TextKind, TextSplits, TextTable, check_not_empty, cut_valid
 from hpo_bench.errors import UserError, unknown_name
 
@@ -104,9 +104,8 @@ def read_glue(path: Path, one: GlueSet) -> TextTable:
 
     Raises UserError naming the line: too few cells, an unknown label, a score outside the range, an empty text.
     """
-    with _open_text(path) as stream:
-        content = stream.read()
-    rows = list(csv.reader(content.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE))
+    opened = read_text(path)
+    rows = [line.split("\t") for line in re.split(r"\r\n|\n|\r", opened.text) if line]
     numbered = isinstance(one.label, int)
     header = [] if numbered else rows.pop(0) if rows else []
     places = [_place(path, header, column) for column in (*one.texts, one.label)]
@@ -126,7 +125,7 @@ def read_glue(path: Path, one: GlueSet) -> TextTable:
         raise UserError(f"{path} has no rows.", "Copy GLUE's file again.")
     for column in texts:
         check_not_empty(f"{path.name} of {one.name}", column, lines)
-    source = {"provider": "data-dir", "sha256": hashlib.sha256(content.encode()).hexdigest()}
+    source = {"provider": "data-dir", "sha256": opened.sha256}
     second = texts[1] if len(texts) == 2 else None
     return TextTable(texts[0], second, np.array(labels, np.float64), one.kind, tuple(one.labels), source)
 
@@ -150,10 +149,9 @@ def _label(path: Path, one: GlueSet, line: int, cell: str) -> float:
         if cell not in one.labels:
             raise UserError(f"{where}, which is none of {', '.join(one.labels)}.", "Put the label right.")
         return float(one.labels[cell])
-    try:
-        value = float(cell)
-    except ValueError as error:
-        raise UserError(f"{where}, which is no number.", "Put the label right.") from error
+    value = number(cell)
+    if value is None:
+        raise UserError(f"{where}, which is no number.", "Put the label right.")
     if not one.low <= value <= one.high:
         raise UserError(f"{where}, outside {one.low:g} to {one.high:g}.", "Put the label right.")
     return value

@@ -4,56 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import warnings
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from hpo_bench.data.cache import cache_dir
+from hpo_bench.data.kept import kept
 
 FROM = 1000  # below this finding it again costs less than a file
+_VERSION = 2  # part of the key: raise it when something else is found for the same strings
 
 
 def remembered(kind: str, smiles: Sequence[str], find: Callable[[], list[Any]]) -> list[Any]:
     """`find()`, one JSON value a SMILES, or what it gave before for the same strings under the same RDKit.
 
-    Tuples come back as lists from a second call. A file that cannot be read is made again, one that cannot be written
-    costs a warning.
+    Tuples come back as lists from a second call.
     """
     if len(smiles) < FROM:
         return find()
-    path = cache_dir() / "molecules" / f"{kind}-{_key(smiles)}.json"
-    stored = _read(path)
-    if stored is not None and len(stored) == len(smiles):
-        return stored
-    found = find()
-    _write(path, found)
-    return found
+    return kept("molecules", f"{kind}-{_key(smiles)}.json", find, _dump, json.loads)
 
 
 def _key(smiles: Sequence[str]) -> str:
     from rdkit import rdBase
 
-    digest = hashlib.sha256(f"{rdBase.rdkitVersion}\n".encode())
+    digest = hashlib.sha256(f"{_VERSION}|{rdBase.rdkitVersion}\n".encode())
     digest.update("\n".join(smiles).encode())
     return digest.hexdigest()
 
 
-def _read(path: Path) -> list[Any] | None:
-    try:
-        stored = json.loads(path.read_bytes())
-    except (OSError, ValueError):
-        return None
-    return stored if isinstance(stored, list) else None
-
-
-def _write(path: Path, found: list[Any]) -> None:
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_text(json.dumps(found, separators=(",", ":")), encoding="utf-8")
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        warnings.warn(f"cannot keep parsed molecules in {path.parent}: {error}", stacklevel=3)
+def _dump(found: list[Any]) -> bytes:
+    return json.dumps(found, separators=(",", ":")).encode()

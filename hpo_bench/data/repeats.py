@@ -1,4 +1,4 @@
-"""Molecules that a table holds more than once, and whether their labels agree."""
+"""Molecules or texts that a table holds more than once, and whether their labels agree."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ What was found for a large set is remembered in the cache, so that a second star
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -92,12 +93,25 @@ def _spread(work: Callable[[Sequence[str]], list[T]], smiles: Sequence[str], wor
     return [result for part in in_processes(work, chunks, workers, description) for result in part]
 
 
+_ATOM_MAP = re.compile(r"(\[[^\[\]:]*):\d+\]", re.ASCII)
+
+
+def without_atom_maps(smiles: str) -> str:
+    """`[CH3:1][OH:2]` as `[CH3][OH]`: numbers that follow atoms through a reaction are no part of the molecule."""
+    return _ATOM_MAP.sub(r"\1]", smiles) if ":" in smiles else smiles
+
+
+def count_atom_maps(smiles: Sequence[str]) -> int:
+    """How many SMILES carry atom-map numbers."""
+    return sum(":" in text and _ATOM_MAP.search(text) is not None for text in smiles)
+
+
 def _parsed(smiles: Sequence[str]) -> list[tuple[str, int] | None]:
     """Canonical SMILES and number of atoms of each; None where RDKit rejects it or it holds no atom."""
     from rdkit import Chem
 
     with silent_rdkit():
-        molecules = (Chem.MolFromSmiles(text) for text in smiles)
+        molecules = (Chem.MolFromSmiles(without_atom_maps(text)) for text in smiles)
         return [None if m is None or not m.GetNumAtoms() else (Chem.MolToSmiles(m), m.GetNumAtoms()) for m in molecules]
 
 
@@ -108,7 +122,7 @@ def _scaffolds(smiles: Sequence[str], include_chirality: bool) -> list[str | Non
     found: list[str | None] = []
     with silent_rdkit():
         for text in smiles:
-            molecule = Chem.MolFromSmiles(text)
+            molecule = Chem.MolFromSmiles(without_atom_maps(text))
             if molecule is None:
                 found.append(None)
             else:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -12,15 +12,12 @@ from numpy.typing import ArrayLike
 
 from hpo_bench.data.smiles import scaffolds
 from hpo_bench.data.table import MoleculeTable
-from hpo_bench.errors import UserError, unknown_name
+from hpo_bench.data.tables.values import SPLIT_WORDS
+from hpo_bench.errors import UserError, nearest, unknown_name
 
 SplitKind = Literal["scaffold", "balanced-scaffold", "random", "column"]
 SPLIT_KINDS: tuple[SplitKind, ...] = ("scaffold", "balanced-scaffold", "random", "column")
 FRACTIONS = (0.8, 0.1, 0.1)
-
-_COLUMN_WORDS = {
-    "train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -58,7 +55,7 @@ def make_split(
     Raises UserError for an unknown kind, too few molecules, a split that comes out empty, or a bad split column.
     """
     if kind == "column":
-        split = column_split(table.split)
+        split = column_split(table.split, table.lines.tolist())
     elif kind == "random":
         split = random_split(len(table), seed, fractions)
     elif kind == "scaffold":
@@ -132,41 +129,44 @@ def random_split(total: int, seed: int, fractions: tuple[float, float, float] = 
     return _split("random", order[:first], order[first:second], order[second:])
 
 
-def column_split(words: Sequence[str] | None) -> Split:
-    """The user's own split, a word a row: train, valid (val, validation, dev) or test; an empty cell leaves it out."""
+def column_split(words: Sequence[str] | None, lines: Sequence[int] | None = None) -> Split:
+    """The user's own split, a word a row: train, valid (val, validation, dev) or test; an empty cell leaves it out.
+
+    `lines` are the file's, for errors. Raises UserError for any other word.
+    """
     if words is None:
         raise UserError("The split 'column' needs a column.", "Give the column's name as --split.")
     parts: tuple[list[int], list[int], list[int]] = ([], [], [])
     for row, word in enumerate(words):
-        place = _COLUMN_WORDS.get(word.strip().casefold())
+        place = SPLIT_WORDS.get(word.strip().casefold())
         if place is not None:
             parts[place].append(row)
         elif word.strip():
-            raise UserError(f"Row {row + 1}: {word!r} is not a split.", "Write train, valid, test or nothing.")
+            where = f"Row {row + 1}" if lines is None else f"Line {lines[row]}"
+            close = nearest(word, SPLIT_WORDS, 1)
+            hint = f" Did you mean {close[0]!r}?" if close else ""
+            raise UserError(f"{where}: {word!r} is not a split.{hint}", "Write train, valid, test or nothing.")
     return _split("column", *parts)
 
 
 def check_split(table: MoleculeTable, split: Split) -> dict[str, list[str]]:
     """Can every part be scored? Returns for each part the labels that it can be scored on.
 
-    A label counts where the part has both classes (classification), or any value (regression). Raises UserError where
-    no label counts in a part, naming the part and what to do.
+    A label counts where the part has both classes (classification), or any value (regression; two in train). Raises
+    UserError where no label counts in a part, naming the part and what to do.
     """
     usable: dict[str, list[str]] = {}
-    counts: Callable[[np.ndarray], bool] = (
-        (lambda seen: bool((seen == 0).any() and (seen == 1).any()))
-        if table.kind == "classification"
-        else (lambda seen: seen.size > 0)
-    )
     for name, part in split.parts().items():
         labels = table.labels[part]
+        # Train must vary to be learned from; classes must both be there for a ROC-AUC.
+        least = 2 if name == "train" or table.kind == "classification" else 1
         usable[name] = [
             label
             for column, label in enumerate(table.label_names)
-            if counts(labels[~np.isnan(labels[:, column]), column])
+            if np.unique(labels[~np.isnan(labels[:, column]), column]).size >= least
         ]
         if not usable[name]:
-            lack = "both classes" if table.kind == "classification" else "a value"
+            lack = "both classes" if table.kind == "classification" else "two values" if least == 2 else "a value"
             raise UserError(
                 f"The {name} split ({part.size} molecules) has {lack} in none of its {len(table.label_names)} labels.",
                 _remedy(split.kind),

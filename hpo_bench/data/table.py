@@ -1,4 +1,4 @@
-"""Molecules with labels, read from a CSV: a catalogue set's or the user's own. Every fault names its line."""
+"""Molecules with labels: a catalogue set's file or the user's own. Every fault names its line."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 
 from hpo_bench.data.catalogue import Dataset, Kind, get_dataset
-from hpo_bench.data.csvfile import CsvFile, read_csv
 from hpo_bench.data.providers import Progress, locate
-from hpo_bench.errors import UserError, nearest
-
-MISSING = frozenset({"", "nan", "na", "n/a", "none", "null"})
+from hpo_bench.data.tables.file import read_table_file
+from hpo_bench.data.tables.rows import TableFile, listed
+from hpo_bench.data.tables.values import classes, is_clear, is_split_column, numbers, tidy
+from hpo_bench.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class MoleculeTable:
     """N molecules with L labels.
 
     `labels` (N, L) float64 in the file's units, NaN = missing; `lines` (N,) the line of the file that each row stands
-    on; `split` the user's split column, or None. `source` goes into the record: path, sha256, rows, dropped rows.
+    on; `split` the user's split column, or None. `source` goes into the record: path, sha256, rows, dropped rows;
+    `notices` are sentences on what was guessed or left out.
     """
 
     smiles: list[str]
@@ -32,6 +33,8 @@ class MoleculeTable:
     lines: np.ndarray
     split: list[str] | None = None
     source: dict[str, Any] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
+    split_columns: tuple[str, ...] = ()  # columns whose cells are mostly train, valid or test
 
     def __len__(self) -> int:
         return len(self.smiles)
@@ -54,26 +57,28 @@ def read_table(
     label_columns: Sequence[str] = (),
     *,
     kind: Kind | None = None,
-    values: Mapping[str, float] | None = None,
     split_column: str | None = None,
+    quoting: str = "standard",
 ) -> MoleculeTable:
-    """Read SMILES and labels from a csv, tsv or gzipped file in UTF-8.
+    """Read SMILES and labels from any table (see `tables.file`).
 
     `label_columns` empty means every column but SMILES and split. `kind` None is inferred: classification where all
-    labels are 0 or 1. `values` turns label text into numbers. Rows without any label are dropped and counted.
-    Raises UserError: file missing, empty, not UTF-8, broken gzip; column missing or twice; a label that is no number
-    (with its line); labels all missing; for classification a label that is not 0 or 1, or a column of one class; for
-    regression a column of one value.
+    labels are 0 or 1. For classification, words whose meaning is clear (`tables.values.PAIRS`) are 1 and 0, and a
+    notice says which. Rows without any label are dropped and counted.
+    Raises UserError: a file that cannot be read; no such column; a label that is no number (with its line); labels all
+    missing; for classification classes that are not clearly 0 and 1, or a column of one class; for regression a column
+    of one value.
     """
-    table = read_csv(path)
-    split_columns = [] if split_column is None else [split_column]
-    smiles_at = _column(table, smiles_column, "SMILES column", "--smiles")
-    split_at = None if split_column is None else _column(table, split_column, "split column", "--split")
-    names = list(label_columns) or [n for n in table.header if n not in (smiles_column, *split_columns)]
-    if not names:
+    table = read_table_file(path, quoting)
+    smiles_at = table.place(smiles_column, "SMILES column", "--smiles")
+    split_at = None if split_column is None else table.place(split_column, "split column", "--split")
+    if label_columns:
+        at = table.places(label_columns, "label column", "--label")
+    else:
+        at = [place for place in range(len(table.header)) if place not in (smiles_at, split_at)]
+    if not at:
         raise UserError(f"{table.path} has no label column.", "Add one, or name it with --label.")
-    at = [_column(table, name, "label column", "--label") for name in names]
-    return _build(table, smiles_at, at, tuple(names), kind, values or {}, split_at)
+    return _build(table, smiles_at, at, tuple(table.header[place] for place in at), kind, {}, split_at)
 
 
 def load_table(name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> MoleculeTable:
@@ -97,14 +102,14 @@ def load_table(name: str, data_dir: str | Path | None = None, progress: Progress
 
 def read_dataset(path: str | Path, dataset: Dataset) -> MoleculeTable:
     """A file as that data set, in whichever of its known layouts; UserError like `read_table`, or for other columns."""
-    table = read_csv(path)
+    table = read_table_file(path)
     smiles_at, at, names = _match_columns(table, dataset)
     return _build(table, smiles_at, at, names, dataset.kind, dataset.values, None)
 
 
-def _match_columns(table: CsvFile, dataset: Dataset) -> tuple[int, list[int], tuple[str, ...]]:
+def _match_columns(table: TableFile, dataset: Dataset) -> tuple[int, list[int], tuple[str, ...]]:
     """Positions of the SMILES column and of the L label columns, and the labels' names; UserError where one lacks."""
-    remedy = f"This does not look like {dataset.name}; its columns are: {_listed(table.header)}."
+    remedy = f"This does not look like {dataset.name}; its columns are: {listed(table.header)}."
     smiles_at = next((table.header.index(name) for name in dataset.smiles_columns if name in table.header), None)
     if smiles_at is None:
         raise UserError(f"{table.path} has no SMILES column ({' or '.join(dataset.smiles_columns)}).", remedy)
@@ -126,7 +131,7 @@ def _match_columns(table: CsvFile, dataset: Dataset) -> tuple[int, list[int], tu
 
 
 def _build(
-    table: CsvFile,
+    table: TableFile,
     smiles_at: int,
     at: list[int],
     names: tuple[str, ...],
@@ -134,97 +139,79 @@ def _build(
     values: Mapping[str, float],
     split_at: int | None,
 ) -> MoleculeTable:
-    labels = _numbers(table, at, names, values)
+    notices: list[str] = []
+    labels = np.empty((len(table.rows), len(at)))
+    for column, place in enumerate(at):
+        if kind == "classification" and not values:
+            labels[:, column], note = _zero_or_one(table, place)
+            notices += [note] if note else []
+        else:
+            labels[:, column] = numbers(table, place, values)
     labelled = np.flatnonzero(~np.isnan(labels).all(axis=1))
     if labelled.size == 0:
         raise UserError(
-            f"{table.path}: every label is missing in {_listed(names)}.", "Name another column with --label."
+            f"{table.path}: every label is missing in {listed(names)}.", "Name another column with --label."
         )
+    without = len(table.rows) - int(labelled.size)
     labels, lines = labels[labelled], np.asarray(table.lines)[labelled]
     known = labels[~np.isnan(labels)]
     kind = kind or ("classification" if np.isin(known, (0.0, 1.0)).all() else "regression")
-    _check_labels(str(table.path), labels, lines, names, kind)
+    _check_labels(table, labels, lines, names, kind)
     return MoleculeTable(
-        smiles=[table.rows[row][smiles_at].strip() for row in labelled],
+        smiles=[tidy(table.rows[row][smiles_at]) for row in labelled],
         labels=labels,
         label_names=names,
         kind=kind,
         lines=lines,
-        split=None if split_at is None else [table.rows[row][split_at].strip() for row in labelled],
+        split=None if split_at is None else [tidy(table.rows[row][split_at]) for row in labelled],
         source={
             "path": str(table.path),
             "sha256": table.sha256,
             "rows": len(table.rows),
-            "rows_without_label": len(table.rows) - int(labelled.size),
+            "rows_without_label": without,
         },
+        notices=tuple(notices),
+        split_columns=tuple(name for place, name in enumerate(table.header) if is_split_column(table.column(place))),
     )
 
 
-def _numbers(table: CsvFile, at: list[int], names: tuple[str, ...], values: Mapping[str, float]) -> np.ndarray:
-    labels = np.full((len(table.rows), len(at)), np.nan)
-    known: dict[str, float] = dict(values)  # also a memo: labels repeat, parsing does not
-    for label, position in enumerate(at):
-        column = [cells[position] for cells in table.rows]
-        for row, text in enumerate(column):
-            if text not in known:
-                known[text] = _number(text, table, row, names[label], values)
-        labels[:, label] = list(map(known.__getitem__, column))
-    return labels
-
-
-def _number(text: str, table: CsvFile, row: int, name: str, values: Mapping[str, float]) -> float:
-    stripped = text.strip()
-    if stripped.casefold() in MISSING:
-        return float("nan")
-    if stripped in values:
-        return values[stripped]
-    try:
-        number = float(stripped)
-    except ValueError:
-        number = float("nan")
-    if not np.isfinite(number):
+def _zero_or_one(table: TableFile, place: int) -> tuple[np.ndarray, str]:
+    """A column's classes as 0 and 1 (N,), NaN where missing, and how words were read."""
+    found = classes(table, place)
+    if is_clear(found.names):
+        return (found.codes + (found.names == ("1",)), found.note)
+    name = table.header[place]
+    if len(found.names) == 1:
         raise UserError(
-            f"{table.path}, line {table.lines[row]}: {text!r} in column {name!r} is not a number.",
-            "Labels are finite numbers with a decimal point; leave the cell empty where the label is missing.",
+            f"{table.path}: column {name!r} has only one class, {found.names[0]}: there is nothing to learn.",
+            "Choose a column with both classes.",
         )
-    return number
+    usual = [word for word in found.names if word not in ("0", "1")]
+    code = found.names.index(usual[0]) if usual else 0
+    row = int(np.flatnonzero(found.codes == code)[0]) if usual else 0
+    raise UserError(
+        f"{table.at(table.lines[row])}: {table.rows[row][place]!r} in column {name!r}; a class is 0 or 1, and which is "
+        f"which cannot be told of {listed(found.names, 6)}.",
+        "Write classes as 0 and 1 (active/inactive, yes/no, true/false and positive/negative are read too), or say "
+        "--kind regression.",
+    )
 
 
-def _check_labels(path: str, labels: np.ndarray, lines: np.ndarray, names: tuple[str, ...], kind: Kind) -> None:
+def _check_labels(table: TableFile, labels: np.ndarray, lines: np.ndarray, names: tuple[str, ...], kind: Kind) -> None:
     for label, name in enumerate(names):
         column = labels[:, label]
         seen = np.unique(column[~np.isnan(column)])
         if seen.size == 0:
-            raise UserError(f"{path}: column {name!r} has no label at all.", "Leave it out of --label.")
+            raise UserError(f"{table.path}: column {name!r} has no label at all.", "Leave it out of --label.")
         wrong = np.flatnonzero(~(np.isnan(column) | np.isin(column, (0.0, 1.0))))
         if kind == "classification" and wrong.size:
             raise UserError(
-                f"{path}, line {lines[wrong[0]]}: {column[wrong[0]]:g} in column {name!r}; a class is 0 or 1.",
+                f"{table.at(lines[wrong[0]])}: {column[wrong[0]]:g} in column {name!r}; a class is 0 or 1.",
                 "Write classes as 0 and 1, or say --kind regression.",
             )
         if seen.size == 1:
             what = "class" if kind == "classification" else "value"
             raise UserError(
-                f"{path}: column {name!r} has only one {what}, {seen[0]:g}: there is nothing to learn.",
+                f"{table.path}: column {name!r} has only one {what}, {seen[0]:.17g}: there is nothing to learn.",
                 "Choose a column with both classes." if what == "class" else "Choose a column that varies.",
             )
-
-
-def _column(table: CsvFile, name: str, what: str, option: str) -> int:
-    places = [position for position, header in enumerate(table.header) if header == name]
-    if not places:
-        close = nearest(name, table.header)
-        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
-        raise UserError(
-            f"{table.path} has no {what} {name!r}.{hint}",
-            f"Its columns are: {_listed(table.header)}. Name one with {option}.",
-        )
-    first = [row[places[0]] for row in table.rows]
-    if any([row[place] for row in table.rows] != first for place in places[1:]):
-        raise UserError(f"{table.path} has {len(places)} different columns named {name!r}.", "Rename one of them.")
-    return places[0]
-
-
-def _listed(names: Sequence[str], most: int = 30) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(repr(name) for name in names[:most]) + more

@@ -1,18 +1,20 @@
-"""Labelled texts: GLUE's files or a user's own CSV, TSV or JSONL; and unlabelled corpora."""
+"""Labelled texts: GLUE's files or a user's own table; and unlabelled corpora."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
-from hpo_bench.data.corpus import _open_text
-from hpo_bench.data.csvfile import read_csv
+from hpo_bench.data.digest import digest_of
+from hpo_bench.data.tables.file import read_table_file
+from hpo_bench.data.tables.objects import is_json
+from hpo_bench.data.tables.opening import read_text
+from hpo_bench.data.tables.rows import TableFile
+from hpo_bench.data.tables.values import classes, number, numbers, tidy
 from hpo_bench.errors import UserError, unknown_name
 
 TextKind = Literal["binary", "classes", "regression"]
@@ -22,7 +24,10 @@ VALID_SHARE, VALID_LEAST, VALID_MOST = 0.1, 250, 2000
 
 @dataclass(frozen=True)
 class TextTable:
-    """N rows of text. `labels` (N,): 0 or 1, a class number, or a value, by `kind`; `second` is there for pairs."""
+    """N rows of text. `labels` (N,): 0 or 1, a class number, or a value, by `kind`; `second` is there for pairs.
+
+    `source` goes into the record; `notices` are sentences on what was guessed or left out.
+    """
 
     first: list[str]
     second: list[str] | None
@@ -30,6 +35,7 @@ class TextTable:
     kind: TextKind
     classes: tuple[str, ...] = ()
     source: dict[str, Any] = field(default_factory=dict)
+    notices: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.first)
@@ -37,9 +43,7 @@ class TextTable:
     def take(self, rows: np.ndarray) -> TextTable:
         """Some rows, in that order."""
         second = None if self.second is None else [self.second[row] for row in rows]
-        return TextTable(
-            [self.first[row] for row in rows], second, self.labels[rows], self.kind, self.classes, self.source
-        )
+        return replace(self, first=[self.first[row] for row in rows], second=second, labels=self.labels[rows])
 
     def sentences(self) -> list[str]:
         """Every different text once, in the order of first appearance: the corpus of task-adaptive pretraining."""
@@ -75,60 +79,76 @@ def split_table(table: TextTable, rows: int | None = None) -> TextSplits:
 
 
 def read_texts(
-    path: str | Path, text: str, label: str, kind: str, text2: str | None = None, score_range: str | None = None
+    path: str | Path,
+    text: str,
+    label: str | Sequence[str],
+    kind: str,
+    text2: str | None = None,
+    score_range: str | None = None,
+    quoting: str = "standard",
 ) -> TextTable:
-    """A user's CSV, TSV (`read_csv`) or JSONL (one object a line).
+    """A user's table (see `tables.file`).
 
     Args:
-        text, text2, label: column names; `text2` for pairs.
-        kind: classification (two or more classes, any words or whole numbers) or regression.
+        text, text2, label: column names; `text2` for pairs. A label in parts was parted at the commas of its name.
+        kind: classification (two or more classes, any words or numbers) or regression.
         score_range: for regression, `0,5`: what a label may be.
 
-    Raises UserError naming the line: an empty text, a missing or unreadable label, a label outside the range.
+    Rows without a label or with an empty text are left out and counted: `source` has `rows`, `skipped` and the first
+    line of each kind. Raises UserError naming the line: an unreadable label, one outside the range, half a character.
     """
-    path = Path(path).expanduser()
-    columns, lines, digest = _columns(path)
-    wanted = [name for name in (text, text2, label) if name is not None]
-    for name in wanted:
-        if name not in columns:
-            raise unknown_name("column", name, columns)
-    texts = [_texts(path, columns[name], lines, name) for name in wanted[:-1]]
-    cells = [cell.strip() for cell in columns[label]]
-    for cell, line in zip(cells, lines, strict=True):
-        if not cell:
-            raise UserError(f"{path.name}, line {line}: no {label}.", "Give every row a label, or leave the row out.")
-    classes: tuple[str, ...] = ()
-    found: TextKind = "regression"
-    if kind == "regression":
-        labels = _values(path, cells, lines, label, score_range)
-    elif kind == "classification":
-        classes = tuple(sorted(set(cells)))
-        _check_classes(path, classes, label, len(cells))
-        labels = np.array([classes.index(cell) for cell in cells], dtype=np.float64)
-        found = "binary" if len(classes) == 2 else "classes"
-    else:
+    if kind not in ("classification", "regression"):
         raise unknown_name("kind of label", kind, ("classification", "regression"))
-    source = {"file": path.name, "sha256": digest}
-    return TextTable(texts[0], texts[1] if text2 else None, labels, found, classes, source)
+    table = read_table_file(path, quoting)
+    wanted = [table.place(name, "text column", "--task-option text") for name in (text, text2) if name is not None]
+    at = table.places([label] if isinstance(label, str) else label, "label column", "--label")
+    if len(at) != 1:
+        raise UserError(f"the task text has one label, not {len(at)}", "give one column with --label")
+    names: tuple[str, ...] = ()
+    found: TextKind = "regression"
+    notices: list[str] = []
+    if kind == "regression":
+        labels = numbers(table, at[0])
+        _check_range(table, at[0], labels, score_range)
+    else:
+        read = classes(table, at[0])
+        names, labels, found = read.names, read.codes, "binary" if len(read.names) == 2 else "classes"
+        notices += [read.note] if read.note else []
+        _check_classes(table, names, at[0])
+    columns = [_texts(table, place) for place in wanted]
+    empty = np.array([not all(map(tidy, row)) for row in zip(*columns, strict=True)], dtype=bool)
+    unlabelled = np.isnan(labels)
+    kept = np.flatnonzero(~(empty | unlabelled))
+    _check_varies(table, at[0], labels[kept], names)
+    source = {
+        "file": table.path.name,
+        "sha256": table.sha256,
+        "rows": len(table.rows),
+        "rows_without_label": int(unlabelled.sum()),
+        "rows_without_text": int((empty & ~unlabelled).sum()),
+        "first_without_label": _first_line(table, unlabelled),
+        "first_without_text": _first_line(table, empty & ~unlabelled),
+    }
+    whole = TextTable(columns[0], columns[1] if text2 else None, labels, found, names, source, tuple(notices))
+    return whole.take(kept)
 
 
 def read_corpus(path: str | Path) -> tuple[list[str], dict[str, Any]]:
-    """Unlabelled texts, one a line (plain, .gz or .xz), or the field `text` of a JSONL; blank lines are left out.
+    """Unlabelled texts: one a line, or the column `text` of a CSV, TSV or JSON table; blank ones are left out.
 
-    Returns the texts and where they came from. Raises UserError: no such file, not UTF-8, nothing in it.
+    Returns the texts and where they came from. Raises UserError: a file that cannot be read, no such column, no text.
     """
-    path = Path(path).expanduser()
-    with _open_text(path) as stream:
-        lines = [line.strip() for line in stream]
-    if _is_jsonl(path):
-        lines = [
-            str(_object(path, number, line).get("text", "")).strip() for number, line in enumerate(lines, 1) if line
-        ]
-    texts = [line for line in lines if line]
+    opened = read_text(path)
+    if opened.name.endswith((".csv", ".tsv", ".tab")) or is_json(opened.name):
+        table = read_table_file(path)
+        lines = [text.strip() for text in _texts(table, table.place("text", "column", "the header"))]
+    else:
+        lines = [line.strip() for line in opened.text.splitlines()]
+    texts = [line for line in lines if tidy(line)]
     if not texts:
-        raise UserError(f"{path} holds no text.", "Give one text a line, or JSONL with a field `text`.")
-    digest = hashlib.sha256("\n".join(texts).encode()).hexdigest()
-    return texts, {"file": path.name, "texts": len(texts), "blank_lines": len(lines) - len(texts), "sha256": digest}
+        raise UserError(f"{opened.path} holds no text.", "Give one text a line, or a table with a column `text`.")
+    blank = len(lines) - len(texts)
+    return texts, {"file": opened.path.name, "texts": len(texts), "blank_lines": blank, "sha256": digest_of(texts)}
 
 
 def check_not_empty(where: str, texts: Sequence[str], lines: Sequence[int]) -> None:
@@ -138,73 +158,62 @@ def check_not_empty(where: str, texts: Sequence[str], lines: Sequence[int]) -> N
             raise UserError(f"{where}, line {line}: the text is empty.", "Fill it in, or leave the row out.")
 
 
-def _columns(path: Path) -> tuple[dict[str, list[str]], list[int], str]:
-    """Columns by name, the line of each row, and the file's SHA-256."""
-    if not _is_jsonl(path):
-        table = read_csv(path)
-        return {name: [row[i] for row in table.rows] for i, name in enumerate(table.header)}, table.lines, table.sha256
-    with _open_text(path) as stream:
-        numbered = [(number, line) for number, line in enumerate(stream, 1) if line.strip()]
-    rows = [_object(path, number, line) for number, line in numbered]
-    if not rows:
-        raise UserError(f"{path} has nothing in it.", "Give one JSON object a line.")
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    columns = {name: ["" if row.get(name) is None else str(row[name]) for row in rows] for name in names}
-    digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    return columns, [number for number, _ in numbered], digest
-
-
-def _is_jsonl(path: Path) -> bool:
-    return path.name.casefold().removesuffix(".gz").removesuffix(".xz").endswith((".jsonl", ".ndjson"))
-
-
-def _object(path: Path, number: int, line: str) -> dict[str, Any]:
-    try:
-        found = json.loads(line)
-    except ValueError as error:
-        raise UserError(f"{path.name}, line {number}: {error}.", "Give one JSON object a line.") from error
-    if not isinstance(found, dict):
-        raise UserError(f"{path.name}, line {number}: not an object.", "Give one JSON object a line.")
-    return found
-
-
-def _texts(path: Path, cells: list[str], lines: list[int], name: str) -> list[str]:
-    check_not_empty(f"{path.name}, column {name}", cells, lines)
-    return [cell.strip() for cell in cells]
-
-
-def _values(path: Path, cells: list[str], lines: list[int], label: str, score_range: str | None) -> np.ndarray:
-    low, high = _range(score_range)
-    values = []
-    for cell, line in zip(cells, lines, strict=True):
+def _texts(table: TableFile, place: int) -> list[str]:
+    """A column of texts, blanks at their ends taken off. Raises UserError where half of a character is there."""
+    texts = [cell.strip() for cell in table.column(place)]
+    for text, line in zip(texts, table.lines, strict=True):
         try:
-            value = float(cell)
-        except ValueError as error:
+            text.encode()
+        except UnicodeEncodeError as error:
+            half = f"\\u{ord(text[error.start]):04x}"
             raise UserError(
-                f"{path.name}, line {line}: {label} is {cell!r}, which is no number.", "Give kind=classification?"
+                f"{table.at(line)}: the text in column {table.header[place]!r} holds {half}, half of a character.",
+                "Write both halves of the surrogate pair, or leave it out: a text was cut in the middle of an emoji.",
             ) from error
-        if not low <= value <= high or not np.isfinite(value):
-            raise UserError(
-                f"{path.name}, line {line}: {label} is {cell}, outside {low:g} to {high:g}.", "Put the label right."
-            )
-        values.append(value)
-    return np.array(values, dtype=np.float64)
+    return texts
+
+
+def _first_line(table: TableFile, rows: np.ndarray) -> int | None:
+    return table.lines[int(np.argmax(rows))] if rows.any() else None
+
+
+def _check_range(table: TableFile, place: int, labels: np.ndarray, score_range: str | None) -> None:
+    low, high = _range(score_range)
+    outside = np.flatnonzero((labels < low) | (labels > high))
+    if outside.size:
+        row = int(outside[0])
+        raise UserError(
+            f"{table.at(table.lines[row])}: {table.header[place]} is {labels[row]:.17g}, outside {low:g} to {high:g}.",
+            "Put the label right.",
+        )
 
 
 def _range(text: str | None) -> tuple[float, float]:
     if text is None:
         return -np.inf, np.inf
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError as error:
-        raise UserError(f"cannot read the range {text!r}", "write it as 0,5") from error
-    return low, high
+    ends = [number(part.strip()) for part in str(text).split(",")]
+    if len(ends) != 2 or ends[0] is None or ends[1] is None or not ends[0] < ends[1]:
+        raise UserError(f"cannot read the range {text!r}", "write it as 0,5")
+    return ends[0], ends[1]
 
 
-def _check_classes(path: Path, classes: tuple[str, ...], label: str, rows: int) -> None:
-    if len(classes) < 2:
-        raise UserError(f"{path.name}: {label} has one class only, {classes[0]!r}.", "Two classes are needed at least.")
-    if len(classes) > max(20, rows // 10):
+def _check_classes(table: TableFile, names: tuple[str, ...], place: int) -> None:
+    rows, label = len(table.rows), table.header[place]
+    if len(names) > max(20, rows // 10):
         raise UserError(
-            f"{path.name}: {label} has {len(classes)} classes in {rows} rows.", "Is it a number? Give kind=regression."
+            f"{table.path}: {label} has {len(names)} classes in {rows} rows.", "Is it a number? Give --kind regression."
+        )
+
+
+def _check_varies(table: TableFile, place: int, labels: np.ndarray, names: tuple[str, ...]) -> None:
+    """Raise UserError where no row is left, or all labels are the same."""
+    label = table.header[place]
+    if labels.size == 0:
+        raise UserError(f"{table.path}: no row has a text and a label.", "Name other columns with --label and text=…")
+    if np.ptp(labels) == 0:
+        shown = repr(names[int(labels[0])]) if names else f"{labels[0]:.17g}"
+        what = "one class" if names else "one value"
+        raise UserError(
+            f"{table.path}: {label} has {what} only, {shown}: there is nothing to learn.",
+            "Choose a column that varies.",
         )

@@ -15,18 +15,28 @@ from torch.nn import functional as F
 PENALTY = 1e-2  # per training row, on standardised features; one value for every task, never tuned on valid
 _BIAS_PENALTY = 1e-6  # keeps the bias finite where a label has one class only
 _NEVER = -30.0  # the logit of a class that no row has
+_ROUNDINGS = 8  # units of the last place that a constant column may vary by
 _NEWTON_STEPS = 100
 _TOLERANCE = 1e-10
 
 
-def standardiser(values: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation (D,) of columns (N, D), NaN left out; a constant or empty column gets 1 (and 0)."""
+def standardiser(values: Tensor, rounding: float | None = None) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation (D,) of columns (N, D), NaN left out; a constant or empty column gets 1 (and 0).
+
+    A column is constant where it varies by no more than `rounding` (by default that of its type) of its own size:
+    values of 1e-9, or of 1e8 and a little, vary as well as others. Squares are taken of values over the largest one, so
+    that none overflows or vanishes.
+    """
+    rounding = torch.finfo(values.dtype).eps if rounding is None else rounding
     known = ~values.isnan()
     count = known.sum(0).clamp(min=1)
-    mean = torch.where(known, values, 0.0).sum(0) / count
-    variance = torch.where(known, values - mean, 0.0).pow(2).sum(0) / count
-    constant = variance < 1e-12
-    return mean, torch.where(constant, 1.0, torch.where(constant, 1.0, variance).sqrt())
+    size = torch.where(known, values, 0.0).detach().abs().amax(0)
+    size = torch.where(size > 0, size, 1.0)
+    scaled = torch.where(known, values, 0.0) / size
+    mean = scaled.sum(0) / count
+    variance = torch.where(known, scaled - mean, 0.0).pow(2).sum(0) / count
+    constant = variance <= (_ROUNDINGS * rounding) ** 2
+    return mean * size, torch.where(constant, 1.0, torch.where(constant, 1.0, variance).sqrt() * size)
 
 
 def ridge(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
@@ -62,8 +72,8 @@ def logistic(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tupl
 def multinomial(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
     """Weight (L, D) and bias (L,) that minimise, for labels (N, L) with a single 1 in each row (NaN = no label),
 
-    mean cross-entropy of the softmax + penalty/2 ‖w‖² on standardised features (N, D), by scikit-learn's L-BFGS. A
-    class that no row has gets weight 0 and a bias that rules it out.
+    mean cross-entropy of the softmax + penalty/2 ‖w‖² on standardised features (N, D), by scikit-learn's L-BFGS
+    and one Newton step. A class that no row has gets weight 0 and a bias that rules it out.
     """
     known = ~labels.isnan().any(1)
     design, mean, std = _design(features[known])
@@ -91,17 +101,18 @@ def _lbfgs(design: Tensor, targets: Tensor, penalty: float) -> Tensor:
 
 
 def _softmax_step(design: Tensor, targets: Tensor, solution: Tensor, penalty: float) -> Tensor:
-    """A solution (C, D + 1) less one Newton step, which carries the derivative in the design; as it is without one."""
-    if not design.requires_grad:
-        return solution
+    """A solution (C, D + 1) less one Newton step: L-BFGS stops early, and the step carries the derivative."""
     classes, width = solution.shape
     penalties = _penalties(design, penalty)
     share = (design @ solution.T).softmax(1)
     gradient = (share - targets).T @ design / len(design) + solution @ penalties
     with torch.no_grad():
         curvature = torch.diag_embed(share) - share[:, :, None] * share[:, None, :]  # (N, C, C)
-        blocks = [[design.T @ (curvature[:, a, b, None] * design) for b in range(classes)] for a in range(classes)]
-        hessian = torch.cat([torch.cat(row, 1) for row in blocks]) / len(design)
+        hessian = design.new_zeros(classes, width, classes, width)
+        for a in range(classes):
+            for b in range(a + 1):
+                hessian[a, :, b] = hessian[b, :, a] = design.T @ (curvature[:, a, b, None] * design) / len(design)
+        hessian = hessian.view(classes * width, -1)
         hessian += torch.block_diag(*[penalties] * classes)
     return solution - torch.linalg.solve(hessian, gradient.flatten()).view(classes, width)
 
@@ -137,7 +148,7 @@ def _newton(design: Tensor, target: Tensor, penalties: Tensor) -> Tensor:
 def _design(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Standardised features with a column of ones (N, D + 1) in float64, and the mean and deviation used."""
     wide = features.double()
-    mean, std = standardiser(wide)
+    mean, std = standardiser(wide, torch.finfo(features.dtype).eps)
     return torch.cat([(wide - mean) / std, torch.ones_like(wide[:, :1])], dim=1), mean, std
 
 

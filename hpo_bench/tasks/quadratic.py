@@ -89,7 +89,7 @@ class QuadraticTask(Task):
     def solve_probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         design = torch.cat([features, torch.ones_like(features[:, :1])], dim=1).double()
         ridge = 1e-3 * torch.eye(design.shape[1], dtype=torch.float64, device=design.device)
-        solution = torch.linalg.solve(design.T @ design + ridge, design.T @ labels.double()).float()
+        solution = torch.linalg.solve(design.T @ design + ridge, design.T @ labels.double()).to(features.dtype)
         return solution[:-1].T, solution[-1]
 
 

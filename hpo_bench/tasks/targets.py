@@ -15,7 +15,7 @@ Kind = Literal["binary", "classes", "regression"]
 
 
 class Target(ABC):
-    """Labels (N, L) float32 of a kind; a NaN is a missing one and left out."""
+    """Labels (N, L) of a kind; a NaN is a missing one and left out."""
 
     @abstractmethod
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
@@ -90,8 +90,7 @@ class Regression(Target):
     """L columns of values: squared error on labels standardised by the train split."""
 
     def __init__(self, train: Tensor) -> None:
-        mean, std = standardiser(train.double())
-        self.mean, self.std = mean.float(), std.float()
+        self.mean, self.std = standardiser(train.double())
 
     def loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
         known = ~labels.isnan()
@@ -99,7 +98,7 @@ class Regression(Target):
         return torch.where(known, (outputs - targets) ** 2, 0.0).sum() / known.sum().clamp(min=1)
 
     def decode(self, outputs: Tensor) -> Tensor:
-        return outputs * self.std.to(outputs.dtype) + self.mean.to(outputs.dtype)
+        return outputs.double() * self.std + self.mean  # an offset may leave float32 no digit
 
     def probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         return ridge(features, (labels - self.mean) / self.std)

@@ -16,7 +16,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from hpo_bench.core.adaptation import FineTuner, predict
+from hpo_bench.core.adaptation import predict
+from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol
@@ -62,7 +63,7 @@ class TaskContract:
         for split in (loaded.task.train, loaded.task.valid, loaded.test):
             assert len(split) > 0
             assert split.labels.shape == (len(split), loaded.task.outputs)
-            assert split.labels.dtype == torch.float32
+            assert split.labels.dtype in (torch.float32, torch.float64)
             assert not torch.isinf(split.labels).any()
 
     def test_holds_no_test_labels(self, loaded: LoadedTask) -> None:
@@ -194,6 +195,36 @@ class TaskContract:
         assert torch.equal(weight, again)
         zero = task.task_loss(torch.zeros_like(task.train.labels), task.train.labels)
         assert task.task_loss(features @ weight.T + bias, task.train.labels) <= zero + 1e-4
+
+    def test_the_probe_is_differentiable_in_the_features(self, task: Task) -> None:
+        """Against central differences: a solver under `no_grad` turns the hypergradient of a probe elsewhere."""
+        encoder = task.build_model().encoder
+        assert isinstance(encoder, nn.Module)
+        encoder.eval()
+        rows = torch.arange(len(task.train), device=task.device)[:200]
+        with torch.no_grad():
+            features = task.embed(encoder, task.train.inputs, rows).double()
+        labels = task.train.labels[rows]
+        draw = generator(task.device, 0, "contract", "probe")
+        features = features + 0.1 * features.std() * torch.randn(features.shape, generator=draw, device=task.device)
+        along = torch.randn(features.shape, generator=draw, device=task.device).to(features) * features.std()
+        reader = torch.randn(task.outputs, task.embedding_width + 1, generator=draw, device=task.device).to(features)
+
+        scale = features.std()
+
+        def read(at: Tensor) -> Tensor:
+            weight, bias = task.solve_probe(at, labels)
+            return (torch.cat([weight * scale, bias[:, None]], dim=1) * reader).sum()
+
+        leaf = features.clone().requires_grad_()
+        value = read(leaf)
+        assert value.requires_grad, "solve_probe leads nowhere: is it under no_grad, or detached?"
+        (gradient,) = torch.autograd.grad(value, leaf)
+        step = 1e-4
+        with torch.no_grad():
+            expected = float(read(features + step * along) - read(features - step * along)) / (2 * step)
+        slack = 1e-6 * abs(float(value)) + 1e-9
+        assert float((gradient * along).sum()) == pytest.approx(expected, rel=1e-3, abs=slack)
 
 
 def _assert_equal(a: dict[str, Any], b: dict[str, Any]) -> None:

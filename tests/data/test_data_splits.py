@@ -134,9 +134,10 @@ def test_a_second_start_does_not_parse_again(monkeypatch: pytest.MonkeyPatch, ow
     assert again.kept.tolist() == first.kept.tolist() == [0, 2, 3]
     assert (again.canonical, again.skipped) == (first.canonical, first.skipped)
     assert again.atoms.tolist() == first.atoms.tolist() == [3, 7, 1]
-    for file in (own_cache / "molecules").iterdir():
-        file.write_text(file.read_text()[:-3])
-    assert parse_smiles(smiles).canonical == first.canonical
+    for file in (own_cache / "molecules").glob("*.json"):
+        file.write_text(file.read_text().replace("CCO", "CCN"))  # valid JSON, another molecule
+    with pytest.warns(UserWarning, match="damaged cache"):
+        assert parse_smiles(smiles).canonical == first.canonical
 
 
 def test_repeats_are_counted_and_conflicts_seen() -> None:

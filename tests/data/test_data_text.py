@@ -137,9 +137,9 @@ def test_own_files_csv_and_jsonl_read_alike(tmp_path: Path) -> None:
     ("lines", "options", "told"),
     [
         (["text,label", "a,7"], {"kind": "regression", "score_range": "0,5"}, "line 2: label is 7, outside 0 to 5"),
-        (["text,label", "a,x"], {"kind": "regression"}, "line 2: label is 'x', which is no number"),
-        (["text,label", "a,1", " ,0"], {"kind": "classification"}, "column text, line 3: the text is empty"),
-        (["text,label", "a,1", "b,"], {"kind": "classification"}, "line 3: no label"),
+        (["text,label", "a,x"], {"kind": "regression"}, "line 2: 'x' in column 'label' is not a number"),
+        (["text,label", "a,1", "b,"], {"kind": "classification"}, "one class only"),
+        (["text,label", " ,1", "b,"], {"kind": "classification"}, "no row has a text and a label"),
         (["text,label", "a,1", "b,1"], {"kind": "classification"}, "one class only"),
         (["text,label", "a,1"], {"kind": "ranking"}, "kind of label named 'ranking'"),
         (["texts,label", "a,1"], {"kind": "regression"}, "Did you mean 'texts'"),

@@ -153,11 +153,11 @@ def final_weights(task: TaskRuns, runs: Runs) -> Plot:
         traces += [
             {"type": "bar", "x": digits(x), "y": digits(own.weights.mean(axis=0), 4), "width": width * 0.9,
              "name": name, "legendgroup": name, "marker": {"color": faint(mark["color"], 0.6)},
-             "hovertemplate": f"{name}: mean %{{y:.3f}}<extra></extra>"},
+             "hovertemplate": f"{name}: mean %{{y:.4g}}<extra></extra>"},
             {"x": digits((x[None] + spread[:, None]).ravel()), "y": digits(own.weights.ravel(), 4), "mode": "markers",
              "marker": {**mark, "size": 6, "line": {"color": "--ink", "width": 0.5}}, "showlegend": False,
              "legendgroup": name, "customdata": [run for run in ids for _ in objectives],
-             "hovertemplate": f"{name}, one repetition: %{{y:.3f}}<br>click: its record<extra></extra>"},
+             "hovertemplate": f"{name}, one repetition: %{{y:.4g}}<br>click: its record<extra></extra>"},
         ]  # fmt: skip
     ticks = {"tickvals": list(range(len(objectives))), "ticktext": [escape(name) for name in objectives]}
     return Plot(

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -52,22 +54,21 @@ def content_key(smiles: Sequence[str], size: int) -> str:
 def render_chunk(smiles: Sequence[str], size: int, first_row: int = 0) -> np.ndarray:
     """Drawings (M, 3, size, size) uint8, made in this process."""
     from rdkit import rdBase
-    from rdkit.Chem import Draw
 
     from hpo_bench.tasks.molecule.featurise import parse
 
+    draw = _load_drawing()
     quiet = rdBase.BlockLogs()
     pictures = np.empty((len(smiles), 3, size, size), np.uint8)
     for row, text in enumerate(smiles):
-        grid = Draw.MolsToGridImage([parse(text, first_row + row)], molsPerRow=1, subImgSize=(size, size))
+        grid = draw.MolsToGridImage([parse(text, first_row + row)], molsPerRow=1, subImgSize=(size, size))
         pictures[row] = np.asarray(grid.convert("RGB")).transpose(2, 0, 1)
     del quiet
     return pictures
 
 
 def _render(smiles: list[str], size: int, workers: int) -> np.ndarray:
-    import rdkit.Chem.Draw  # noqa: F401  (before processes are forked)
-
+    _load_drawing()  # before processes are forked
     jobs = [(smiles[start : start + _CHUNK], size, start) for start in range(0, len(smiles), _CHUNK)]
     pictures = np.empty((len(smiles), 3, size, size), np.uint8)
     workers = workers if len(smiles) >= _PARALLEL_FROM else 1
@@ -75,6 +76,22 @@ def _render(smiles: list[str], size: int, workers: int) -> np.ndarray:
     for (_, _, start), part in zip(jobs, parts, strict=True):
         pictures[start : start + len(part)] = part
     return pictures
+
+
+def _load_drawing() -> Any:
+    """RDKit's drawing module.
+
+    Raises:
+        UserError: it needs a library that a bare container lacks.
+    """
+    try:
+        return importlib.import_module("rdkit.Chem.Draw")
+    except ImportError as error:
+        raise UserError(
+            f"RDKit cannot draw on this machine: {error}.",
+            "Install what it names (Debian and Ubuntu: apt-get install libxrender1 libxext6 libexpat1), or take "
+            "--encoder gin, which draws nothing.",
+        ) from error
 
 
 def _run(job: tuple[list[str], int, int]) -> np.ndarray:

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import warnings
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
 from hpo_bench.cores import share_of_cores
-from hpo_bench.data.cache import cache_dir
+from hpo_bench.data.kept import kept
 from hpo_bench.data.processes import in_processes
 from hpo_bench.tasks.molecule.featurise import FEATURISER_VERSION, MoleculeArrays, featurise_chunk
 from hpo_bench.tasks.molecule.targets import TARGET_KINDS, descriptor_names, motif_names
 
-_LAYOUT = 2  # part of the cache key: raise it when the same features are stored in another order
+_LAYOUT = 3  # part of the cache key: raise it when the same features are stored in another order
 _CHUNK = 250
 _PARALLEL_FROM = 500  # below this a pool costs more than it saves
 
@@ -46,13 +43,13 @@ def featurise(
     Raises ValueError, naming the row, for a SMILES that RDKit rejects.
     """
     smiles, kinds = list(smiles), tuple(kind for kind in TARGET_KINDS if kind in kinds)
-    path = cache_dir() / "molecules" / f"{content_key(smiles, kinds)}.safetensors"
-    if use_cache and (stored := _read(path)) is not None:
-        return stored
-    arrays = _compute(smiles, kinds, workers or share_of_cores())
-    if use_cache:
-        _write(path, arrays)
-    return arrays
+
+    def compute() -> MoleculeArrays:
+        return _compute(smiles, kinds, workers or share_of_cores())
+
+    if not use_cache:
+        return compute()
+    return kept("molecules", f"{content_key(smiles, kinds)}.safetensors", compute, _dump, _load)
 
 
 def _compute(smiles: list[str], kinds: tuple[str, ...], workers: int) -> MoleculeArrays:
@@ -70,29 +67,13 @@ def _run(job: tuple[list[str], int, tuple[str, ...]]) -> MoleculeArrays:
     return featurise_chunk(*job)
 
 
-def _read(path: Path) -> MoleculeArrays | None:
-    """The cached arrays, or None if there are none or they cannot be read (they are then computed again)."""
-    from safetensors.numpy import load_file
+def _dump(arrays: MoleculeArrays) -> bytes:
+    from safetensors.numpy import save
 
-    if not path.exists():
-        return None
-    try:
-        arrays = MoleculeArrays(**load_file(path))
-    except Exception as error:  # a torn or foreign file must never stop a run
-        warnings.warn(f"unreadable cache file {path} ({error}); computing it again", stacklevel=2)
-        return None
-    return arrays if int(arrays.atom_counts.sum()) == len(arrays.atoms) else None
+    return save({name: np.ascontiguousarray(array) for name, array in arrays.as_dict().items()})
 
 
-def _write(path: Path, arrays: MoleculeArrays) -> None:
-    """Write aside and rename; a folder that cannot be written to costs a warning only."""
-    from safetensors.numpy import save_file
+def _load(content: bytes) -> MoleculeArrays:
+    from safetensors.numpy import load
 
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({name: np.ascontiguousarray(array) for name, array in arrays.as_dict().items()}, aside)
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        warnings.warn(f"cannot cache featurised molecules in {path.parent}: {error}", stacklevel=2)
+    return MoleculeArrays(**load(content))

@@ -13,16 +13,20 @@ import torch
 
 from hpo_bench.cores import share_of_cores
 from hpo_bench.data import check_split, get_dataset, load_table, make_split, parse_smiles, read_table
+from hpo_bench.data.notices import Notices
 from hpo_bench.data.repeats import find_repeats
 from hpo_bench.data.splits import SPLIT_KINDS
 from hpo_bench.data.table import MoleculeTable
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.tasks.base import LoadedTask
-from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
+from hpo_bench.tasks.molecule.inspection import inspect_rows, inspect_splits
+from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from hpo_bench.tasks.molecule.regime import choose_regime
 from hpo_bench.tasks.molecule.task import Splits, build_task
+from hpo_bench.tasks.planted import with_plants
 
 SHIPPED_BASE = Path(__file__).parent / "base_gin.safetensors"
+COLUMN = "column:"
 SKIPPED_LISTED = 100  # skipped SMILES that a record names one by one; the rest are counted
 
 
@@ -44,9 +48,12 @@ def csv(
     label: Sequence[str] | None = None,
     kind: str | None = None,
     split: str = "scaffold",
+    quoting: str = "standard",
     **options: Any,
 ) -> LoadedTask:
     """A user's own file: SMILES column, label columns, and whether they are classes or numbers.
+
+    `split` is a kind of split, or a column with train, valid and test; `column:NAME` where the name is also a kind.
 
     Raises:
         UserError: something is missing or wrong in the file; it is named with its line.
@@ -56,8 +63,14 @@ def csv(
             "the task csv needs a file, its label column and the kind of the labels",
             "give --path FILE --smiles COLUMN --label COLUMN --kind classification or regression",
         )
-    column = None if split in SPLIT_KINDS else split
-    table = read_table(path, smiles, list(label), kind=kind, split_column=column)  # type: ignore[arg-type]
+    column = split.removeprefix(COLUMN) if split.startswith(COLUMN) or split not in SPLIT_KINDS else None
+    labels = [label] if isinstance(label, str) else list(label)
+    table = read_table(path, smiles, labels, kind=kind, split_column=column, quoting=quoting)  # type: ignore[arg-type]
+    if column is None and split in table.split_columns:
+        raise UserError(
+            f"{split!r} is a kind of split, and also a column of {path} that holds splits",
+            f"give --split {COLUMN}{split} for the column, or rename the column",
+        )
     metric = "roc_auc" if kind == "classification" else "rmse"
     return _load("csv", table, metric, "column" if column else split, device, **options)
 
@@ -76,6 +89,7 @@ def _load(
     encoder: str = "gin",
     labelled: int | None = None,
     corpus: str | None = None,
+    allow_suspicious: object = False,
     **others: Any,
 ) -> LoadedTask:
     if encoder not in ENCODERS:
@@ -90,10 +104,13 @@ def _load(
     workers = share_of_cores()
     parsed = parse_smiles(table.smiles, workers=workers)
     rows = len(table)
+    notices = Notices(allow_suspicious)
+    inspect_rows(notices, table, parsed)
     table = table.take(parsed.kept)
     repeats = find_repeats(parsed.canonical, table.labels)
     parts = make_split(table, split, workers=workers)  # type: ignore[arg-type]
     scored_on = check_split(table, parts)
+    inspect_splits(notices, table, parsed.canonical, parts, repeats, scored_on)
     splits = Splits(parts.train, parts.valid, parts.test)
     regime = choose_regime(table, parsed.canonical, splits, labelled, corpus)
     chosen = {"objectives": objectives, "plant": plant or [], "base": base, "preset": preset, **others}
@@ -117,7 +134,7 @@ def _load(
         "labels_scored": {part: len(names) for part, names in scored_on.items()},
         "positive_rate": _positive_rate(table.labels) if table.kind == "classification" else None,
     }
-    return replace(loaded, report=report)
+    return replace(loaded, report=report, notices=(*notices.sentences, *loaded.notices))
 
 
 def _graphs(
@@ -140,7 +157,7 @@ def _graphs(
         splits,
         kind=table.kind,
         metric=metric,
-        objectives=[*(objectives or DEFAULT_OBJECTIVES), *plant],
+        objectives=with_plants(objectives, DEFAULT_OBJECTIVES, plant, OBJECTIVES),
         base=choose_base(base, preset),
         corpus_smiles=corpus_smiles,
         device=device,

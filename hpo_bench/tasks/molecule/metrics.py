@@ -27,12 +27,18 @@ def roc_auc(scores: np.ndarray, labels: np.ndarray) -> float:
 
 def rmse(scores: np.ndarray, labels: np.ndarray) -> float:
     """Mean over columns of the root mean squared error; columns without a label are left out."""
-    return _mean_over_columns(scores, labels, lambda error: float(np.sqrt(np.mean(error**2))))
+    return _mean_over_columns(scores, labels, _root_mean_square)
 
 
 def mae(scores: np.ndarray, labels: np.ndarray) -> float:
     """Mean over columns of the mean absolute error; columns without a label are left out."""
     return _mean_over_columns(scores, labels, lambda error: float(np.mean(np.abs(error))))
+
+
+def _root_mean_square(error: np.ndarray) -> float:
+    """Of the errors over the largest one, so that no square overflows or vanishes."""
+    size = float(np.abs(error).max()) or 1.0
+    return size * float(np.sqrt(np.mean((error / size) ** 2)))
 
 
 def _mean_over_columns(scores: np.ndarray, labels: np.ndarray, score: Callable[[np.ndarray], float]) -> float:

@@ -9,6 +9,7 @@ all batches.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,11 +17,13 @@ import torch
 from torch import Tensor
 
 from hpo_bench.tasks.molecule.levels import Incidence
-from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED, Hidden, MoleculeBatch
+from hpo_bench.tasks.molecule.objectives.base import MASKED, Hidden, MoleculeBatch
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
+from hpo_bench.tasks.objective import CLEAN
+from hpo_bench.tasks.sending import sent
 
 _STEP = 64  # sizes are multiples: matrix units work on tiles
-_SPARE = 1.02
+_DEVIATIONS = 4.5  # of a batch's size from the mean: one batch in 100,000 is larger, were sizes normal
 _SPARE_MOLECULES = 64
 
 
@@ -36,9 +39,9 @@ class Sizes(NamedTuple):
         """Is there room for `other`, with at least one of each to spare, which stands for padding?"""
         return all(mine > yours for mine, yours in zip(self, other, strict=True))
 
-    def rounded(self, spare: float = 1.0) -> Sizes:
+    def rounded(self) -> Sizes:
         """The next multiples above: at least one to spare of each."""
-        return Sizes(*((int(spare * size) // _STEP + 1) * _STEP for size in self))
+        return Sizes(*((size // _STEP + 1) * _STEP for size in self))
 
 
 def sizes_of(batch: MoleculeBatch) -> Sizes:
@@ -48,32 +51,21 @@ def sizes_of(batch: MoleculeBatch) -> Sizes:
 
 
 def common_sizes(batches: Iterable[MoleculeBatch]) -> Sizes:
-    """Sizes with room for each of `batches`, and 2 % more; a rare larger batch gets sizes of its own."""
-    return Sizes(*(max(size) for size in zip(*map(sizes_of, batches), strict=True))).rounded(_SPARE)
+    """Sizes with room for each of `batches` and for nearly every other; a larger batch gets sizes of its own."""
+    every = np.array([sizes_of(batch) for batch in batches])
+    usual = every.mean(0) + _DEVIATIONS * every.std(0)
+    return Sizes(*np.maximum(every.max(0), usual).astype(int).tolist()).rounded()
 
 
 class _Sheet:
-    """Arrays gathered in one buffer of 4 bytes an entry, each from a multiple of 16 bytes on."""
+    """Arrays that go over together."""
 
     def __init__(self) -> None:
-        self.parts: dict[str, tuple[int, int, torch.dtype]] = {}
-        self.arrays: list[np.ndarray] = []
-        self.length = 0
+        self.parts: dict[str, Tensor] = {}
 
     def add(self, name: str, array: np.ndarray) -> None:
         """Integers, kept as int32, or floats, kept as float32."""
-        floats = array.dtype.kind == "f"
-        words = array.astype(np.float32).view(np.int32) if floats else array
-        self.parts[name] = self.length, len(words), torch.float32 if floats else torch.int32
-        self.arrays += [words, np.zeros(-len(words) % 4, np.int32)]
-        self.length += len(words) + -len(words) % 4
-
-    def on(self, device: torch.device) -> dict[str, Tensor]:
-        """Views of one tensor on `device`, sent without waiting."""
-        buffer = torch.empty(self.length, dtype=torch.int32, pin_memory=device.type == "cuda")
-        np.concatenate(self.arrays, out=buffer.numpy(), casting="unsafe")
-        sent = buffer.to(device, non_blocking=True)
-        return {name: sent.narrow(0, start, length).view(dtype) for name, (start, length, dtype) in self.parts.items()}
+        self.parts[name] = torch.from_numpy(array.astype(np.float32 if array.dtype.kind == "f" else np.int32))
 
 
 def padded(batch: MoleculeBatch, sizes: Sizes, packed: PackedMolecules) -> MoleculeBatch:
@@ -109,7 +101,7 @@ def padded(batch: MoleculeBatch, sizes: Sizes, packed: PackedMolecules) -> Molec
         sheet.add(f"{name} bonds", _filled(view.bond_code.numpy(), sizes.edges, view.bond_table.shape[0] - 1))
     if hidden is not None:
         _add_hidden(sheet, batch, sizes)
-    there = sheet.on(packed.device)
+    there = sent(sheet.parts, packed.device)
     shared: dict[str, Any] = {
         **{name: there[name] for name in ("source", "destination", "molecule", "reverse", "ends", "molecule_ends")},
         "sizes": there["sizes"][:, None],
@@ -159,3 +151,34 @@ def _filled(values: np.ndarray, size: int, filler: int) -> np.ndarray:
     filled = np.full(size, filler, np.int32)
     filled[: len(values)] = values
     return filled
+
+
+def trimmed(batch: MoleculeBatch) -> MoleculeBatch:
+    """A padded batch without its padding. It reads sizes from the device, and waits for it."""
+    clean = batch.views[CLEAN]
+    if clean.total is None or clean.ends is None or clean.molecule_ends is None or clean.reverse is None:
+        return batch
+    n = int(clean.total)
+    e, count = int(clean.ends[n]), len(clean)
+    empty = clean.molecule_ends[count : count + 1]
+    views = {
+        name: replace(
+            view,
+            atom_code=view.atom_code[:n],
+            bond_code=view.bond_code[:e],
+            source=view.source[:e],
+            destination=view.destination[:e],
+            molecule=view.molecule[:n],
+            reverse=clean.reverse[:e],
+            ends=clean.ends[: n + 1],
+            molecule_ends=torch.cat([clean.molecule_ends[: count + 1], empty]),
+            real=None,
+            total=None,
+        )
+        for name, view in batch.views.items()
+    }
+    if batch.atoms is None or batch.bonds is None:
+        return replace(batch, views=views)
+    a, h = int(batch.atoms.real.sum()), int(batch.bonds.real.sum())
+    atoms, edges = batch.masked_atoms[:a], batch.masked_edges[:h]
+    return MoleculeBatch(batch.index, views, atoms, edges)

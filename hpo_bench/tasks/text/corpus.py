@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hpo_bench.tasks.base import Pretrainable
 from hpo_bench.tasks.text.encoder import BaseModel, TextEncoder
+from hpo_bench.tasks.text.fixed import fixed
 from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES, CorpusData, Encoded, TextBatch, select
 from hpo_bench.tasks.text.packed import PackedTexts
 from hpo_bench.tasks.text.tokens import Tokeniser
@@ -51,7 +52,7 @@ class TextCorpus(Pretrainable):
         self.objectives = tuple(objectives)
         self.device, self.base, self.seed = torch.device(device), base, seed
         self.data_hash = hashlib.sha256("\0".join(texts).encode()).hexdigest()
-        self.packed = PackedTexts(tokeniser.tokenise(texts), None, tokeniser.frame, limit, self.device)
+        self.packed = PackedTexts(tokeniser.tokenise(texts), None, tokeniser.frame, limit)  # on `draws_on`
         data = CorpusData(self.packed, tokeniser, base, seed)
         self._objectives = [kind(data) for kind in kinds]
         self._chance = torch.tensor([kind.chance for kind in self._objectives], device=self.device)
@@ -66,6 +67,11 @@ class TextCorpus(Pretrainable):
         """The unit of each objective's loss, in nats."""
         return {kind.name: kind.chance for kind in self._objectives}
 
+    @property
+    def draws_on(self) -> torch.device:
+        """The processor, also for an accelerator: a seed means the same batch on every device."""
+        return torch.device("cpu")
+
     def build_model(self) -> TextModel:
         """A fresh copy of the base on the device: bit-identical at every call."""
         return copy.deepcopy(self._base)
@@ -73,16 +79,17 @@ class TextCorpus(Pretrainable):
     def draw_batch(self, size: int, generator: torch.Generator) -> TextBatch:
         """`size` different texts (all of them, if the corpus is smaller), and every objective's random choices.
 
-        The generator must live on the corpus's device. Texts are drawn first, so the texts of a step do not depend on
-        the choice of objectives.
+        The generator must live on `draws_on`, the processor. Texts are drawn first, so the texts of a step do not
+        depend on the choice of objectives.
         """
-        return self.batch_at(torch.randperm(len(self), generator=generator, device=self.device)[:size], generator)
+        return self.batch_at(torch.randperm(len(self), generator=generator)[:size], generator)
 
     def batch_at(self, index: Tensor, generator: torch.Generator) -> TextBatch:
         clean = self.packed.batch(index)
         drawn = {kind.name: kind.draw(index, clean, generator) for kind in self._objectives}
         views = {name: view for one in drawn.values() for name, view in one.views.items()}
-        return TextBatch(index, views, {name: one.targets for name, one in drawn.items()})
+        batch = TextBatch(index, views, {name: one.targets for name, one in drawn.items()})
+        return batch if self.device.type == "cpu" else fixed(batch, self.packed.limit, self.device)
 
     def objective_losses(self, model: nn.Module, batch: TextBatch) -> Tensor:
         """Losses (K,) in the order of `objectives`, each about 1 at chance."""

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from hpo_bench.tasks.text.tokens import unloadable
 Pooling = Literal["mean", "first"]
 _ROWS_A_BUCKET = 12  # on a processor; fewer make its products too thin
 _MOST_BUCKETS = 8
+_ATTENTION = "sdpa_mask_as_given"
 
 
 class TextEncoder(nn.Module):
@@ -48,6 +50,9 @@ class TextEncoder(nn.Module):
         if views[0].types is not None:
             types = torch.cat([F.pad(v.types, (0, width - v.types.shape[1])) for v in views if v.types is not None])
         sizes = torch.cat([view.sizes for view in views])
+        if views[0].full is not None:
+            hidden = self._in_one(ids, types, sizes, all(view.full for view in views))
+            return list(hidden.split([len(view) for view in views]))
         order = sizes.argsort()
         sizes = sizes.index_select(0, order)
         words = F.embedding(ids.index_select(0, order), self.word_embeddings)
@@ -64,12 +69,53 @@ class TextEncoder(nn.Module):
         split = hidden.split([len(view) for view in views])
         return [part[:, : view.ids.shape[1]] for part, view in zip(split, views, strict=True)]
 
+    def _in_one(self, ids: Tensor, types: Tensor | None, sizes: Tensor, full: bool) -> Tensor:
+        """Hidden states (R, W, width) of rows (R, W) in one pass that reads nothing back from the device."""
+        given: dict[str, Any] = {} if types is None else {"token_type_ids": types}
+        if not full:
+            given["attention_mask"] = (torch.arange(ids.shape[1], device=ids.device) < sizes[:, None]).long()
+        words = F.embedding(ids, self.word_embeddings)
+        with _mask_as_given(self.backbone.config):
+            hidden: Tensor = self.backbone(inputs_embeds=words, **given).last_hidden_state
+        return hidden
+
     def pool(self, hidden: Tensor, tokens: Tokens) -> Tensor:
         """Embeddings (B, width) from hidden states (B, W, width)."""
         if self.pooling == "first":
             return hidden[:, 0]
         mask = tokens.mask.to(hidden.dtype)
         return torch.einsum("bw,bwd->bd", mask, hidden) / tokens.sizes[:, None].to(hidden.dtype)
+
+
+@contextmanager
+def _mask_as_given(config: Any) -> Iterator[None]:
+    """Inside, transformers' scaled dot-product attention takes a mask as it is, and none where none is given.
+
+    Otherwise it looks at the mask on the device whether any token is padding, or, while a step is captured, attends
+    through a mask that hides nothing, for which torch has no quick kernel.
+    """
+    if getattr(config, "_attn_implementation", None) != "sdpa":
+        yield
+        return
+    _register_attention()
+    config._attn_implementation = _ATTENTION
+    try:
+        yield
+    finally:
+        config._attn_implementation = "sdpa"
+
+
+@cache
+def _register_attention() -> None:
+    from transformers import AttentionInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import AttentionMaskInterface
+
+    def mask(attention_mask: Tensor | None = None, q_length: int = 1, **_: Any) -> Tensor | None:
+        return None if attention_mask is None else attention_mask[:, None, None].expand(-1, 1, q_length, -1)
+
+    AttentionInterface.register(_ATTENTION, sdpa_attention_forward)
+    AttentionMaskInterface.register(_ATTENTION, mask)
 
 
 def _buckets(rows: int, device: torch.device) -> int:
@@ -106,11 +152,11 @@ def load_base(path: str | Path, layers: int | None = None, pooling: Pooling = "m
     """
     from transformers import AutoConfig, AutoModel
 
-    options: dict[str, Any] = {}
+    options: dict[str, Any] = {"trust_remote_code": False}  # a folder's own code is never run
     with quiet(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)  # whatever the checkpoint lacks
         try:
-            config = AutoConfig.from_pretrained(str(path))
+            config = AutoConfig.from_pretrained(str(path), trust_remote_code=False)
             if getattr(config, "is_decoder", False) or getattr(config, "is_encoder_decoder", False):
                 raise UserError(f"{path} is a {config.model_type}, no encoder", "use a BERT, RoBERTa or DeBERTa")
             if layers is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -30,39 +32,57 @@ def accuracy(scores: np.ndarray, labels: np.ndarray) -> float:
 
 
 def f1(scores: np.ndarray, labels: np.ndarray) -> float:
-    """F1 of class 1; 0 where it is never predicted right."""
+    """F1 of class 1; 0 where it is never predicted right, NaN where no row is of it and none is predicted."""
     from sklearn.metrics import f1_score
 
     found, true = _classes(scores, labels)
-    return float(f1_score(true, found, zero_division=0.0)) if len(true) else float("nan")
+    return float(f1_score(true, found, zero_division=np.nan)) if len(true) else float("nan")
 
 
 def matthews(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Matthews correlation; 0 where one class alone is predicted."""
+    """Matthews correlation; NaN where all labels are alike, 0 with a warning where all answers are."""
     from sklearn.metrics import matthews_corrcoef
 
     found, true = _classes(scores, labels)
-    return float(matthews_corrcoef(true, found)) if len(true) else float("nan")
+    if _constant(true):
+        return float("nan")
+    if _constant(found):
+        return _no_correlation("Matthews", "the model answers one class alone")
+    return float(matthews_corrcoef(true, found))
 
 
 def pearson(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Pearson correlation; 0 where the scores are constant."""
+    """Pearson correlation; NaN where the labels are constant, 0 with a warning where the scores are."""
     from scipy.stats import pearsonr
 
-    scores, labels = _known(scores, labels)
-    return float(pearsonr(scores[:, 0], labels[:, 0])[0]) if _varies(scores, labels) else 0.0
+    return _correlation("Pearson", pearsonr, scores, labels)
 
 
 def spearman(scores: np.ndarray, labels: np.ndarray) -> float:
-    """Spearman correlation; 0 where the scores are constant."""
+    """Spearman correlation; NaN where the labels are constant, 0 with a warning where the scores are."""
     from scipy.stats import spearmanr
 
-    scores, labels = _known(scores, labels)
-    return float(spearmanr(scores[:, 0], labels[:, 0])[0]) if _varies(scores, labels) else 0.0
+    return _correlation("Spearman", spearmanr, scores, labels)
 
 
-def _varies(scores: np.ndarray, labels: np.ndarray) -> bool:
-    return len(labels) > 1 and bool(np.ptp(scores[:, 0]) > 0) and bool(np.ptp(labels[:, 0]) > 0)
+def _correlation(name: str, correlate: Callable[..., Any], scores: np.ndarray, labels: np.ndarray) -> float:
+    scores, labels = (column[:, 0] for column in _known(scores, labels))
+    if _constant(labels):
+        return float("nan")
+    if _constant(scores):
+        return _no_correlation(name, "the model answers one value for every row")
+    # Over the largest one: a sum of squares of tiny or huge labels would vanish or overflow.
+    return float(correlate(scores / np.abs(scores).max(), labels / np.abs(labels).max())[0])
+
+
+def _constant(values: np.ndarray) -> bool:
+    return len(values) < 2 or bool(np.ptp(values) == 0)
+
+
+def _no_correlation(name: str, why: str) -> float:
+    """0, said aloud: such an answer is worth nothing, but strictly the correlation is undefined."""
+    warnings.warn(f"the {name} correlation is undefined ({why}); counted as 0", stacklevel=4)
+    return 0.0
 
 
 def _mean(*parts: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.ndarray, np.ndarray], float]:

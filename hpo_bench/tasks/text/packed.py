@@ -16,13 +16,15 @@ class Tokens:
     """B texts padded at the right to W tokens.
 
     ids (B, W) int64; sizes (B,) int64, tokens that count; content (B, W) bool, tokens of text (no special ones);
-    types (B, W) int64, or None where the model knows no token types.
+    types (B, W) int64, or None where the model knows no token types. full: None, or on an accelerator whether all
+    tokens are known to count (see `fixed`).
     """
 
     ids: Tensor
     sizes: Tensor
     content: Tensor
     types: Tensor | None
+    full: bool | None = None
 
     def __len__(self) -> int:
         return int(self.ids.shape[0])

@@ -52,6 +52,10 @@ class TextTask(Task):
         self.embedding_width = corpus.base.width * (2 if self.apart else 1)
         self.target = target_of(table.kind, train.labels)
 
+    @property
+    def draws_on(self) -> torch.device:
+        return self.corpus.draws_on
+
     def build_model(self) -> nn.Module:
         return self.corpus.build_model()
 
@@ -126,6 +130,9 @@ def build_task(
         "tokens": limit,
         "truncated": {part.name: part.inputs.truncated for part in (train, valid, test)}
         | {"corpus": corpus.packed.truncated},
+        "sizes": {part.name: len(part) for part in (train, valid, test)} | {"corpus": len(corpus)},
+        "unknown": {part.name: tokeniser.unknown_share(part.inputs.ids) for part in (train, valid, test)}
+        | {"corpus": tokeniser.unknown_share(corpus.packed.ids)},
         "corpus_tokens": len(corpus.packed.ids),
         "layers": base.layers,
         "base": base.sha256,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
-from hpo_bench.data.cache import cache_dir
+from hpo_bench.data.hub import MODEL_REMEDY
+from hpo_bench.data.kept import kept
 from hpo_bench.errors import UserError
 
 _AT_ONCE = 10_000  # texts: the tokeniser's own objects take a hundred times the room of the ids
@@ -57,7 +58,7 @@ class Tokeniser:
 
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         try:
-            self.hf: Any = AutoTokenizer.from_pretrained(str(path))
+            self.hf: Any = AutoTokenizer.from_pretrained(str(path), trust_remote_code=False)
         except Exception as error:  # whatever the hub's client or a parser raises
             raise unloadable("tokeniser", path, error) from error
         if not getattr(self.hf, "is_fast", False):
@@ -77,6 +78,11 @@ class Tokeniser:
                 "choose others with --objectives, for example contrast,sop",
             )
         return int(self.hf.mask_token_id)
+
+    def unknown_share(self, ids: Tensor) -> float:
+        """Share of token ids (T,) that stand for what the tokeniser does not know; 0 where it knows every byte."""
+        unknown = self.hf.unk_token_id
+        return 0.0 if unknown is None or not len(ids) else float((ids == unknown).double().mean())
 
     @cached_property
     def frame(self) -> Frame:
@@ -110,11 +116,7 @@ class Tokeniser:
         texts = list(texts)
         digest = hashlib.sha256(f"{self.fingerprint}|{len(texts)}\n".encode())
         digest.update("\0".join(texts).encode())
-        path = cache_dir() / "text" / f"{digest.hexdigest()}.safetensors"
-        arrays = _read(path)
-        if arrays is None:
-            arrays = self._encode(texts)
-            _write(path, arrays)
+        arrays = kept("text", f"{digest.hexdigest()}.safetensors", lambda: self._encode(texts), _dump, _load)
         if len(arrays) and not arrays.counts.all():
             bad = texts[int(np.argmin(arrays.counts))]
             raise UserError(f"the text {bad[:40]!r} is empty to the tokeniser", "leave it out")
@@ -137,34 +139,17 @@ def unloadable(what: str, path: str | Path, error: Exception) -> UserError:
     told = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:300]
     return UserError(
         f"There is no {what} {str(path)!r} that can be loaded ({told}).",
-        "Give --model minilm (embedded), a folder with config.json, tokenizer.json and model.safetensors, or a name on "
-        "the hub (which needs a network or its cache).",
+        MODEL_REMEDY,
     )
 
 
-def _read(path: Path) -> TokenArrays | None:
-    """The cached arrays, or None if there are none or they cannot be read."""
-    from safetensors.numpy import load_file
+def _dump(arrays: TokenArrays) -> bytes:
+    from safetensors.numpy import save
 
-    if not path.exists():
-        return None
-    try:
-        arrays = TokenArrays(**load_file(path))
-    except Exception as error:  # a torn or foreign file must never stop a run
-        warnings.warn(f"unreadable cache file {path} ({error}); computing it again", stacklevel=2)
-        return None
-    return arrays if int(arrays.counts.sum()) == len(arrays.ids) else None
+    return save({"ids": arrays.ids, "counts": arrays.counts})
 
 
-def _write(path: Path, arrays: TokenArrays) -> None:
-    """Write aside and rename; a folder that cannot be written to costs a warning only."""
-    from safetensors.numpy import save_file
+def _load(content: bytes) -> TokenArrays:
+    from safetensors.numpy import load
 
-    aside = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file({"ids": arrays.ids, "counts": arrays.counts}, aside)
-        os.replace(aside, path)
-    except OSError as error:
-        aside.unlink(missing_ok=True)
-        warnings.warn(f"cannot cache tokens in {path.parent}: {error}", stacklevel=2)
+    return TokenArrays(**load(content))

@@ -7,7 +7,6 @@ import pytest
 import torch
 
 from hpo_bench.errors import UserError
-from hpo_bench.tasks.image import stored as stored_module
 from hpo_bench.tasks.image.packed import MEAN, STD, PackedImages
 from hpo_bench.tasks.image.render import check_size, content_key, render, render_chunk
 from hpo_bench.tasks.image.stored import stored
@@ -52,7 +51,7 @@ def test_sizes_that_cannot_be_drawn_are_user_errors(size):
 
 
 def test_a_torn_cache_file_is_made_again(tmp_path, monkeypatch):
-    monkeypatch.setattr(stored_module, "cache_dir", lambda: tmp_path)
+    monkeypatch.setenv("HPO_BENCH_CACHE", str(tmp_path))
     calls = []
 
     def compute():
@@ -66,7 +65,8 @@ def test_a_torn_cache_file_is_made_again(tmp_path, monkeypatch):
     with pytest.warns(UserWarning, match="computing it again"):
         np.testing.assert_array_equal(stored("some", "key", compute), np.arange(3))
     assert len(calls) == 2
-    assert [file.name for file in (tmp_path / "some").iterdir()] == ["key.npz"], "nothing is left aside"
+    files = sorted(file.name for file in (tmp_path / "some").iterdir())
+    assert files == ["key.npz", "key.npz.sha256"], "nothing is left aside"
 
 
 def test_packed_images_are_bytes_and_batches_are_standardised():

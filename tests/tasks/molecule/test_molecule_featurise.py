@@ -7,7 +7,8 @@ import pytest
 
 from hpo_bench.tasks.molecule import cache
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES, MoleculeArrays, featurise_chunk
-from hpo_bench.tasks.molecule.targets import Statistics, descriptor_names, motif_names, noise_labels
+from hpo_bench.tasks.molecule.targets import Statistics, descriptor_names, motif_names
+from hpo_bench.tasks.planted import noise_labels
 
 # element, chirality, degree, charge + 3, hydrogens, aromatic
 ETHANOL = [[6, 0, 1, 3, 3, 0], [6, 0, 2, 3, 2, 0], [8, 0, 1, 3, 1, 0]]
@@ -118,12 +119,12 @@ def test_many_processes_give_what_one_gives(bace, molecules, monkeypatch):
 def test_cache_is_used_and_a_torn_file_is_replaced(tmp_path, monkeypatch):
     monkeypatch.setenv("HPO_BENCH_CACHE", str(tmp_path))
     first = cache.featurise(["CCO", "C"])
-    (file,) = (tmp_path / "molecules").iterdir()
+    (file,) = (tmp_path / "molecules").glob("*.safetensors")
     with monkeypatch.context() as patch:
         patch.setattr(cache, "featurise_chunk", lambda *_, **__: pytest.fail("computed again"))
         assert_same(cache.featurise(["CCO", "C"]), first)
     file.write_bytes(file.read_bytes()[:-20])
-    with pytest.warns(UserWarning, match="unreadable cache"):
+    with pytest.warns(UserWarning, match="damaged cache"):
         assert_same(cache.featurise(["CCO", "C"]), first)
     assert_same(cache.featurise(["CCO", "C"]), first)
     assert cache.content_key(["CC", "O"]) != cache.content_key(["C", "CO"])

@@ -22,7 +22,22 @@ def test_two_classes():
     assert METRICS["accuracy"].compute(scores, labels) == pytest.approx(3 / 5)
     assert METRICS["accuracy_f1"].compute(scores, labels) == pytest.approx((3 / 5 + 2 / 3) / 2)
     assert METRICS["matthews"].compute(scores, labels) == pytest.approx((2 * 1 - 1 * 1) / math.sqrt(3 * 3 * 2 * 2))
-    assert METRICS["matthews"].compute(column(0.9, 0.9), column(1, 0)) == 0
+
+
+def test_an_undefined_correlation_is_never_silent():
+    with pytest.warns(UserWarning, match="Matthews correlation is undefined"):
+        assert METRICS["matthews"].compute(column(0.9, 0.9), column(1, 0)) == 0
+    with pytest.warns(UserWarning, match="(Pearson|Spearman) correlation is undefined"):
+        assert METRICS["pearson_spearman"].compute(column(2, 2, 2), column(1, 2, 3)) == 0
+    for name in ("matthews", "pearson_spearman"):
+        assert math.isnan(METRICS[name].compute(column(0.2, 0.9), column(1, 1))), "constant labels"
+    assert math.isnan(METRICS["accuracy_f1"].compute(column(0.2, 0.1), column(0, 0)))
+
+
+def test_correlations_know_no_scale():
+    scores, labels = column(1, 2, 4, 3), column(0, 1, 2, 4)
+    expected = METRICS["pearson_spearman"].compute(scores, labels)
+    assert METRICS["pearson_spearman"].compute(scores * 1e-200, labels * 1e200) == pytest.approx(expected)
 
 
 def test_several_classes():
@@ -35,7 +50,6 @@ def test_correlations():
     scores, labels = column(1, 2, 4, 3), column(0, 1, 2, 4)
     spearman, pearson = 1 - 6 * 2 / (4 * 15), 4.5 / math.sqrt(5 * 8.75)
     assert METRICS["pearson_spearman"].compute(scores, labels) == pytest.approx((spearman + pearson) / 2)
-    assert METRICS["pearson_spearman"].compute(column(2, 2, 2), column(1, 2, 3)) == 0
 
 
 def test_losses():

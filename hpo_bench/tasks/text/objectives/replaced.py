@@ -62,4 +62,7 @@ class ReplacedTokens(Objective):
     ) -> Tensor:
         hidden = encoded[self.name].hidden.flatten(0, 1).index_select(0, targets["positions"])
         logits = wide(head(hidden)).squeeze(1)
-        return F.binary_cross_entropy_with_logits(logits, targets["replaced"].to(logits.dtype))
+        if "known" not in targets:
+            return F.binary_cross_entropy_with_logits(logits, targets["replaced"].to(logits.dtype))
+        known, truth = targets["known"].to(logits.dtype), targets["replaced"].to(logits.dtype)
+        return F.binary_cross_entropy_with_logits(logits, truth, known, reduction="sum") / known.sum()

@@ -1,0 +1,79 @@
+"""What a person should know about their data: sentences with counts, and shares at which the program stops."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Sequence
+
+from hpo_bench.errors import UserError
+
+OPTION = "allow_suspicious"
+STOP_ABOVE = 0.2  # share of rows left out, or of test rows that are in train too, that nobody wants unawares
+FEW = 5  # rows of a class below which a split's score is mostly luck
+
+
+class Notices:
+    """Sentences in the order in which they were found. `allowed` (the task option `allow_suspicious`) lets all pass."""
+
+    def __init__(self, allowed: object = False) -> None:
+        self.allowed = _yes(allowed)
+        self.sentences: list[str] = []
+
+    def say(self, *sentences: str) -> None:
+        """For the record and the person."""
+        self.sentences += sentences
+
+    def count(self, found: int, total: int, what: str, stop_above: float = STOP_ABOVE) -> None:
+        """Say `found of total what (share)`; nothing for none.
+
+        Raises:
+            UserError: the share is above `stop_above`, and that was not allowed.
+        """
+        if not found:
+            return
+        share = found / total
+        sentence = f"{found:,} of {total:,} {what} ({_percent(share)})"
+        if share > stop_above and not self.allowed:
+            raise UserError(
+                f"{sentence}: more than {stop_above:.0%}.",
+                f"Mend the file, or go on with --task-option {OPTION}=yes.",
+            )
+        self.say(sentence)
+
+    def leakage(self, what: str, parts: dict[str, Sequence[Hashable]]) -> None:
+        """Say how many rows of valid and of test are in an earlier part too; `parts` are keys by train, valid, test."""
+        names = list(parts)
+        for number, name in enumerate(names[1:], 1):
+            for earlier in names[:number]:
+                known = set(parts[earlier])
+                both = sum(key in known for key in parts[name])
+                self.count(both, max(len(parts[name]), 1), f"{what} of {name} are in {earlier} too")
+
+    def scarce(self, name: str, counts: dict[str, dict[str, int]]) -> None:
+        """Say in which parts a class has fewer than `FEW` rows; `counts` are rows by part and class."""
+        thin = [
+            f"{rows} of class {word} in {part}"
+            for part, of_class in counts.items()
+            for word, rows in of_class.items()
+            if rows < FEW
+        ]
+        if thin:
+            self.say(f"few rows of a class in {name}: {', '.join(thin[:6])}; scores there hang on single rows")
+
+
+def duplicates(keys: Iterable[Hashable]) -> int:
+    """How many rows repeat an earlier one."""
+    listed = list(keys)
+    return len(listed) - len(set(listed))
+
+
+def _percent(share: float) -> str:
+    return f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
+
+
+def _yes(value: object) -> bool:
+    word = str(value).strip().casefold()
+    if word in ("true", "yes", "1", "on"):
+        return True
+    if word in ("false", "no", "0", "off", "none"):
+        return False
+    raise UserError(f"the task option {OPTION} is {value!r}", "write yes or no")

@@ -1,0 +1,114 @@
+"""JSON tables: one object a line, or one array of objects."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hpo_bench.data.tables.opening import Opened
+from hpo_bench.data.tables.rows import TableFile
+from hpo_bench.data.tables.values import tidy
+from hpo_bench.errors import UserError
+
+_REMEDY = "Give one JSON object a line (.jsonl), or one array of objects (.json)."
+_SPACE = re.compile(r"[ \t\r\n]*")
+
+
+def is_json(name: str) -> bool:
+    """Does a file's name say that JSON is in it?"""
+    return name.endswith((".jsonl", ".ndjson", ".json"))
+
+
+def read_objects(opened: Opened) -> TableFile:
+    """Rows of JSON lines or of an array; a cell is the value as JSON writes it, "" for null or a missing key.
+
+    Raises:
+        UserError: no JSON, something else than flat objects, a key twice; with the line.
+    """
+    text = opened.text
+    array = text.lstrip()[:1] == "["
+    header: dict[str, int] = {}
+    rows, lines = [], []
+    for line, found in (_elements if array else _lines)(opened.path, text):
+        if not isinstance(found, dict):
+            raise UserError(f"{opened.path}, line {line}: {_shown(found)} is not an object.", _REMEDY)
+        cells = [""] * len(header)
+        for key, value in found.items():
+            place = header.setdefault(tidy(key), len(header))
+            cells += [""] * (place + 1 - len(cells))
+            cells[place] = _cell(opened.path, line, key, value)
+        rows.append(cells)
+        lines.append(line)
+    if not rows:
+        raise UserError(f"{opened.path} has nothing in it.", _REMEDY)
+    whole = [cells + [""] * (len(header) - len(cells)) for cells in rows]
+    return TableFile(opened.path, opened.sha256, tuple(header), whole, lines)
+
+
+def _lines(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    for number, line in enumerate(re.split(r"\r\n|\n|\r", text), 1):
+        if line.strip():
+            try:
+                yield number, json.loads(line, object_pairs_hook=_no_key_twice)
+            except (ValueError, RecursionError) as error:
+                raise _broken(path, number, error) from error
+
+
+def _elements(path: Path, text: str) -> Iterator[tuple[int, Any]]:
+    """The elements of an array, each with the line that it starts on."""
+    decoder = json.JSONDecoder(object_pairs_hook=_no_key_twice)
+    at, line, counted = _past(text, text.index("[") + 1), 1, 0
+    while True:
+        line, counted = line + text.count("\n", counted, at), at
+        mark = text[at : at + 1]
+        if mark == "]":
+            break
+        try:
+            found, at = decoder.raw_decode(text, at)
+        except (ValueError, RecursionError) as error:
+            raise _broken(path, line, error) from error
+        yield line, found
+        at = _past(text, at)
+        if text[at : at + 1] not in (",", "]"):
+            raise UserError(f"{path}: after the object of line {line} comes no comma and no end of the array.", _REMEDY)
+        at = _past(text, at + 1) if text[at] == "," else at
+    if text[at + 1 :].strip():
+        raise UserError(f"{path}, line {line}: the array ends, and something follows it.", _REMEDY)
+
+
+def _past(text: str, at: int) -> int:
+    found = _SPACE.match(text, at)
+    return found.end() if found else at
+
+
+def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found
+
+
+def _cell(path: Path, line: int, key: str, value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | dict):
+        what = "a list" if isinstance(value, list) else "an object"
+        raise UserError(f"{path}, line {line}: {key!r} holds {what}.", "A cell is one text, one number, true or false.")
+    return json.dumps(value)
+
+
+def _broken(path: Path, line: int, error: Exception) -> UserError:
+    told = "brackets too deep" if isinstance(error, RecursionError) else str(error)
+    return UserError(f"{path}, line {line}: {told}.", _REMEDY)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) < 40 else f"{text[:37]}..."

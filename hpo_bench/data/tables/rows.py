@@ -1,0 +1,83 @@
+"""A table as cells, whatever file it came from, and its columns by name."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hpo_bench.errors import UserError, nearest
+
+
+@dataclass(frozen=True)
+class TableFile:
+    """`header` (C,) names without outer blanks; `rows` (N, C) cells as text, "" where there is nothing; `lines` (N,)
+    the line of the file that each row starts on, from 1; `sha256` of the file's bytes.
+    """
+
+    path: Path
+    sha256: str
+    header: tuple[str, ...]
+    rows: list[list[str]]
+    lines: list[int]
+
+    def __post_init__(self) -> None:
+        for place, name in enumerate(self.header):
+            if name and name in self.header[:place]:
+                first = self.header.index(name) + 1
+                raise UserError(
+                    f"{self.path} has two columns named {name!r}: number {first} and number {place + 1}.",
+                    "Rename one of them: it cannot be told which is meant.",
+                )
+
+    def column(self, place: int) -> list[str]:
+        """The cells (N,) of a column."""
+        return [cells[place] for cells in self.rows]
+
+    def at(self, line: int) -> str:
+        """`FILE, line N`, for errors."""
+        return f"{self.path}, line {line}"
+
+    def place(self, name: str, what: str, option: str) -> int:
+        """Where a column is. Raises UserError, with the nearest names, where there is none."""
+        if name in self.header:
+            return self.header.index(name)
+        close = nearest(name, self.header)
+        hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        raise UserError(
+            f"{self.path} has no {what} {name!r}.{hint}",
+            f"Its columns are: {listed(self.header)}. Name one with {option}.",
+        )
+
+    def places(self, names: Sequence[str], what: str, option: str) -> list[int]:
+        """Where several columns are. `names` were parted at commas; parts that make up a column's name are that column.
+
+        Raises UserError like `place`, and where the parts are columns too, so that nobody can tell what is meant.
+        """
+        whole = {_joined(name.split(",")): place for place, name in enumerate(self.header) if "," in name}
+        found: list[int] = []
+        start = 0
+        while start < len(names):
+            ends = [end for end in range(len(names), start + 1, -1) if _joined(names[start:end]) in whole]
+            end = ends[0] if ends else start + 1
+            if ends and all(name in self.header for name in names[start:end]):
+                joined = self.header[whole[_joined(names[start:end])]]
+                parts = " and ".join(map(repr, names[start:end]))
+                raise UserError(
+                    f"{self.path} has a column {joined!r}, and columns {parts} too.", "Rename the one with the comma."
+                )
+            found.append(whole[_joined(names[start:end])] if ends else self.place(names[start], what, option))
+            start = end
+        if len(set(found)) < len(found):
+            raise UserError(f"a column is named twice with {option}: {', '.join(names)}", "Name each once.")
+        return found
+
+
+def listed(names: Sequence[str], most: int = 30) -> str:
+    """Names in quotes, at most so many."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(repr(name) for name in names[:most]) + more
+
+
+def _joined(parts: Sequence[str]) -> str:
+    return ",".join(part.strip() for part in parts)

@@ -1,0 +1,173 @@
+"""What a cell says: nothing, a number, a class. The same for molecules and texts."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+
+import numpy as np
+
+from hpo_bench.data.tables.rows import TableFile
+from hpo_bench.errors import UserError
+
+MISSING = frozenset({"", "nan", "-nan", "na", "n/a", "none", "null", "<na>", "#n/a", "#na", "nat"})
+# Words whose meaning is clear: the second is class 1.
+PAIRS = (
+    ("inactive", "active"), ("no", "yes"), ("n", "y"), ("false", "true"), ("f", "t"), ("negative", "positive"),
+    ("neg", "pos"), ("-", "+"), ("nontoxic", "toxic"), ("non-toxic", "toxic"), ("off", "on"), ("-1", "1"),
+)  # fmt: skip
+SPLIT_WORDS = {
+    "train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2,
+}  # fmt: skip
+EXACT = 2**53  # integers above it are not all told apart in float64
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u180e"))
+
+
+def tidy(cell: str) -> str:
+    """Without blanks at its ends and without characters that have no width: what a person sees."""
+    plain = cell.strip()
+    return plain if plain.isascii() else plain.translate(_INVISIBLE).strip()
+
+
+def is_missing(cell: str) -> bool:
+    """Does a tidied cell say that there is no label?"""
+    return cell.casefold() in MISSING
+
+
+def is_split_column(cells: Sequence[str]) -> bool:
+    """Do most of a column's first cells name a split?"""
+    filled = [tidy(cell).casefold() for cell in cells[:1000] if cell.strip()]
+    return bool(filled) and sum(word in SPLIT_WORDS for word in filled) > len(filled) / 2
+
+
+def number(cell: str) -> float | None:
+    """A tidied cell as a finite number; None where it is none (`1_0`, digits of other scripts, `inf`, `0x1`)."""
+    if not _NUMBER.fullmatch(cell):
+        return None
+    value = float(cell)
+    return value if np.isfinite(value) else None
+
+
+def numbers(table: TableFile, place: int, values: Mapping[str, float] | None = None) -> np.ndarray:
+    """A column's cells (N,) as float64, NaN where missing; `values` turns words into numbers first.
+
+    Raises:
+        UserError: a cell that is no number, or an integer that float64 cannot hold; with its line.
+    """
+    column = table.column(place)
+    known: dict[str, float] = {}  # labels repeat, parsing does not
+    for cell in dict.fromkeys(column):
+        text = tidy(cell)
+        if values and text in values:
+            known[cell] = values[text]
+        elif is_missing(text):
+            known[cell] = float("nan")
+        else:
+            known[cell] = _checked(table, place, table.lines[column.index(cell)], text)
+    return np.fromiter(map(known.__getitem__, column), dtype=np.float64, count=len(column))
+
+
+def _checked(table: TableFile, place: int, line: int, text: str) -> float:
+    value = number(text)
+    where = f"{table.at(line)}: {text!r} in column {table.header[place]!r}"
+    if value is None:
+        remedy = "Labels are finite numbers with a decimal point; leave the cell empty where the label is missing."
+        if re.fullmatch(r"[+-]?\d+,\d+", text):
+            remedy = "Write decimals with a point, not with a comma."
+        elif any(character.isdecimal() and not character.isascii() for character in text):
+            remedy = "Write digits as 0 to 9."
+        raise UserError(f"{where} is not a number.", remedy)
+    digits = text.lstrip("+-")
+    if abs(value) >= EXACT and digits.isdigit() and len(digits.strip("0")) > 15 and int(value) != int(text):
+        raise UserError(
+            f"{where} is beyond 2^53: it cannot be told from its neighbours.",
+            "Take an offset off the column, or give it in a larger unit.",
+        )
+    if value == 0 and Decimal(text) != 0:
+        raise UserError(f"{where} is too close to 0 for a float64.", "Give the column in a smaller unit.")
+    return value
+
+
+@dataclass(frozen=True)
+class Classes:
+    """`codes` (N,) float64 into `names`, NaN where missing; `note` tells how words were read."""
+
+    names: tuple[str, ...]
+    codes: np.ndarray
+    note: str = ""
+
+
+def classes(table: TableFile, place: int) -> Classes:
+    """A column's cells as classes: numbers in their order, a pair of words as in `PAIRS`, else words in theirs.
+
+    `1`, `1.0` and `1e0` are one class. Raises UserError where two differ only in case, blanks or the way that a letter
+    is written, with both lines.
+    """
+    column, name = table.column(place), table.header[place]
+    spelt = {cell: _spelling(tidy(cell)) for cell in dict.fromkeys(column)}
+    first: dict[str, int] = {}
+    counts: Counter[str] = Counter()
+    for cell, times in Counter(column).items():  # distinct cells alone: a table may have millions
+        if spelt[cell]:
+            first.setdefault(spelt[cell], table.lines[column.index(cell)])
+            counts[spelt[cell]] += times
+    seen: dict[str, str] = {}
+    for word in first:
+        other = seen.setdefault(_folded(word), word)
+        if other != word:
+            raise UserError(
+                f"{table.path}: {other!r} in line {first[other]} and {word!r} in line {first[word]} of column {name!r} "
+                "differ only in case, blanks or the way that a letter is written.",
+                "Write one class in one way.",
+            )
+    names, note = _ordered(list(first)), ""
+    if names not in (("0", "1"), ("0",), ("1",)) and 1 <= len(names) <= 20:
+        told = ", ".join(f"{word!r} is {code} ({counts[word]} rows)" for code, word in enumerate(names))
+        note = f"column {name!r} is read as classes: {told}"
+    code = {word: float(number) for number, word in enumerate(names)}
+    code[""] = float("nan")
+    of_cell = {cell: code[word] for cell, word in spelt.items()}
+    return Classes(names, np.fromiter(map(of_cell.__getitem__, column), dtype=np.float64, count=len(column)), note)
+
+
+def _spelling(text: str) -> str:
+    """A class as it is named: a number in its shortest form, "" where missing."""
+    if is_missing(text):
+        return ""
+    value = number(text)
+    if value is None:
+        return text
+    return str(int(value)) if value.is_integer() and abs(value) <= EXACT else repr(value)
+
+
+def _folded(word: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", word).casefold().split())
+
+
+def _ordered(words: Sequence[str]) -> tuple[str, ...]:
+    pair = _as_pair(words)
+    if pair is not None:
+        return pair
+    values = [number(word) for word in words]
+    if all(value is not None for value in values):
+        return tuple(sorted(words, key=float))
+    return tuple(sorted(words))
+
+
+def _as_pair(words: Sequence[str]) -> tuple[str, ...] | None:
+    """The words in the order of the pair that they are, if they are one."""
+    by_folded = {_folded(word): word for word in words}
+    for pair in PAIRS:
+        if set(by_folded) == set(pair):
+            return tuple(by_folded[word] for word in pair)
+    return None
+
+
+def is_clear(names: Sequence[str]) -> bool:
+    """Can it be told which of two classes is 1?"""
+    return tuple(names) in ((), ("0", "1"), ("0",), ("1",)) or _as_pair(names) is not None

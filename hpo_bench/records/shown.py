@@ -1,0 +1,16 @@
+"""How a score is printed: with the usual decimals, and with significant digits where those would show nothing."""
+
+from __future__ import annotations
+
+import math
+
+
+def shown(value: float, decimals: int = 4, scale: float | None = None) -> str:
+    """`0.7931`, `3.2101e-09`, `12346`: fixed decimals from 0.01 to 100, else `decimals` + 1 significant digits.
+
+    `scale` is the size that decides, where several numbers are to be printed alike (a mean and its interval).
+    """
+    if not math.isfinite(value):
+        return "–"
+    size = abs(value) if scale is None or not math.isfinite(scale) else abs(scale)
+    return f"{value:.{decimals}f}" if size == 0 or 0.01 <= size < 100 else f"{value:.{decimals + 1}g}"

@@ -1,0 +1,55 @@
+"""Nested values of tensors: walked, rebuilt, and sent to a device in one piece."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def fields(value: Any) -> dict[Any, Any] | None:
+    """What a nested value holds, by name or number; None where it holds nothing."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return dict(enumerate(value))
+    return None
+
+
+def replaced(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
+    """The same nesting of dataclasses, tuples, lists and mappings with every tensor changed, in order."""
+    if isinstance(value, Tensor):
+        return change(value)
+    inner = fields(value)
+    if inner is None:
+        return value
+    new = {name: replaced(part, change) for name, part in inner.items()}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.replace(value, **new)
+    if isinstance(value, Mapping):
+        return new
+    return type(value)(*new.values()) if hasattr(value, "_fields") else type(value)(new.values())
+
+
+def sent(value: Any, device: torch.device) -> Any:
+    """The same nesting with its tensors, which lie on the processor, as views of one tensor on `device`.
+
+    A tensor that occurs twice is sent once. The copy goes from pinned memory, and the host does not wait for it.
+    """
+    found: dict[int, Tensor] = {}
+    replaced(value, lambda tensor: found.setdefault(id(tensor), tensor))
+    tensors = sorted(found.values(), key=Tensor.element_size, reverse=True)  # so each starts where its type may
+    parts = [tensor.reshape(-1).view(torch.uint8) for tensor in tensors]
+    sizes = [len(part) for part in parts]
+    sheet = torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    torch.cat(parts, out=sheet)
+    there = sheet.to(device, non_blocking=True).split(sizes)
+    views = {
+        id(tensor): piece.view(tensor.dtype).view(tensor.shape) for tensor, piece in zip(tensors, there, strict=True)
+    }
+    return replaced(value, lambda tensor: views[id(tensor)])

@@ -1,0 +1,55 @@
+"""Batches of few shapes for an accelerator, drawn on the processor and sent over in one piece.
+
+As with molecules (`molecule.padded`): the host knows every size, nothing has to be read back, and one captured step
+serves all batches of a shape. Views share one width, a multiple of a quarter of the longest input.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from hpo_bench.tasks.sending import sent
+from hpo_bench.tasks.text.objectives.base import TextBatch
+from hpo_bench.tasks.text.packed import Tokens
+
+_LEFT_OUT = -100  # the target that cross-entropy leaves out
+
+
+def fixed(batch: TextBatch, limit: int, device: torch.device) -> TextBatch:
+    """A batch of the processor on `device`; `limit` is the longest input's tokens."""
+    step = -(-limit // 4)
+    longest = max(view.ids.shape[1] for view in batch.views.values())
+    width = max(min(-(-longest // step) * step, limit), longest)
+    views = {name: _widened(view, width) for name, view in batch.views.items()}
+    targets = {
+        name: _padded(each, batch.views[name].ids.shape[1], width) if "positions" in each else each
+        for name, each in batch.targets.items()
+    }
+    return sent(TextBatch(batch.index, views, targets), device)
+
+
+def _widened(view: Tokens, width: int) -> Tokens:
+    more = (0, width - view.ids.shape[1])
+    types = None if view.types is None else F.pad(view.types, more)
+    # Told on the host, so that attention without a mask needs no look at the device.
+    full = bool((view.sizes == width).all())
+    return replace(view, ids=F.pad(view.ids, more), content=F.pad(view.content, more), types=types, full=full)
+
+
+def _padded(targets: Mapping[str, Tensor], before: int, width: int) -> dict[str, Tensor]:
+    """Targets at flat `positions` (M,) of a view that was `before` wide; what is added is left out of the loss."""
+    positions = targets["positions"]
+    count = len(positions)
+    more = (0, -count % max(64, width))
+    known = torch.arange(count + more[1]) < count
+    padded = {name: F.pad(values, more) for name, values in targets.items()}
+    padded["positions"] = F.pad(positions // before * width + positions % before, more)
+    padded["known"] = known.float()
+    if "ids" in targets:
+        padded["ids"] = padded["ids"].masked_fill(~known, _LEFT_OUT)
+    return padded
