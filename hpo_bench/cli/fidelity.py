@@ -1,0 +1,53 @@
+"""`fidelity`: do learned weights point where the weights matter?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpo_bench.cli.app import app
+from hpo_bench.cli.options import Json, Task
+from hpo_bench.cli.trial import TrialFlags, interruptible, takes_trial_flags
+
+ESTIMATORS = ["branches", "branches:replicates=1,share=1", "tapweight", "tapweight:solver=adam"]
+
+
+@app.command()
+@takes_trial_flags
+def fidelity(
+    task: Task,
+    flags: TrialFlags,
+    estimator: Annotated[
+        list[str] | None, typer.Option("--estimator", "-e", help="METHOD, or METHOD:option=value,option=value.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the landscape, and as many others of estimators.")] = 3,
+    seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for records, table and figure.")] = Path("fidelity"),
+    as_json: Json = False,
+) -> None:
+    """Does an estimator predict what weights do? Its learned weights against a measured landscape, with its cost."""
+    from hpo_bench import landscape
+    from hpo_bench.display import Display
+    from hpo_bench.fidelity import measure, plan, write
+    from hpo_bench.runner import Observer, load_task
+
+    chosen = estimator or ESTIMATORS
+    config = landscape.plan(task, out=out, seed=seed, method_options=flags.method_options(), **flags.configuration())
+    planned = plan(task, chosen, out=out, seed=seed, **flags.configuration())
+    with interruptible(), Display(seeds * (1 + len(chosen))) as display:
+        loaded = load_task(task, config.task_options, flags.device)
+        found = measure(config, planned, seeds, loaded, Observer() if as_json else display)
+    files = write(found, out / task)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from hpo_bench.compare.fidelity_table import fidelity_table
+
+    console = Console()
+    console.print(fidelity_table(found))
+    console.print(f"written: {', '.join(str(file) for file in files)}", highlight=False, markup=False, soft_wrap=True)

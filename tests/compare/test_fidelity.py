@@ -1,0 +1,71 @@
+"""Fidelity in numbers that can be worked out by hand."""
+
+import numpy as np
+import pytest
+
+from hpo_bench.compare.fidelity import centred_cosine, effects, fidelity
+from hpo_bench.compare.fidelity_table import fidelity_table, told
+from hpo_bench.compare.figures.fidelity import fidelity_points
+from hpo_bench.compare.intervals import Estimate, mean_interval
+from hpo_bench.compare.simplex import Point, Simplex
+
+LATTICE = np.array([[1 / 3] * 3, [1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
+
+
+def landscape(scores, higher=True):
+    points = [
+        Point(f"p{i}", tuple(w), mean_interval(own), None, float("nan"))
+        for i, (w, own) in enumerate(zip(LATTICE, scores, strict=True))
+    ]
+    seeds = tuple(range(scores.shape[1]))
+    return Simplex("task", "rmse", higher, ("a", "b", "c"), seeds, scores, points, None)
+
+
+def test_effects_of_a_linear_landscape_point_along_its_slopes():
+    slopes = np.array([3.0, 1.0, -1.0])
+    found = effects(LATTICE, np.stack([LATTICE @ slopes, LATTICE @ slopes + 7], axis=1))
+    assert found.shape == (2, 3)
+    assert centred_cosine(found[0], slopes) == pytest.approx(1)
+    assert found[0] == pytest.approx(found[1])
+
+
+def test_a_weighting_that_diverged_is_left_out():
+    scores = np.stack([LATTICE @ np.array([1.0, 0.0, -1.0])] * 2, axis=1)
+    scores[4, 1] = np.nan
+    assert np.isfinite(effects(LATTICE, scores)).all()
+
+
+@pytest.mark.parametrize("higher", [True, False])
+def test_right_opposite_and_flat_weights(higher):
+    scores = np.stack([LATTICE @ np.array([1.0, 0.0, -1.0])] * 3, axis=1) * (1 if higher else -1)
+    right, opposite, flat = [0.5, 1 / 3, 1 / 6], [1 / 6, 1 / 3, 0.5], [1 / 3] * 3
+    learned = [
+        ("right", np.array([right, right]), [2.0, 2.5]),
+        ("opposite", np.array([opposite, opposite]), [1.0, 1.0]),
+        ("flat", np.array([flat, right]), [1.0, 1.0]),
+    ]
+    found = fidelity(landscape(scores, higher), learned)
+    assert found.ceiling.value == pytest.approx(1)
+    by_name = {row.name: row for row in found.rows}
+    assert (by_name["right"].cosine.value, by_name["right"].rank.value) == (pytest.approx(1), pytest.approx(1))
+    assert by_name["opposite"].cosine.value == pytest.approx(-1)
+    assert by_name["flat"].cosines == (0.0, pytest.approx(1))
+    assert by_name["flat"].flat == 1
+    assert by_name["right"].trials.value == 2.25
+    assert by_name["right"].spread == 0
+    assert by_name["flat"].spread == pytest.approx(abs(np.array(right) - 1 / 3).max() / 2**0.5)
+    assert found.to_json()["rows"][0]["name"] == "right"
+    assert len(fidelity_points(found).axes) == 1
+    assert fidelity_table(found).row_count == 4
+
+
+def test_the_ceiling_is_one_seed_against_the_others():
+    slopes = np.array([[1.0, 0.0, -1.0], [1.0, 0.0, -1.0], [-1.0, 0.0, 1.0]])
+    found = fidelity(landscape(LATTICE @ slopes.T), [])
+    assert found.ceilings == (0.0, 0.0, pytest.approx(-1.0))  # the mean of two opposite seeds has no direction
+
+
+def test_an_interval_ends_at_one():
+    assert told(Estimate(0.9, 0.5, 1.3, 3)) == "+0.90 (+0.50 to +1.00)"
+    assert told(Estimate(0.9)) == "+0.90"
+    assert told(Estimate(float("nan"))) == ""
