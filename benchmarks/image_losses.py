@@ -22,6 +22,7 @@ from hpo_bench.data import load_table, parse_smiles
 from hpo_bench.tasks.image.corpus import ImageCorpus
 from hpo_bench.tasks.image.encoder import resnet18
 from hpo_bench.tasks.image.objectives import OBJECTIVES
+from hpo_bench.tasks.objective import on_any_corpus
 
 
 def main() -> None:
@@ -42,7 +43,7 @@ def main() -> None:
     smiles = table.take(parse_smiles(table.smiles).kept).smiles[: given.molecules]
     corpus = ImageCorpus(
         smiles,
-        tuple(OBJECTIVES),
+        on_any_corpus(OBJECTIVES),
         size=given.image_size,
         encoder=resnet18(given.width),
         device=device,

@@ -34,7 +34,8 @@ from hpo_bench.core.rng import generator
 from hpo_bench.search.tapweight_levels import TaskProbe
 from hpo_bench.tasks.molecule.corpus import choose_atoms
 from hpo_bench.tasks.molecule.load import load_set
-from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED, MoleculeBatch
+from hpo_bench.tasks.molecule.objectives.base import MASKED, MoleculeBatch
+from hpo_bench.tasks.objective import CLEAN
 from tapweight import (
     Finetuning,
     Hypergradient,

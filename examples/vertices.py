@@ -2,17 +2,19 @@
 
     python examples/vertices.py RECORDS > table.md
 
-Reads finished runs below RECORDS (`hpo-bench run --method grid --budget 4` makes the four points of three objectives);
-seeds are paired, since all trials of a seed share their random numbers. ± is the standard deviation over seeds.
+Reads finished runs below RECORDS (`hpo-bench landscape` makes vertices, edges and centre); seeds are paired, since all
+trials of a seed share their random numbers. ± is half of Student's 95 % interval over seeds.
 """
 
 from __future__ import annotations
 
 import sys
 from collections import defaultdict
+from itertools import combinations
 
 import numpy as np
 
+from hpo_bench.compare.intervals import mean_interval
 from hpo_bench.records.load import finished, load_runs, load_trials
 
 
@@ -41,6 +43,12 @@ def main(path: str) -> None:
         values = np.array(list(scores[point].values()))
         difference = np.array([value - centre[seed] for seed, value in scores[point].items() if seed in centre])
         print(f"| {point} | {len(values)} | {spread(values)} | {spread(difference, sign=True)} |")
+    print("\n| difference, paired | mean | clear of 0 |\n| --- | ---: | --- |")
+    for one, other in combinations(objectives, 2):
+        first, second = scores[f"{one} alone"], scores[f"{other} alone"]
+        difference = np.array([first[seed] - second[seed] for seed in first if seed in second])
+        clear = "yes" if mean_interval(difference).excludes(0.0) else "no"
+        print(f"| {one} alone minus {other} alone | {spread(difference, sign=True)} | {clear} |")
     print(f"\n| method | seed | {' | '.join(objectives)} | valid |\n| --- | ---: |{' ---: |' * (len(objectives) + 1)}")
     for run in runs.to_dict("records"):
         weights = " | ".join(f"{weight:.2f}" for weight in run["weights"])
@@ -48,11 +56,11 @@ def main(path: str) -> None:
 
 
 def spread(values: np.ndarray, sign: bool = False) -> str:
-    """Mean ± standard deviation."""
+    """Mean ± half of the interval."""
     if len(values) == 0:
         return "none"
-    deviation = f" ± {values.std(ddof=1):.4f}" if len(values) > 1 else ""
-    return f"{values.mean():{'+' if sign else ''}.4f}{deviation}"
+    found = mean_interval(values)
+    return f"{found.value:{'+' if sign else ''}.4f}" + (f" ± {found.half_width:.4f}" if found.has_interval else "")
 
 
 if __name__ == "__main__":

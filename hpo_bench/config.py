@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from hpo_bench import registry
 from hpo_bench.core.budget import Budget
 from hpo_bench.core.protocol import Protocol
+from hpo_bench.core.settings import read_settings, read_value
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.presets import preset as find_preset
 from hpo_bench.search.base import ObjectiveWeightSearch
+
+RESERVED = ("device",)  # a loader is told it by the run's configuration
 
 
 @dataclass(frozen=True)
@@ -83,7 +88,8 @@ def configure(
         UserError: an unknown name, or a value that does not fit.
     """
     sizes = find_preset(preset)
-    own: dict[str, dict[str, Any]] = getattr(registry.load(registry.TASKS, task), "presets", {})
+    loader = registry.load(registry.TASKS, task)
+    own: dict[str, dict[str, Any]] = getattr(loader, "presets", {})
     made = make_method(method, method_options or {})
     return RunConfig(
         method=method,
@@ -91,15 +97,39 @@ def configure(
         seed=seed,
         out=out,
         protocol=Protocol.parsed(sizes.protocol | own.get(preset, {}) | (protocol or {})),
-        budget=Budget.parse(budget or sizes.budget),
+        budget=Budget.parse(sizes.budget if budget is None else budget),
         retrains=sizes.retrains if retrains is None else retrains,
         preset=preset,
         device=device,
         method_options={name: getattr(made, name) for name in method_options or {}},  # read, so that 0.10 is 0.1
-        task_options=({"preset": preset} if preset == "paper" or preset in own else {}) | (task_options or {}),
+        task_options=({"preset": preset} if preset == "paper" or preset in own else {})
+        | _task_options(loader, task, task_options or {}),
         task_label=task_label,
         method_label=method_label,
     )
+
+
+def _task_options(loader: Callable[..., Any], task: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Options of a task, as far as the parameters of its loader say what they are; the loader knows the rest.
+
+    Raises:
+        UserError: an option that the loader does not have, or a number that is none.
+    """
+    try:
+        parameters = inspect.signature(loader, eval_str=True).parameters
+    except NameError:  # annotations for type checkers alone: the loader reads its options by itself
+        parameters = inspect.signature(loader).parameters
+    if reserved := [name for name in RESERVED if name in given]:
+        name = reserved[0]
+        raise UserError(f"{name} is no option of a task", f"write --{name}, or `{name}` at the top of a study")
+    open_ended = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())
+    read = {}
+    for name, value in given.items():
+        if name not in parameters and not open_ended:
+            raise unknown_name(f"option of the task {task}", name, [one for one in parameters if one not in RESERVED])
+        hint = parameters[name].annotation if name in parameters else Any
+        read[name] = read_value(hint, value, f"task option {name}")
+    return read
 
 
 def variant(name: str, label: str) -> str:
@@ -113,23 +143,4 @@ def make_method(name: str, options: dict[str, Any]) -> ObjectiveWeightSearch:
     Raises:
         UserError: an unknown method or option, or a value that the option cannot take.
     """
-    from pydantic import TypeAdapter, ValidationError
-
-    cls = registry.load(registry.METHODS, name)
-    known, hints = [f.name for f in dataclasses.fields(cls)], get_type_hints(cls)
-    for key in options:
-        if key not in known:
-            raise unknown_name(f"option of {name}", key, known)
-    try:
-        return TypeAdapter(cls).validate_python({key: _choice(hints[key], value) for key, value in options.items()})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise UserError(f"option {where} of {name}: {first['msg']}", f"you gave {first['input']!r}") from error
-
-
-def _choice(hint: Any, value: Any) -> Any:
-    """Text as the choice of a `Literal` that is written so: pydantic does not read "2" as 2 there."""
-    if get_origin(hint) is Literal and isinstance(value, str):
-        return {str(choice): choice for choice in get_args(hint)}.get(value, value)
-    return value
+    return read_settings(registry.load(registry.METHODS, name), options, f"option of {name}")

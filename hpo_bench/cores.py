@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+import time
 
 from hpo_bench.errors import UserError
 
@@ -22,3 +24,17 @@ def share_of_cores(processes: int = 1) -> int:
     if chosen and not (chosen.isdecimal() and int(chosen) > 0):
         raise UserError(f"HPO_BENCH_THREADS is {chosen!r}", "set it to the number of threads, 1 or more, or unset it")
     return int(chosen) if chosen else max(1, cores() // processes)
+
+
+def end_with(parent: int) -> None:
+    """In a process that shares work: end when the process `parent` has ended, however it did.
+
+    A pool's processes wait for more work, and would wait for ever for a parent that was killed.
+    """
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(1)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()

@@ -130,7 +130,10 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
         if result.get("as_searched"):
             console.print(f"as searched: test {_score(result['as_searched'].get('test'))}")
     run_folder = folder if folder.is_dir() else folder.parent
-    _show_bill(console, content.get("cost") or _running_bill(run_folder))
+    try:
+        _show_bill(console, content.get("cost") or _running_bill(run_folder))
+    except UserError as error:
+        console.print(error.message, style="red")
     environments = content["environments"] or [{}]
     dirty = " (with uncommitted changes)" if environments[0].get("git_dirty") else ""
     console.print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from hpo_bench.core.settings import real, whole
 from hpo_bench.errors import UserError
 
 FLAGS = (
@@ -35,9 +36,7 @@ def words(options: dict[str, Any]) -> list[str]:
 
 
 def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        try:
-            return kind(text)
-        except ValueError:
-            continue
+    for value in (whole(text), real(text)):
+        if value is not None:
+            return value
     return text

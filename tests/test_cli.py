@@ -44,6 +44,43 @@ def finished(call):
 
 
 @pytest.mark.parametrize(
+    ("flag", "value", "told"),
+    [
+        ("--seed", "-1", "not a whole number from 0"),
+        ("--seed", "١", "not a whole number from 0"),
+        ("--seed", "1_0", "not a whole number from 0"),
+        ("--repeats", "0", "not a whole number from 1"),
+        ("--workers", "0", "not a whole number from 1"),
+    ],
+)
+def test_a_flag_with_a_number_that_is_none_is_refused(call, flag, value, told):
+    code, _, err = call(*EQUAL, flag, value)
+    assert code == 2
+    assert told in err
+    assert flag in err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_an_encoding_that_lacks_letters_is_no_error(encoding):
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    done = subprocess.run([sys.executable, "-m", "hpo_bench", "list"], env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"tapweight" in done.stdout
+
+
+def test_an_out_with_spaces_can_be_pasted(call, tmp_path):
+    out = tmp_path / "my runs"
+    assert call(*EQUAL, "--out", out)[0] == 0
+    code, told, _ = call("show", out / "quadratic" / "equal" / "seed-0")
+    assert code == 0
+    (again,) = [line.removeprefix("again: ") for line in told.splitlines() if line.startswith("again: ")]
+    assert shlex.split(again)[-2:] == ["--out", str(out)]
+    code, _, err = call("compare", tmp_path / "no such")
+    assert code == 2
+    assert f"'{tmp_path / 'no such'}'" in err
+
+
+@pytest.mark.parametrize(
     ("words", "told"),
     [
         (["--method", "tapwieght", "--task", "quadratic"], "Did you mean 'tapweight'"),
@@ -66,6 +103,20 @@ def finished(call):
         (["--method", "tapweight", "--task", "quadratic", "--budget", "1"], "larger --budget"),
         (["--method", "equal", "--task", "quadratic", "--device", "tpu"], "--device auto, cpu or cuda"),
         (["--method", "equal", "--task", "quadratic", "--objectives", "atom"], "has no option objectives"),
+        (["--method", "equal", "--task", "quadratic", "--objectives", ""], "--objectives is empty"),
+        (["--method", "equal", "--task", "quadratic", "--objectives", ","], "--objectives names nothing"),
+        (["--method", "equal", "--task", "quadratic", "--out", ""], "--out is empty"),
+        (["--method", "equal", "--task", "quadratic", "--out="], "--out is empty"),
+        (["--method", "equal", "--task", "quadratic", "--budget", ""], "--budget is empty"),
+        (["--method", "equal", "--task", "quadratic", "--budget", "1_0"], "cannot read the budget '1_0'"),
+        (["--method", "equal", "--task", "quadratic", "--task-option", "data_seed=x"], "must be a whole number"),
+        (["--method", "equal", "--task", "quadratic", "--task-option", "data_seed=nan"], "must be a whole number"),
+        (["--method", "equal", "--task", "quadratic", "--task-option", f"data_seed={10**40}"], "a whole number"),
+        (["--method", "equal", "--task", "quadratic", "--task-option", "device=cpu"], "write --device"),
+        (["--method", "random", "--task", "quadratic", "--workers", "2", "-o", "workers=3"], "different things"),
+        (["--method", "random", "--task", "quadratic", "-o", "workers=1000000"], "more than 1024"),
+        (["--method", "random", "--task", "quadratic", "-o", "workers=true"], "must be a whole number"),
+        (["--method", "tpe", "--task", "quadratic", "-o", "startup_trials=-1"], "below zero"),
     ],
 )
 def test_bad_input_is_told_in_a_sentence_with_exit_code_2(call, words, told):

@@ -24,7 +24,7 @@ def start(*words, folder, **environment):
 
 
 def test_a_folder_with_files_named_like_modules(tmp_path):
-    for name in ("random", "tokenizers", "typing_extensions", "rich", "torch"):
+    for name in ("random", "tokenizers", "typing", "typing_extensions", "rich", "torch"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the working folder was imported')")
     told = start("list", "--json", folder=tmp_path)
     assert told.returncode == 0, told.stderr.decode()
@@ -36,9 +36,3 @@ def test_a_terminal_that_lacks_letters(encoding, tmp_path):
     told = start("list", folder=tmp_path, PYTHONIOENCODING=encoding)
     assert told.returncode == 0, told.stderr.decode()
     assert b"tapweight" in told.stdout
-
-
-def test_a_warning_is_one_line_without_a_path(tmp_path):
-    code = "import warnings, hpo_bench.__main__ as m; m.plain_streams(); warnings.warn('something is odd')"
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
-    assert told.stderr == b"warning: something is odd\n"

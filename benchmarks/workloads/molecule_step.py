@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hpo_bench.tasks.molecule.corpus import MoleculeCorpus, MoleculeModel
+from hpo_bench.tasks.corpus import Model
+from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES
 from hpo_bench.tasks.molecule.gin import Encoder
-from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED, Embedded
+from hpo_bench.tasks.molecule.objectives.base import MASKED, Embedded
+from hpo_bench.tasks.objective import CLEAN
 
 
 @dataclass
@@ -92,7 +94,7 @@ def geometric_loader(corpus: MoleculeCorpus, batch: int) -> Iterator[Any]:
         yield from loader
 
 
-def seeded_model(corpus: MoleculeCorpus) -> tuple[MoleculeModel, nn.Linear]:
+def seeded_model(corpus: MoleculeCorpus) -> tuple[Model, nn.Linear]:
     """The corpus's model, and a head of one output: the same numbers at every call."""
     torch.manual_seed(0)
     return corpus.build_model(), nn.Linear(corpus.embedding_width, 1)

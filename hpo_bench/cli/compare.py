@@ -15,7 +15,7 @@ from hpo_bench.cli.options import Json
 def compare(
     path: Annotated[Path, typer.Argument(help="Folder of the run records.")] = Path("runs"),
     out: Annotated[Path, typer.Option(help="Folder for figures and tables.")] = Path("analysis"),
-    reference: Annotated[str, typer.Option(help="Method that the others are compared with.")] = "equal",
+    reference: Annotated[str | None, typer.Option(help="Method that the others are compared with (equal).")] = None,
     figures: Annotated[bool, typer.Option(help="Draw figures; they take most of the time.")] = True,
     insert: Annotated[Path | None, typer.Option(help="Markdown file with a marked place for the result.")] = None,
     as_json: Json = False,

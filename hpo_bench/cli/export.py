@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -33,8 +34,14 @@ def export(
 
     try:
         out.mkdir(parents=True, exist_ok=True)
+        _export(to, path, out, tracking_uri, experiment)
     except OSError as error:
-        raise UserError(f"{out} cannot be written: {error}", "give another folder with --out") from error
+        raise UserError(
+            f"{out} cannot be written: {error}", "free some space, or give another folder with --out"
+        ) from error
+
+
+def _export(to: Format, path: Path, out: Path, tracking_uri: str | None, experiment: str) -> None:
     if to is Format.mlflow:
         from hpo_bench.compare.export.mlflow import log_runs
 
@@ -44,7 +51,9 @@ def export(
         from hpo_bench.compare.export.tensorboard import write_events
 
         folders = write_events(path, out)
-        print(f"wrote event files of {len(folders)} runs; look at them with: tensorboard --logdir {out}")
+        print(
+            f"wrote event files of {len(folders)} runs; look at them with: tensorboard --logdir {shlex.quote(str(out))}"
+        )
     else:
         from hpo_bench.compare.export.tables import write_tables
 

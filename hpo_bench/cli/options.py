@@ -4,10 +4,35 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from hpo_bench.core.settings import real, whole
+from hpo_bench.errors import UserError
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """The parser of an option that is a whole number from `least`: ASCII digits with nothing between them."""
+
+    def integer(text: str) -> int:
+        number = whole(str(text))
+        if number is None or number < least:
+            raise typer.BadParameter(f"{text!r} is not a whole number from {least}.")
+        return number
+
+    return integer
+
+
+def finite(text: str) -> float:
+    """The parser of an option that is a finite number."""
+    number = real(str(text))
+    if number is None:
+        raise typer.BadParameter(f"{text!r} is not a finite number.")
+    return number
+
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with data files, looked in first (or HPO_BENCH_DATA).")]
@@ -32,15 +57,26 @@ def pairs(texts: list[str] | None) -> dict[str, Any]:
     Raises:
         UserError: a text without an equals sign.
     """
-    from hpo_bench.errors import UserError
-
     found: dict[str, Any] = {}
     for text in texts or []:
         key, equals, value = text.partition("=")
         if not equals:
             raise UserError(f"cannot read {text!r}", "write name=value")
-        found[key.strip()] = value.strip()
+        found[key.strip()] = value.strip()  # the last one counts, as with flags
     return found
+
+
+def together(options: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
+    """Options of a method or task from `name=value` and from flags of their own.
+
+    Raises:
+        UserError: both say something, and not the same.
+    """
+    for key, value in flags.items():
+        if key in options and str(options[key]) != str(value):
+            flag = f"--{key.replace('_', '-')} {value}"
+            raise UserError(f"{key}={options[key]} and {flag} say different things", "leave one of them out")
+    return {**options, **flags}
 
 
 def print_rows(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import DataDir, Json, given, use_data_dir
+from hpo_bench.cli.options import DataDir, Json, at_least, finite, given, use_data_dir
 from hpo_bench.cli.trial import interruptible
 
 _EPOCHS = 10
@@ -22,29 +22,44 @@ def pretrain_base(
         Path | None,
         typer.Option(help="Make a language model of this file: one text a line, or JSONL with `text`; .gz, .xz too."),
     ] = None,
-    molecules: Annotated[int | None, typer.Option(min=1, help="MOSES molecules (default 100000).")] = None,
+    molecules: Annotated[int | None, typer.Option(parser=at_least(1), help="MOSES molecules (100000).")] = None,
     epochs: Annotated[
-        int | None, typer.Option(min=1, help=f"Passes over all rows (default {_EPOCHS}, without --minutes).")
+        int | None,
+        typer.Option(parser=at_least(1), help=f"Passes over all rows (default {_EPOCHS}, without --minutes)."),
     ] = None,
-    minutes: Annotated[float | None, typer.Option(help="End after so many minutes of training.")] = None,
+    minutes: Annotated[float | None, typer.Option(parser=finite, help="End after so many minutes of training.")] = None,
     encoder: Annotated[str | None, typer.Option(help="gin (graphs; default) or imagemol (images).")] = None,
     objectives: Annotated[str | None, typer.Option(help="Texts: mlm (default), or several, e.g. mlm,sop.")] = None,
-    vocabulary: Annotated[int | None, typer.Option(min=100, help="Texts: word pieces, at most (default 8000).")] = None,
-    tokens: Annotated[int | None, typer.Option(help="Texts: tokens of an input, at most (default 128).")] = None,
-    dropout: Annotated[float | None, typer.Option(help="Texts: dropout of this training (default 0.1).")] = None,
+    vocabulary: Annotated[
+        int | None, typer.Option(parser=at_least(100), help="Texts: word pieces, at most (default 8000).")
+    ] = None,
+    tokens: Annotated[
+        int | None, typer.Option(parser=at_least(1), help="Texts: tokens of an input, at most (default 128).")
+    ] = None,
+    dropout: Annotated[
+        float | None, typer.Option(parser=finite, help="Texts: dropout of this training (default 0.1).")
+    ] = None,
     half: Annotated[bool, typer.Option("--half", help="Texts: write the weights as float16.")] = False,
-    layers: Annotated[int | None, typer.Option(min=1, help="Layers (default 3; gin of Hu et al. 2020: 5).")] = None,
-    width: Annotated[int | None, typer.Option(min=1, help="Width (default 64; gin of Hu et al. 2020: 300).")] = None,
-    image_size: Annotated[int | None, typer.Option(help="imagemol: pixels (default 224).")] = None,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
-    warmup: Annotated[int, typer.Option(help="Steps to the peak, a tenth of all at most; then a cosine to 0.")] = 500,
-    batch_size: Annotated[int, typer.Option(help="Molecules or texts a step.")] = 256,
-    weight_decay: Annotated[float, typer.Option(help="AdamW's, on matrices alone.")] = 0.01,
-    clip: Annotated[float, typer.Option(help="Longest gradient.")] = 1.0,
-    seed: Annotated[int, typer.Option()] = 0,
+    layers: Annotated[
+        int | None, typer.Option(parser=at_least(1), help="Layers (default 3; gin of Hu et al. 2020: 5).")
+    ] = None,
+    width: Annotated[
+        int | None, typer.Option(parser=at_least(1), help="Width (default 64; gin of Hu et al. 2020: 300).")
+    ] = None,
+    image_size: Annotated[int | None, typer.Option(parser=at_least(1), help="imagemol: pixels (default 224).")] = None,
+    learning_rate: Annotated[float, typer.Option(parser=finite, help="Peak learning rate.")] = 1e-3,
+    warmup: Annotated[
+        int, typer.Option(parser=at_least(0), help="Steps to the peak, a tenth of all at most; then a cosine to 0.")
+    ] = 500,
+    batch_size: Annotated[int, typer.Option(parser=at_least(1), help="Molecules or texts a step.")] = 256,
+    weight_decay: Annotated[float, typer.Option(parser=finite, help="AdamW's, on matrices alone.")] = 0.01,
+    clip: Annotated[float, typer.Option(parser=finite, help="Longest gradient.")] = 1.0,
+    seed: Annotated[int, typer.Option(parser=at_least(0))] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
-    save_every: Annotated[float, typer.Option(help="Seconds between two states that outlive a kill.")] = 60.0,
+    save_every: Annotated[
+        float, typer.Option(parser=finite, help="Seconds between two states that outlive a kill.")
+    ] = 60.0,
     data_dir: DataDir = None,
     as_json: Json = False,
 ) -> None:

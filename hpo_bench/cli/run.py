@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import Json, Out, Task, given, pairs
+from hpo_bench.cli.options import Json, Out, Task, at_least, given, pairs, together
 from hpo_bench.cli.trial import TrialFlags, interruptible, takes_trial_flags
 
 
@@ -19,10 +19,10 @@ def run(
     method: Annotated[str, typer.Option("--method", "-m", help="How the weights are found (see `list`).")],
     task: Task,
     flags: TrialFlags,
-    seed: Annotated[int, typer.Option(help="Seed of the first repetition.")] = 0,
-    repeats: Annotated[int, typer.Option(min=1, help="Repetitions, with seeds SEED, SEED+1, ….")] = 1,
+    seed: Annotated[int, typer.Option(parser=at_least(0), help="Seed of the first repetition.")] = 0,
+    repeats: Annotated[int, typer.Option(parser=at_least(1), help="Repetitions, with seeds SEED, SEED+1, ….")] = 1,
     budget: Annotated[str | None, typer.Option(help="16 (trials), 5000se (step-equivalents), 600s.")] = None,
-    retrains: Annotated[int | None, typer.Option(min=0, help="Fresh seeds to retrain with.")] = None,
+    retrains: Annotated[int | None, typer.Option(parser=at_least(0), help="Fresh seeds to retrain with.")] = None,
     ray_address: Annotated[str | None, typer.Option(help="`auto` or an address of a Ray cluster.")] = None,
     solver: Annotated[str | None, typer.Option(help="Inverse-Hessian solver of tapweight.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Method option: name=value.")] = None,
@@ -42,7 +42,7 @@ def run(
         seed=seed,
         budget=budget,
         retrains=retrains,
-        method_options=pairs(option) | given(solver=solver, ray_address=ray_address) | flags.method_options(),
+        method_options=together(pairs(option), given(solver=solver, ray_address=ray_address) | flags.method_options()),
         **flags.configuration(),
     )
     records = []

@@ -10,14 +10,14 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import DataDir, Json, Out, use_data_dir
+from hpo_bench.cli.options import DataDir, Json, Out, at_least, use_data_dir
 
 
 @app.command()
 def study(
     file: Annotated[Path, typer.Argument(help="The study, such as experiments/bace.yaml.")],
     out: Out = Path("runs"),
-    workers: Annotated[int, typer.Option(min=1, help="Runs side by side, through Ray.")] = 1,
+    workers: Annotated[int, typer.Option(parser=at_least(1), help="Runs side by side, through Ray.")] = 1,
     data_dir: DataDir = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, train nothing.")] = False,
     as_json: Json = False,

@@ -13,7 +13,8 @@ from typing import Annotated, Any
 
 import typer
 
-from hpo_bench.cli.options import DataDir, given, pairs, use_data_dir
+from hpo_bench.cli.options import DataDir, at_least, given, pairs, together, use_data_dir
+from hpo_bench.errors import UserError
 
 _LISTS = ("objectives", "plant", "label")  # names joined by commas
 _PLAIN = ("base", "model", "corpus", "encoder", "checkpoint", "split", "path", "smiles", "kind")
@@ -29,12 +30,15 @@ class TrialFlags:
     plant: Annotated[str | None, typer.Option(help="Extra objectives that are off by default, e.g. noise.")] = None
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto"
     precision: Annotated[str | None, typer.Option(help="fp32, tf32 (CUDA) or bf16; of training alone.")] = None
-    workers: Annotated[int, typer.Option(min=1, help="Trials side by side, through Ray.")] = 1
+    workers: Annotated[int | None, typer.Option(parser=at_least(1), help="Trials side by side, through Ray.")] = None
     setting: Annotated[list[str] | None, typer.Option("--set", help="Protocol setting: name=value.")] = None
     task_option: Annotated[list[str] | None, typer.Option(help="Further option of the task: name=value.")] = None
     data_dir: DataDir = None
     base: Annotated[Path | None, typer.Option(help="Base checkpoint (default: the one that is shipped).")] = None
-    model: Annotated[str | None, typer.Option(help="Text: minilm (embedded), a folder, or a name on the hub.")] = None
+    model: Annotated[
+        str | None,
+        typer.Option(help="Text: bert-4x256 (shipped), minilm (embedded), a folder, a name on the hub."),
+    ] = None
     corpus: Annotated[str | None, typer.Option(help="File of unlabelled texts or SMILES; molecules: moses:N.")] = None
     encoder: Annotated[str | None, typer.Option(help="Molecules: gin (graphs; default) or imagemol (images).")] = None
     checkpoint: Annotated[Path | None, typer.Option(help="ImageMol's published weights, for imagemol.")] = None
@@ -49,22 +53,27 @@ class TrialFlags:
         from hpo_bench import task_options as words
 
         flags = asdict(self)
-        lists = given(**{name: _names(flags[name]) for name in _LISTS})
+        lists = given(**{name: _names(name, flags[name]) for name in _LISTS})
         plain = {name: str(flags[name]) for name in _PLAIN if flags[name] is not None}
         return {
             "preset": self.preset,
-            "protocol": pairs(self.setting) | given(mode=self.mode, precision=self.precision),
+            "protocol": together(pairs(self.setting), given(mode=self.mode, precision=self.precision)),
             "task_options": lists | plain | words.read(pairs(self.task_option)),
             "device": self.device,
         }
 
     def method_options(self) -> dict[str, Any]:
         """`workers`, where there are several."""
-        return given(workers=self.workers if self.workers > 1 else None)
+        return given(workers=self.workers)
 
 
-def _names(text: str | None) -> list[str] | None:
-    return [part.strip() for part in text.split(",") if part.strip()] if text else None
+def _names(flag: str, text: str | None) -> list[str] | None:
+    if text is None:
+        return None
+    names = [part.strip() for part in text.split(",") if part.strip()]
+    if not names:
+        raise UserError(f"--{flag} names nothing", f"give names joined by commas, or leave --{flag} out")
+    return names
 
 
 def takes_trial_flags(command: Callable[..., None]) -> Callable[..., None]:

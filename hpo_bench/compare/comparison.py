@@ -20,12 +20,14 @@ from hpo_bench.compare.side_by_side import Job, side_by_side
 from hpo_bench.compare.summary import Row, summarise
 from hpo_bench.compare.table import TerminalTable, by_task, table_frame, to_csv, to_json, to_markdown
 from hpo_bench.compare.verdict import pretraining_pays, verdict, weights_matter
-from hpo_bench.errors import UserError
+from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.records.load import finished, load_runs
 from hpo_bench.records.schema import environment_changes
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
+
+REFERENCE = "equal"
 
 
 @dataclass(frozen=True)
@@ -111,7 +113,7 @@ class Comparison:
 
 
 def compare(
-    path: str | Path, out: str | Path, reference: str = "equal", seed: int = 0, figures: bool = True
+    path: str | Path, out: str | Path, reference: str | None = None, seed: int = 0, figures: bool = True
 ) -> Comparison:
     """Compare all finished runs below `path`; tables and figures go to `out`, nothing is printed.
 
@@ -119,7 +121,8 @@ def compare(
     task, and figures over all tasks. The same records and seed give the same bytes.
 
     Args:
-        reference: the method that differences are taken to; without it the table has no difference.
+        reference: the method that differences are taken to; by default `equal`, and where that was not run the table
+            has no difference.
         seed: of the resampling.
         figures: draw them; they take most of the time.
 
@@ -134,6 +137,7 @@ def compare(
     runs = load_runs(path)
     done = finished(runs, path)
     tasks, notes = cohorts(done)
+    reference = _reference(reference, tasks)
     rng = np.random.default_rng(seed)
     rows, verdicts = [], []
     for task in tasks:
@@ -152,6 +156,18 @@ def compare(
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error}.", "give another folder with --out") from error
     return comparison
+
+
+def _reference(asked: str | None, tasks: list[TaskRuns]) -> str:
+    """The method that others are compared with.
+
+    Raises:
+        UserError: it is none of those that were run.
+    """
+    known = {name for task in tasks for name in task.methods}
+    if asked is not None and asked not in known:
+        raise unknown_name("finished run of a method", asked, known)
+    return asked or REFERENCE
 
 
 def _write(comparison: Comparison, folder: Path, figures: bool) -> list[Path]:

@@ -13,6 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
+from hpo_bench.cores import end_with
 from hpo_bench.errors import UserError
 
 Job = Callable[[], list[Path]]  # returns what it wrote
@@ -34,7 +35,9 @@ def side_by_side(jobs: Sequence[Job]) -> list[Path]:
         warnings.simplefilter("ignore", DeprecationWarning)
         fork = multiprocessing.get_context("fork")
         try:
-            with ProcessPoolExecutor(workers, mp_context=fork, initializer=_inherit, initargs=(jobs,)) as pool:
+            with ProcessPoolExecutor(
+                workers, mp_context=fork, initializer=_inherit, initargs=(jobs, os.getpid())
+            ) as pool:
                 return [path for paths in pool.map(_do, range(len(jobs))) for path in paths]
         except BrokenProcessPool as error:
             raise UserError(
@@ -43,10 +46,11 @@ def side_by_side(jobs: Sequence[Job]) -> list[Path]:
             ) from error
 
 
-def _inherit(jobs: Sequence[Job]) -> None:
+def _inherit(jobs: Sequence[Job], parent: int) -> None:
     """A worker has the jobs from the fork, records and all: only their numbers are sent."""
     global _jobs
     _jobs = jobs
+    end_with(parent)
     gc.freeze()  # what came with the fork stays; looking through it for garbage would copy it
 
 

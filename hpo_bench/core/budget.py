@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from hpo_bench.core.cost import Cost
+from hpo_bench.core.settings import real
 from hpo_bench.errors import UserError
 
 _UNITS = {"se": "step_equivalents", "s": "seconds", "t": "trials", "": "trials"}  # tried in this order
@@ -40,10 +41,10 @@ class Budget:
             number, key = part.removesuffix(suffix), _UNITS[suffix]
             if key in limits:
                 raise UserError(f"the budget {text!r} limits {key.replace('_', '-')} twice", remedy)
-            try:
-                limits[key] = float(number)
-            except ValueError as error:
-                raise UserError(f"cannot read the budget {text!r}", remedy) from error
+            limit = real(number)
+            if limit is None:
+                raise UserError(f"cannot read the budget {text!r}", remedy)
+            limits[key] = limit
         return cls(**limits)
 
     def fraction(self, trials: float, cost: Cost) -> float:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from hpo_bench import registry
+from hpo_bench.core.settings import read_settings
 from hpo_bench.errors import UserError, unknown_name
 
 Precision = Literal["fp32", "tf32", "bf16"]
@@ -79,18 +80,7 @@ class Protocol:
         Raises:
             UserError: a name that the protocol does not have, or a value that it cannot take.
         """
-        from pydantic import TypeAdapter, ValidationError
-
-        known = [f.name for f in fields(cls)]
-        for name in settings:
-            if name not in known:
-                raise unknown_name("protocol setting", name, known)
-        try:
-            protocol = TypeAdapter(cls).validate_python(settings)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise UserError(f"protocol setting {where}: {first['msg']}", f"you gave {first['input']!r}") from error
+        protocol = read_settings(cls, settings, "protocol setting")
         modes = registry.names(registry.ADAPTATIONS)
         if protocol.mode not in modes:
             raise unknown_name("adaptation", protocol.mode, modes)

@@ -8,6 +8,10 @@ from typing import Any
 from hpo_bench.errors import UserError
 
 ANSWER_SECONDS = 10.0
+MODEL_REMEDY = (
+    "Give --model bert-4x256 (shipped), minilm (embedded), a folder with config.json, tokenizer.json and "
+    "model.safetensors, or a name on the hub (which needs a network or its cache)."
+)
 
 
 def load_hub_dataset(name: str, part: str) -> Any:
@@ -46,15 +50,11 @@ def locate_model(name: str) -> str:
     from huggingface_hub import model_info, snapshot_download
     from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
 
-    remedy = (
-        "Give --model minilm (embedded), a folder with config.json, tokenizer.json and model.safetensors, or a name on "
-        "the hub (which needs a network or its cache)."
-    )
     try:
         model_info(name, timeout=ANSWER_SECONDS)
     except (HFValidationError, RepositoryNotFoundError) as error:
         message = f"There is no model {name!r}: no such folder, and the hub shows no such name without access to it."
-        raise UserError(message, remedy) from error
+        raise UserError(message, MODEL_REMEDY) from error
     except Exception as unreachable:  # no network, a proxy's page, offline mode: whatever the hub's client raises
         try:
             return snapshot_download(name, local_files_only=True)
@@ -62,6 +62,6 @@ def locate_model(name: str) -> str:
             raise UserError(
                 f"There is no model {name!r}: no such folder, no hub to ask ({type(unreachable).__name__}: "
                 f"{unreachable}), and the hub's cache lacks it.",
-                remedy,
+                MODEL_REMEDY,
             ) from error
     return name

@@ -15,8 +15,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from hpo_bench.errors import UserError
 
 MOVE_AWAY = "move the folder away, or run it again"
@@ -167,13 +165,12 @@ def locked(path: Path, timeout: float = 0) -> Iterator[None]:
     """Hold the lock file at `path`; the lock of a process that was killed is free.
 
     Raises:
-        Timeout: somebody else has it for longer than `timeout` seconds.
+        filelock.Timeout: somebody else has it for longer than `timeout` seconds.
         UserError: `path` is a link: locking empties the file.
     """
+    from filelock import FileLock
+
     if path.is_symlink():
         raise UserError(f"{path} is a link, and a lock empties the file behind it", "remove the link")
     with FileLock(path).acquire(timeout=timeout):
         yield
-
-
-__all__ = ["Timeout"]

@@ -9,6 +9,7 @@ Nothing here needs torch: records can be read on a machine that never trains.
 from __future__ import annotations
 
 import os
+import shlex
 import warnings
 from collections import Counter
 from collections.abc import Callable
@@ -22,7 +23,6 @@ from hpo_bench.records.schema import read_run, read_tests, read_trajectory, read
 
 DAMAGED = "damaged"  # the status of a run whose records cannot be read
 CONFIG = ("preset", "method_options", "task_options", "protocol", "budget", "device")
-HOW_TO_RUN = "make one with: python -m hpo_bench run --method tapweight --task bace --out {path}"
 
 
 def load_runs(path: str | Path) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def load_runs(path: str | Path) -> pd.DataFrame:
     root = Path(path)
     rows = [_row(folder, record) for folder, record in _records(root)]
     if not rows:
-        raise UserError(f"There is no run in {root}: {_what_is_there(root)}.", HOW_TO_RUN.format(path=root))
+        raise UserError(f"There is no run in {root}: {_what_is_there(root)}.", _how_to_run(root))
     frame = pd.DataFrame(rows)
     return frame.sort_values(["task", "method", "seed", "folder"], kind="stable", ignore_index=True)
 
@@ -94,7 +94,7 @@ def run_folders(root: Path) -> list[Path]:
     if root.is_file():
         raise UserError(f"{root} is a file.", "Name the folder that holds the records.")
     if not root.is_dir():
-        raise UserError(f"There is no folder {root}.", HOW_TO_RUN.format(path=root))
+        raise UserError(f"There is no folder {root}.", _how_to_run(root))
     found = []
     for folder, subfolders, files in os.walk(root):
         if "run.json" in files:
@@ -182,6 +182,10 @@ def _lines(root: Path, read: Callable[[Path], list[dict[str, Any]]]) -> list[tup
         head = {"folder": str(folder), **{key: record[key] for key in ("task", "method", "seed", "status")}}
         pairs += [(head, line) for line in read(folder)]
     return pairs
+
+
+def _how_to_run(out: Path) -> str:
+    return f"make one with: python -m hpo_bench run --method tapweight --task bace --out {shlex.quote(str(out))}"
 
 
 def _what_is_there(root: Path) -> str:

@@ -5,10 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from hpo_bench.search.base import Support
 from hpo_bench.search.optuna_search import OptunaSearch
 
 if TYPE_CHECKING:
     from optuna.samplers import BaseSampler
+
+    from hpo_bench.core.problem import Problem
 
 
 @dataclass
@@ -26,6 +29,11 @@ class Tpe(OptunaSearch):
     summary: ClassVar[str] = "Optuna's TPESampler on the simplex (Bergstra et al. 2011)"
 
     startup_trials: int = 10
+
+    def supports(self, problem: Problem) -> Support:
+        if self.startup_trials < 0:
+            return Support.no(f"startup_trials={self.startup_trials} is below zero; give 0 or more")
+        return super().supports(problem)
 
     def sampler(self, seed: int) -> BaseSampler:
         from optuna.samplers import TPESampler

@@ -12,6 +12,8 @@ from hpo_bench.errors import UserError
 
 Path = tuple[str | int, ...]  # keys and indices from the top: ("methods", 2, "options", "solver")
 
+MOST = 100_000  # values in a file: a few lines of aliases to aliases stand for billions
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -59,20 +61,20 @@ def read_yaml(file: FilePath) -> Document:
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {file}: {reason}", "name a YAML file, such as experiments/bace.yaml") from error
+    twice: list[Problem] = []
+    lines: dict[Path, int] = {(): 1}
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
-        document = Document(file, yaml.safe_load(text), {(): 1})
+        if node is not None:
+            _mark(node, (), lines, twice)
+        document = Document(file, yaml.safe_load(text), lines)
+    except RecursionError as error:
+        raise UserError(f"{file} refers to itself, or is nested too deeply", "write it out flat") from error
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that there is not
         mark = getattr(error, "problem_mark", None)
         where = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
         what = getattr(error, "problem", None) or error
         raise UserError(f"{file}{where}: not YAML: {what}", "check the indentation and the quotes there") from error
-    twice: list[Problem] = []
-    if node is not None:
-        try:
-            _mark(node, (), document.lines, twice)
-        except RecursionError as error:
-            raise UserError(f"{file} refers to itself", "write out what the alias stands for") from error
     if twice:
         raise document.error(twice)
     return document
@@ -84,6 +86,9 @@ def dotted(path: Path) -> str:
 
 
 def _mark(node: yaml.Node, path: Path, lines: dict[Path, int], twice: list[Problem]) -> None:
+    if len(lines) > MOST:
+        problem = f"more than {MOST} values when what aliases stand for is written out"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             inner = (*path, str(key.value))

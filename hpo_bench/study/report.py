@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,9 @@ def show_summary(study: Study, runs: list[PlannedRun], states: list[State], outc
         )
     if failed:
         console.print("the same command tries the failed runs again", highlight=False)
-    console.print(f"next: python -m hpo_bench compare {out}", highlight=False, markup=False, soft_wrap=True)
+    console.print(
+        f"next: python -m hpo_bench compare {shlex.quote(str(out))}", highlight=False, markup=False, soft_wrap=True
+    )
 
 
 def as_data(study: Study, runs: list[PlannedRun], states: list[State], outcomes: list[Outcome]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from hpo_bench.presets import preset as find_preset
 from hpo_bench.study.marks import Document, Problem, read_yaml
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # it becomes a folder's name
+MOST_SEEDS = 10_000
 _LISTS = ("objectives", "plant", "label")  # task options that are lists; a single name may stand alone
 
 
@@ -24,7 +25,14 @@ def _mapping(key: str) -> BeforeValidator:
     return BeforeValidator(lambda value: {key: value} if isinstance(value, str) else value)
 
 
-_Text = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, int | float) else value)]
+def _as_text(value: Any) -> Any:
+    """A budget of 16 is written without quotes; true is no budget."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+_Seed = Annotated[int, Field(ge=0, lt=2**63, strict=True)]
+_Count = Annotated[int, Field(ge=1, le=MOST_SEEDS, strict=True)]
+_Text = Annotated[str, BeforeValidator(_as_text)]
 _Label = Annotated[str, Field(pattern=_NAME)]
 _Options = dict[str, Any]
 
@@ -57,10 +65,10 @@ class Study(_Part):
     description: str = ""
     tasks: Annotated[list[Annotated[TaskEntry, _mapping("task")]], Field(min_length=1)]
     methods: Annotated[list[Annotated[MethodEntry, _mapping("method")]], Field(min_length=1)]
-    seeds: Annotated[int, Field(ge=1)] | Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)] = 1
+    seeds: _Count | Annotated[list[_Seed], Field(min_length=1, max_length=MOST_SEEDS)] = 1
     preset: str = "standard"
     budget: _Text | None = None
-    retrains: Annotated[int, Field(ge=0)] | None = None
+    retrains: _Seed | None = None
     protocol: _Options = {}
     task_options: _Options = {}
     device: str = "auto"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -13,11 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from hpo_bench.tasks.base import Pretrainable
-from hpo_bench.tasks.objective import DrawnObjective, Objective, seeded
+from hpo_bench.tasks.objective import DrawnBatch, seeded
 
 
 class Model(nn.Module):
     """`encoder` and `heads`, one head per objective."""
+
+    encoder: Any
 
     def __init__(self, encoder: nn.Module, heads: nn.ModuleDict) -> None:
         super().__init__()
@@ -39,8 +40,9 @@ class Corpus(Pretrainable):
         self.size, self.device, self.seed, self.embedding_width = size, device, seed, width
         self._objectives = list(kinds)
         self.objectives = tuple(kind.name for kind in self._objectives)
-        self._chance = chances(self._objectives, device)
-        self._base = Model(encoder, fresh_heads(self._objectives, width, seed)).to(device)
+        self._chance = torch.tensor([kind.chance for kind in self._objectives], device=device)
+        heads = {kind.name: seeded(partial(kind.build_head, width), seed, kind.name) for kind in self._objectives}
+        self._base = Model(encoder, nn.ModuleDict(heads)).to(device)
 
     def __len__(self) -> int:
         return self.size
@@ -49,34 +51,27 @@ class Corpus(Pretrainable):
         """A fresh copy of the base on the device: bit-identical at every call."""
         return copy.deepcopy(self._base)
 
+    def draw_batch(self, size: int, generator: torch.Generator) -> Any:
+        """`size` different rows (all of them, if the corpus is smaller), and every random choice.
 
-def fresh_heads(kinds: Sequence[Objective], width: int, seed: int) -> nn.ModuleDict:
-    """A head per objective, each from the seed and its own name alone."""
-    return nn.ModuleDict({kind.name: seeded(partial(kind.build_head, width), seed, kind.name) for kind in kinds})
+        The generator must live on `draws_on`. Rows are drawn first, so the rows of a step do not depend on the choice
+        of objectives.
+        """
+        return self.batch_at(torch.randperm(len(self), generator=generator, device=self.draws_on)[:size], generator)
 
+    @abstractmethod
+    def batch_at(self, index: Tensor, generator: torch.Generator) -> Any:
+        """The batch of the rows `index` (B,), with every random choice made."""
 
-def chances(kinds: Sequence[Objective], device: torch.device) -> Tensor:
-    """The objectives' `chance` (K,). One division by a tensor: by a number, a forward-mode tangent would turn into
-    float64."""
-    return torch.tensor([kind.chance for kind in kinds], device=device)
-
-
-@dataclass(frozen=True)
-class DrawnBatch:
-    """B rows of the corpus with every random choice made. index (B,): rows. targets: by the objective's name."""
-
-    index: Tensor
-    views: Mapping[str, Any]
-    targets: Mapping[str, Mapping[str, Tensor]]
-
-    def __len__(self) -> int:
-        return int(self.index.shape[0])
+    def losses_of(self, heads: nn.Module, encoded: Mapping[str, Any], batch: Any) -> Tensor:
+        """Losses (K,) in the order of `objectives`, each about 1 at chance, from what the encoder made of the views."""
+        losses = [kind.loss(heads.get_submodule(kind.name), encoded, batch) for kind in self._objectives]
+        # One division by a tensor: by a number, a forward-mode tangent would turn into float64.
+        return torch.stack(losses) / self._chance
 
 
 class DrawnCorpus(Corpus):
     """A corpus whose objectives draw their own views; a view goes through the encoder once, whoever reads it."""
-
-    _objectives: list[DrawnObjective]
 
     @abstractmethod
     def clean(self, index: Tensor) -> Any:
@@ -86,22 +81,11 @@ class DrawnCorpus(Corpus):
     def encode(self, encoder: Any, views: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the encoder makes of the views, by their names."""
 
-    def draw_batch(self, size: int, generator: torch.Generator) -> DrawnBatch:
-        """`size` different rows (all of them, if the corpus is smaller), and every objective's random choices.
-
-        The generator must live on `draws_on`. Rows are drawn first, so the rows of a step do not depend on
-        the choice of objectives.
-        """
-        index = torch.randperm(len(self), generator=generator, device=self.device)[:size]
+    def batch_at(self, index: Tensor, generator: torch.Generator) -> DrawnBatch:
         clean = self.clean(index)
         drawn = {kind.name: kind.draw(index, clean, generator) for kind in self._objectives}
         views = {name: view for one in drawn.values() for name, view in one.views.items()}
         return DrawnBatch(index, views, {name: one.targets for name, one in drawn.items()})
 
     def objective_losses(self, model: nn.Module, batch: DrawnBatch) -> Tensor:
-        """Losses (K,) in the order of `objectives`, each about 1 at chance."""
-        encoded, heads = self.encode(model.encoder, batch.views), model.get_submodule("heads")
-        losses = [
-            kind.loss(heads.get_submodule(kind.name), encoded, batch.targets[kind.name]) for kind in self._objectives
-        ]
-        return torch.stack(losses) / self._chance
+        return self.losses_of(model.get_submodule("heads"), self.encode(model.encoder, batch.views), batch)

@@ -44,10 +44,12 @@ class CorpusData:
 
 
 class Objective(ABC):
-    """One self-supervised objective on a corpus. A modality says what its `loss` is given."""
+    """One self-supervised objective on a corpus; a modality says what its batches and the encoder's answers are."""
 
     name: ClassVar[str]
     paper: ClassVar[str]
+    views: ClassVar[tuple[str, ...]] = (CLEAN,)  # that it reads, where the corpus draws the views
+    needs_truth: ClassVar[bool] = False
 
     chance: float  # loss of the best constant predictor on the corpus, > 0; the core's losses are in this unit
 
@@ -58,6 +60,14 @@ class Objective(ABC):
     def build_head(self, width: int) -> nn.Module:
         """A fresh head on embeddings of `width`, on the processor."""
 
+    @abstractmethod
+    def loss(self, head: Any, encoded: Mapping[str, Any], batch: Any) -> Tensor:
+        """The loss () of a batch, not yet over `chance`, from what the encoder made of the views, by their names."""
+
+    def embedding(self, encoded: Mapping[str, Any]) -> Tensor:
+        """The embeddings (B, width) of the rows as they are; for what is planted."""
+        return encoded[CLEAN]
+
 
 class Drawn(NamedTuple):
     """What an objective needs of a batch: views by name (one name is one pass, whoever asks for it), and targets."""
@@ -66,16 +76,28 @@ class Drawn(NamedTuple):
     targets: Mapping[str, Tensor] = {}
 
 
+@dataclass(frozen=True)
+class DrawnBatch:
+    """B rows of the corpus with every random choice made. index (B,): rows. targets: by the objective's name."""
+
+    index: Tensor
+    views: Mapping[str, Any]
+    targets: Mapping[str, Mapping[str, Tensor]]
+
+    def __len__(self) -> int:
+        return int(self.index.shape[0])
+
+
 class DrawnObjective(Objective):
     """An objective that draws its own views of a batch: what `corpus.DrawnCorpus` trains on."""
 
-    @abstractmethod
     def draw(self, index: Tensor, clean: Any, generator: torch.Generator) -> Drawn:
         """Views and targets of the rows `index` (B,), which are `clean` as they stand in the corpus."""
+        return Drawn({CLEAN: clean})
 
     @abstractmethod
-    def loss(self, head: Any, encoded: Mapping[str, Any], targets: Mapping[str, Tensor]) -> Tensor:
-        """The loss () of a batch, not yet over `chance`, from what the encoder made of the views."""
+    def loss(self, head: Any, encoded: Mapping[str, Any], batch: DrawnBatch) -> Tensor:
+        """As above; what was drawn for this objective is `batch.targets[self.name]`."""
 
 
 def select(kinds: Mapping[str, type[Any]], names: Sequence[str], what: str = "objective") -> tuple[type[Any], ...]:
@@ -88,6 +110,11 @@ def select(kinds: Mapping[str, type[Any]], names: Sequence[str], what: str = "ob
     if len(set(names)) < len(names):
         raise UserError(f"an objective is named twice: {', '.join(names)}", "name each once")
     return tuple(kinds[name] for name in names)
+
+
+def on_any_corpus(kinds: Mapping[str, type[Any]]) -> tuple[str, ...]:
+    """The names of the objectives that need no labels."""
+    return tuple(name for name, kind in kinds.items() if not kind.needs_truth)
 
 
 def wide(tensor: Tensor) -> Tensor:

@@ -8,7 +8,8 @@ rows, more than the task's labelled rows where those are few: they are a measuri
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,9 +29,12 @@ class Planted(Objective):
 
     corpus: CorpusData
 
+    def loss(self, head: Any, encoded: Mapping[str, Any], batch: Any) -> Tensor:
+        return self.loss_of(head, self.embedding(encoded), batch.index)
+
+    @abstractmethod
     def loss_of(self, head: nn.Module, embedded: Tensor, index: Tensor) -> Tensor:
         """The loss () from embeddings (B, width) of the rows `index` (B,), not yet over `chance`."""
-        raise NotImplementedError
 
     def truth(self) -> Truth:
         """The labels of the corpus; a UserError where it has none."""
@@ -65,6 +69,7 @@ class PlantedOracle(Planted):
 
     name = "oracle"
     paper = "supervised pretraining, as an upper bound"
+    needs_truth = True
 
     def __init__(self, corpus: CorpusData) -> None:
         super().__init__(corpus)
@@ -89,6 +94,7 @@ class PlantedHarm(Planted):
 
     name = "harmful"
     paper = "pairs as in supervised contrast, Khosla et al. 2020, arXiv 2004.11362, with the labels negated"
+    needs_truth = True
     chance = math.log(2)
 
     def __init__(self, corpus: CorpusData) -> None:
@@ -110,6 +116,14 @@ class PlantedHarm(Planted):
         others = ~torch.eye(len(index), dtype=torch.bool, device=index.device)
         parts = [(F.softplus(logits), alike & others), (F.softplus(-logits), ~alike)]
         return torch.stack([(loss * pairs).sum() / pairs.sum().clamp(min=1) for loss, pairs in parts]).mean()
+
+
+def planted_on(base: Any) -> tuple[Any, ...]:
+    """What can be planted, as objectives of the modality whose base class is given."""
+    return tuple(
+        type(kind.__name__, (kind, base), {"__doc__": kind.__doc__})
+        for kind in (PlantedNoise, PlantedHarm, PlantedOracle)
+    )
 
 
 def noise_labels(count: int, classes: int = NOISE_CLASSES, seed: int = 0, stream: int = 0x6E6F6973) -> np.ndarray:

@@ -72,8 +72,8 @@ def logistic(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tupl
 def multinomial(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
     """Weight (L, D) and bias (L,) that minimise, for labels (N, L) with a single 1 in each row (NaN = no label),
 
-    mean cross-entropy of the softmax + penalty/2 ‖w‖² on standardised features (N, D), by scikit-learn's L-BFGS. A
-    class that no row has gets weight 0 and a bias that rules it out.
+    mean cross-entropy of the softmax + penalty/2 ‖w‖² on standardised features (N, D), by scikit-learn's L-BFGS
+    and one Newton step. A class that no row has gets weight 0 and a bias that rules it out.
     """
     known = ~labels.isnan().any(1)
     design, mean, std = _design(features[known])
@@ -101,17 +101,18 @@ def _lbfgs(design: Tensor, targets: Tensor, penalty: float) -> Tensor:
 
 
 def _softmax_step(design: Tensor, targets: Tensor, solution: Tensor, penalty: float) -> Tensor:
-    """A solution (C, D + 1) less one Newton step, which carries the derivative in the design; as it is without one."""
-    if not design.requires_grad:
-        return solution
+    """A solution (C, D + 1) less one Newton step: L-BFGS stops early, and the step carries the derivative."""
     classes, width = solution.shape
     penalties = _penalties(design, penalty)
     share = (design @ solution.T).softmax(1)
     gradient = (share - targets).T @ design / len(design) + solution @ penalties
     with torch.no_grad():
         curvature = torch.diag_embed(share) - share[:, :, None] * share[:, None, :]  # (N, C, C)
-        blocks = [[design.T @ (curvature[:, a, b, None] * design) for b in range(classes)] for a in range(classes)]
-        hessian = torch.cat([torch.cat(row, 1) for row in blocks]) / len(design)
+        hessian = design.new_zeros(classes, width, classes, width)
+        for a in range(classes):
+            for b in range(a + 1):
+                hessian[a, :, b] = hessian[b, :, a] = design.T @ (curvature[:, a, b, None] * design) / len(design)
+        hessian = hessian.view(classes * width, -1)
         hessian += torch.block_diag(*[penalties] * classes)
     return solution - torch.linalg.solve(hessian, gradient.flatten()).view(classes, width)
 

@@ -252,3 +252,20 @@ def test_a_method_has_one_colour_whoever_is_beside_it():
     colours = objective_colours(("atom", "mlm", "sop"))
     assert len(set(colours.values())) == 3
     assert colours["atom"] == objective_colours(("noise", "atom"))["atom"]
+
+
+def test_a_reference_that_was_not_run_is_refused(tmp_path):
+    write_run(tmp_path / "runs", method="tpe", trials=2)
+    with pytest.raises(UserError, match="Did you mean 'tpe'"):
+        compare(tmp_path / "runs", tmp_path / "out", reference="tpf")
+
+
+def test_runs_of_other_data_are_compared_apart_and_damaged_ones_are_named(tmp_path):
+    write_run(tmp_path / "old", trials=2)
+    write_run(tmp_path / "new", trials=2, content={"table": "d" * 64, "split": "b" * 64, "corpus": "c" * 64})
+    folder = write_run(tmp_path / "bad", method="grid", trials=2)
+    (folder / "trials.jsonl").write_text("[1]\n")
+    found = compare(tmp_path, tmp_path / "out", figures=False)
+    assert sorted(task.label for task in found.tasks) == ["bace [table=aaaaaaaa]", "bace [table=dddddddd]"]
+    assert any("2 different settings" in note for note in found.notes)
+    assert any(str(folder / "trials.jsonl") in note for note in found.notes)

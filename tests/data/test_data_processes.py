@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -60,7 +61,40 @@ def test_a_script_needs_no_guard(tmp_path) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         "from hpo_bench.data import parse_smiles\n"
-        "print(len(parse_smiles(['C' * (number + 1) for number in range(2500)], workers=2).kept))\n"
+        "smiles = ['C' * (number % 50 + 1) + 'N' * (number // 50) for number in range(2500)]\n"
+        "print(len(parse_smiles(smiles, workers=2).kept))\n"
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)  # however busy the machine is
     assert (done.stdout, done.stderr) == ("2500\n", "")
+
+
+PARENT = """
+import os, sys, time
+from hpo_bench.data.processes import in_processes
+
+def told(number):
+    print(os.getpid(), flush=True)
+    time.sleep(600)
+
+list(in_processes(told, range(2), 2, "Sleeping"))
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="asks /proc who lives")
+def test_processes_end_with_their_parent() -> None:
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        children = [int(parent.stdout.readline()) for _ in range(2)]
+        parent.kill()
+    deadline = time.monotonic() + 300
+    while any(_lives(child) for child in children):
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _lives(process: int) -> bool:
+    try:
+        with open(f"/proc/{process}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False

@@ -119,3 +119,37 @@ def test_no_file_and_no_mapping(tmp_path):
 @pytest.mark.parametrize(("text", "reason"), [("a: &a [*a]\n", "refers to itself"), ("name: 2020-13-45\n", "not YAML")])
 def test_yaml_that_no_reader_can_take(write, text, reason):
     assert reason in refused(write(text))
+
+
+PLAIN = "name: a\ntasks: [quadratic]\nmethods: [tpe]\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("seeds: true", "line 4, seeds: Input should be a valid integer"),
+        ("seeds: [true]", "valid integer"),
+        ("seeds: 1e9", "valid integer"),
+        ("seeds: 1000000000", "less than or equal to 10000"),
+        ("retrains: true", "line 4, retrains"),
+        ("budget: true", "line 4, budget"),
+        ("budget: ''", "line 4, budget: cannot read"),
+        ("protocol: {steps: true}", "line 4, protocol.steps"),
+        ("protocol: {learning_rate: .inf}", "line 4, protocol.learning_rate"),
+        ("description: " + "[" * 5000 + "]" * 5000, "nested too deeply"),
+    ],
+)
+def test_values_of_the_wrong_kind_are_refused(tmp_path, line, told):
+    path = tmp_path / "study.yaml"
+    path.write_text(PLAIN + line + "\n")
+    assert told in refused(path)
+
+
+def test_a_bomb_of_aliases_is_refused_and_does_not_go_off(tmp_path):
+    bomb = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
+        f"{name}: &{name} [{', '.join([f'*{before}'] * 9)}]\n"
+        for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+    )
+    path = tmp_path / "study.yaml"
+    path.write_text(bomb + PLAIN)
+    assert "more than 100000 values" in refused(path)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from hpo_bench.records.files import remove_files
 from hpo_bench.records.load import readable
 from hpo_bench.records.schema import read_trajectory, read_trials
+
+OURS = ".hpo_bench"
 
 
 def write_events(path: Path, out: Path) -> list[Path]:
@@ -15,16 +19,16 @@ def write_events(path: Path, out: Path) -> list[Path]:
 
     Scalars: `weights/<objective>` by pretraining step (`weights/<objective>/trial-<n>` where several trials wrote
     there), `trial/valid` and `trial/step_equivalents` (spent so far) by trial, `retrained/valid` and `retrained/test`
-    by retraining. Old event files of ours in a log folder are replaced.
+    by retraining. Old event files of ours in a log folder are replaced; ours have `hpo_bench` at the end of their name.
     """
     from tensorboardX import SummaryWriter
 
     written = []
     for folder, record in readable(path):
-        logs = out.joinpath(*folder.parts[-3:])  # task, method and seed, with the labels of a study's variants
-        for old in logs.glob("events.out.tfevents.*"):
-            old.unlink()
-        writer = SummaryWriter(str(logs))
+        # Task, method and seed, with the labels of a study's variants.
+        logs = out.joinpath(*[part for part in folder.resolve().parts[-3:] if part != folder.resolve().anchor])
+        remove_files(logs, r"events\.out\.tfevents\..*" + re.escape(OURS))
+        writer = SummaryWriter(str(logs), filename_suffix=OURS)
         for name, step, value in scalars(folder, record):
             # the time of the run, not of the export
             writer.add_scalar(name, value, step, walltime=_started(record))

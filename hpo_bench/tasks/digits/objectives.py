@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hpo_bench.tasks.objective import CLEAN, CorpusData, Drawn, DrawnObjective, at_least, wide
-from hpo_bench.tasks.planted import Planted, PlantedHarm, PlantedNoise, PlantedOracle
+from hpo_bench.tasks.objective import CorpusData, Drawn, DrawnBatch, DrawnObjective, at_least, wide
+from hpo_bench.tasks.planted import planted_on
 
 SIDE = 8
 HIDDEN_RATE = 0.5
@@ -43,8 +43,8 @@ class Rotation(DrawnObjective):
     def build_head(self, width: int) -> nn.Module:
         return nn.Linear(width, 4)
 
-    def loss(self, head: nn.Module, encoded: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        return F.cross_entropy(wide(head(encoded[self.name])), targets["turns"])
+    def loss(self, head: nn.Module, encoded: Mapping[str, Tensor], batch: DrawnBatch) -> Tensor:
+        return F.cross_entropy(wide(head(encoded[self.name])), batch.targets[self.name]["turns"])
 
 
 class MaskedPixels(DrawnObjective):
@@ -60,7 +60,8 @@ class MaskedPixels(DrawnObjective):
 
     def draw(self, index: Tensor, clean: Tensor, generator: torch.Generator) -> Drawn:
         hidden = torch.rand(clean.shape, generator=generator, device=clean.device) < HIDDEN_RATE
-        return Drawn({self.name: clean.masked_fill(hidden, 0.0)}, {"hidden": hidden.flatten(1), "is": clean.flatten(1)})
+        targets = {"hidden": hidden.flatten(1), "pixels": clean.flatten(1)}
+        return Drawn({self.name: clean.masked_fill(hidden, 0.0)}, targets)
 
     def build_head(self, width: int) -> nn.Module:
         head = nn.Linear(width, SIDE * SIDE)
@@ -68,9 +69,10 @@ class MaskedPixels(DrawnObjective):
             head.bias.copy_(self.mean)
         return head
 
-    def loss(self, head: nn.Module, encoded: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        error = (wide(head(encoded[self.name])) - targets["is"]).square()
-        return (error * targets["hidden"]).sum() / targets["hidden"].sum().clamp(min=1)
+    def loss(self, head: nn.Module, encoded: Mapping[str, Tensor], batch: DrawnBatch) -> Tensor:
+        hidden, pixels = batch.targets[self.name]["hidden"], batch.targets[self.name]["pixels"]
+        error = (wide(head(encoded[self.name])) - pixels).square()
+        return (error * hidden).sum() / hidden.sum().clamp(min=1)
 
 
 class Contrast(DrawnObjective):
@@ -86,7 +88,7 @@ class Contrast(DrawnObjective):
     def build_head(self, width: int) -> nn.Module:
         return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
-    def loss(self, head: nn.Module, encoded: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
+    def loss(self, head: nn.Module, encoded: Mapping[str, Tensor], batch: DrawnBatch) -> Tensor:
         one, two = (F.normalize(wide(head(encoded[f"{self.name} {view}"])), dim=1) for view in (1, 2))
         similarity = one @ two.T / TEMPERATURE
         same = torch.arange(len(similarity), device=similarity.device)
@@ -105,29 +107,7 @@ def shifted(images: Tensor, generator: torch.Generator) -> Tensor:
     return moved.masked_fill(faded, 0.0)[:, None]
 
 
-class _OnDigits(DrawnObjective, Planted):
-    """What is planted reads the image as it is."""
-
-    def draw(self, index: Tensor, clean: Tensor, generator: torch.Generator) -> Drawn:
-        return Drawn({CLEAN: clean}, {"index": index})
-
-    def loss(self, head: nn.Module, encoded: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> Tensor:
-        return self.loss_of(head, encoded[CLEAN], targets["index"])
-
-
-class Noise(PlantedNoise, _OnDigits):
-    __doc__ = PlantedNoise.__doc__
-
-
-class Harm(PlantedHarm, _OnDigits):
-    __doc__ = PlantedHarm.__doc__
-
-
-class Oracle(PlantedOracle, _OnDigits):
-    __doc__ = PlantedOracle.__doc__
-
-
 OBJECTIVES: dict[str, type[DrawnObjective]] = {
-    kind.name: kind for kind in (Rotation, MaskedPixels, Contrast, Noise, Harm, Oracle)
+    kind.name: kind for kind in (Rotation, MaskedPixels, Contrast, *planted_on(DrawnObjective))
 }
 DEFAULT_OBJECTIVES = ("rotation", "masked", "contrast")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,30 +11,21 @@ import torch
 from torch import Tensor, nn
 
 from hpo_bench.errors import UserError
-from hpo_bench.tasks.base import Pretrainable
+from hpo_bench.tasks.corpus import Corpus
 from hpo_bench.tasks.image.checkpoint import ImageBase
 from hpo_bench.tasks.image.encoder import RESNET18, Encoder
-from hpo_bench.tasks.image.objectives import DEFAULT_OBJECTIVES, CorpusData, ImageBatch, select
+from hpo_bench.tasks.image.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, CorpusData, ImageBatch
 from hpo_bench.tasks.image.objectives.clusters import Clusters
 from hpo_bench.tasks.image.packed import PackedImages
 from hpo_bench.tasks.image.render import PUBLISHED_SIZE, content_key, render
-from hpo_bench.tasks.image.views import CLEAN, JIGSAW, MASKED, augment, draw_choices, hide_square, shuffle_tiles
+from hpo_bench.tasks.image.views import JIGSAW, MASKED, augment, draw_choices, hide_square, shuffle_tiles
 from hpo_bench.tasks.molecule.cache import featurise
-from hpo_bench.tasks.molecule.corpus import seeded
+from hpo_bench.tasks.objective import CLEAN, Truth, seeded, select
 
 _SPREAD_SAMPLE = 64  # molecules whose distances give the base's scale
 
 
-class ImageModel(nn.Module):
-    """`encoder` and `heads`, one head per objective."""
-
-    def __init__(self, encoder: Encoder, heads: nn.ModuleDict) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.heads = heads
-
-
-class ImageCorpus(Pretrainable):
+class ImageCorpus(Corpus):
     """Drawn molecules without labels, the model, and the vector of losses.
 
     Args:
@@ -44,6 +36,7 @@ class ImageCorpus(Pretrainable):
         base: an encoder to start from; None starts from scratch.
         seed: decides fresh initialisations and k-means.
         packed: the drawings, if the caller has them.
+        truth: the task's labels of the corpus, if it has any: for planted objectives.
 
     Three views at most, each a pass of its own through the encoder: the augmented drawing, the same with its tiles
     shuffled (all MG3C, JPP and MRD share it), and the same with a square hidden.
@@ -60,30 +53,30 @@ class ImageCorpus(Pretrainable):
         device: torch.device | str = "cpu",
         seed: int = 0,
         packed: PackedImages | None = None,
+        truth: Truth | None = None,
     ) -> None:
-        kinds = select(tuple(objectives))
-        self.objectives = tuple(objectives)
-        self.device = torch.device(device)
-        self.seed = seed
+        kinds, device = select(OBJECTIVES, objectives, "objective on images"), torch.device(device)
         self.base = base
         if base is not None and encoder is not None and encoder != base.encoder_config:
             raise UserError(f"the base's encoder is {base.encoder_config}, not {encoder}", "leave the encoder out")
         self.encoder_config = dict(base.encoder_config if base else encoder or RESNET18)
         self.data_hash = content_key(smiles, size)
-        self.packed = packed if packed is not None else PackedImages(render(smiles, size), self.device)
+        self.packed = packed if packed is not None else PackedImages(render(smiles, size), device)
         maccs = featurise(smiles, ("maccs",)).maccs
-        self._encoder_state = self._start()
-        data = CorpusData(maccs, self.device, seed, self._spread)
-        self._objectives = [kind(data) for kind in kinds]
-        self._chance = torch.tensor([kind.chance for kind in self._objectives], device=self.device)
+        start: Encoder = seeded(lambda: Encoder(**self.encoder_config), seed, "encoder")
+        if base is not None:
+            start.load_state_dict(base.state)
+        data = CorpusData(
+            size=len(self.packed),
+            device=device,
+            seed=seed,
+            truth=truth,
+            maccs=maccs,
+            spread=lambda: spread_of(start, self.packed, seed),
+        )
+        made, width = [kind(data) for kind in kinds], int(self.encoder_config["widths"][-1])
+        super().__init__(made, start, width, size=len(self.packed), device=device, seed=seed)
         self._views = [view for view in (CLEAN, JIGSAW, MASKED) if any(view in kind.views for kind in kinds)]
-
-    def __len__(self) -> int:
-        return len(self.packed)
-
-    @property
-    def embedding_width(self) -> int:
-        return int(self.encoder_config["widths"][-1])
 
     @property
     def clusters(self) -> dict[str, int]:
@@ -107,23 +100,11 @@ class ImageCorpus(Pretrainable):
             "data_hash": self.data_hash,
         }
 
-    def build_model(self) -> ImageModel:
-        """A fresh copy of the base on the device: bit-identical at every call."""
-        width = self.embedding_width
-        heads = {
-            kind.name: seeded(lambda k=kind: k.build_head(width), self.seed, kind.name) for kind in self._objectives
-        }
-        return ImageModel(self._encoder(), nn.ModuleDict(heads)).to(self.device)
-
-    def draw_batch(self, size: int, generator: torch.Generator) -> ImageBatch:
-        """`size` different molecules (all of them, if the corpus is smaller), augmented, and their views.
-
-        The generator must live on the corpus's device. Every choice is drawn whatever the objectives, so a step's
-        molecules and augmentations do not depend on them.
-        """
-        return self.batch_at(torch.randperm(len(self), generator=generator, device=self.device)[:size], generator)
-
     def batch_at(self, index: Tensor, generator: torch.Generator) -> ImageBatch:
+        """The molecules `index` (B,), augmented, and their views.
+
+        Every choice is drawn whatever the objectives, so a step's augmentations do not depend on them.
+        """
         choices = draw_choices(len(index), self.packed.size, generator)
         image = augment(self.packed.colours(index), choices)
         views: dict[str, Tensor] = {}
@@ -137,32 +118,20 @@ class ImageCorpus(Pretrainable):
 
     def objective_losses(self, model: nn.Module, batch: ImageBatch) -> Tensor:
         """Losses (K,) in the order of `objectives`, each about 1 for an objective that has learned nothing."""
-        embedded = {view: model.encoder(batch.views[view]) for view in self._views}  # type: ignore[operator]
-        heads = model.heads
-        losses = [kind.loss(heads[kind.name], embedded, batch) for kind in self._objectives]  # type: ignore[index, arg-type]
-        # One division by a tensor: by a number, a forward-mode tangent would turn into float64.
-        return torch.stack(losses) / self._chance
+        encoder = model.get_submodule("encoder")
+        return self.losses_of(
+            model.get_submodule("heads"), {view: encoder(batch.views[view]) for view in self._views}, batch
+        )
 
-    def _start(self) -> dict[str, Tensor]:
-        """The encoder's weights that every model starts from."""
-        if self.base is not None:
-            return self.base.state
-        fresh = seeded(lambda: Encoder(**self.encoder_config), self.seed, "encoder")
-        return {name: value.clone() for name, value in fresh.state_dict().items()}
 
-    def _encoder(self) -> Encoder:
-        encoder: Encoder = seeded(lambda: Encoder(**self.encoder_config), self.seed, "encoder")
-        encoder.load_state_dict(self._encoder_state)
-        return encoder
-
-    def _spread(self) -> float:
-        """Mean distance between the base encoder's embeddings of two different molecules, under batch statistics."""
-        generator = torch.Generator(self.device).manual_seed(self.seed)
-        index = torch.randperm(len(self), generator=generator, device=self.device)[:_SPREAD_SAMPLE]
-        if len(index) < 2:
-            return 0.0
-        image = augment(self.packed.colours(index), draw_choices(len(index), self.packed.size, generator))
-        with torch.no_grad():
-            embedded = self._encoder().to(self.device).train()(self.packed.standardise(image))
-        apart = torch.nn.functional.pdist(embedded.double().cpu())
-        return float(np.mean(apart.numpy()))
+def spread_of(encoder: Encoder, packed: PackedImages, seed: int) -> float:
+    """Mean distance between the encoder's embeddings of two different molecules, under batch statistics."""
+    generator = torch.Generator(packed.device).manual_seed(seed)
+    index = torch.randperm(len(packed), generator=generator, device=packed.device)[:_SPREAD_SAMPLE]
+    if len(index) < 2:
+        return 0.0
+    image = augment(packed.colours(index), draw_choices(len(index), packed.size, generator))
+    with torch.no_grad():
+        embedded = copy.deepcopy(encoder).to(packed.device).train()(packed.standardise(image))
+    apart = torch.nn.functional.pdist(embedded.double().cpu())
+    return float(np.mean(apart.numpy()))

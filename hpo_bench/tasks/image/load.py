@@ -11,11 +11,12 @@ from hpo_bench.data.table import MoleculeTable
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.base import LoadedTask
 from hpo_bench.tasks.image.checkpoint import ImageBase, load_base
-from hpo_bench.tasks.image.objectives import DEFAULT_OBJECTIVES
+from hpo_bench.tasks.image.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from hpo_bench.tasks.image.published import load_published
 from hpo_bench.tasks.image.render import PUBLISHED_SIZE
 from hpo_bench.tasks.image.task import build_image_task
 from hpo_bench.tasks.molecule.task import Splits
+from hpo_bench.tasks.planted import with_plants
 
 
 def load_images(
@@ -45,7 +46,7 @@ def load_images(
         splits,
         kind=table.kind,
         metric=metric,
-        objectives=[*(objectives or DEFAULT_OBJECTIVES), *plant],
+        objectives=with_plants(objectives, DEFAULT_OBJECTIVES, plant, OBJECTIVES),
         image_size=image_size,
         base=choose_base(base, checkpoint),
         corpus_smiles=corpus_smiles,

@@ -1,4 +1,4 @@
-"""A MoleculeNet-like task on drawings: labels, metric and head are those of `MoleculeTask`, the encoder sees images."""
+"""A MoleculeNet-like task on drawings: labels and metric are those of `MoleculeTask`, the encoder sees images."""
 
 from __future__ import annotations
 
@@ -15,18 +15,17 @@ from hpo_bench.tasks.image.corpus import ImageCorpus
 from hpo_bench.tasks.image.objectives import DEFAULT_OBJECTIVES
 from hpo_bench.tasks.image.packed import PackedImages
 from hpo_bench.tasks.image.render import PUBLISHED_SIZE, check_size, render
-from hpo_bench.tasks.molecule.task import Kind, MoleculeTask, Splits, check_labels, content_of
+from hpo_bench.tasks.molecule.metrics import metric_of
+from hpo_bench.tasks.molecule.task import TARGETS, Kind, Splits, check_labels, content_of
+from hpo_bench.tasks.objective import Truth
+from hpo_bench.tasks.supervised import CorpusTask
+from hpo_bench.tasks.targets import target_of
 
 
-class ImageTask(MoleculeTask):
+class ImageTask(CorpusTask):
     """A split's `inputs` are `PackedImages`; fine-tuning reads them as they are, without augmentation."""
 
-    def __init__(
-        self, name: str, kind: Kind, metric: str, train: Labelled, valid: Labelled, corpus: ImageCorpus
-    ) -> None:
-        super().__init__(name, kind, metric, train, valid, corpus)  # type: ignore[arg-type]  # alike in what is used
-
-    def embed(self, encoder: nn.Module, inputs: PackedImages, index: Tensor) -> Tensor:  # type: ignore[override]
+    def embed(self, encoder: nn.Module, inputs: PackedImages, index: Tensor) -> Tensor:
         return encoder(inputs.batch(index))
 
 
@@ -64,7 +63,7 @@ def build_image_task(
         return Labelled(split, PackedImages(pictures[rows], device), values)
 
     train, valid, test = labelled("train"), labelled("valid"), labelled("test")
-    own = corpus_smiles is None
+    own, target = corpus_smiles is None, target_of(TARGETS[kind], train.labels)
     corpus = ImageCorpus(
         [smiles[row] for row in splits.train] if corpus_smiles is None else corpus_smiles,
         objectives,
@@ -74,8 +73,18 @@ def build_image_task(
         device=device,
         seed=seed,
         packed=train.inputs if own else None,
+        truth=Truth(train.labels, target) if own else None,
     )
-    task = ImageTask(name, kind, metric, train, valid, corpus)
+    task = ImageTask(
+        name,
+        metric_of(metric),
+        target,
+        train,
+        valid,
+        corpus,
+        embedding_width=corpus.embedding_width,
+        base_id=base.sha256 if base else "none",
+    )
     report = {
         "molecules": len(smiles),
         "train": len(train),

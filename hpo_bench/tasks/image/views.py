@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-CLEAN, JIGSAW, MASKED = "clean", "jigsaw", "masked"
+JIGSAW, MASKED = "jigsaw", "masked"
 GRID = 3
 JIGSAW_CLASSES = 101  # class 0: nothing is shuffled
 WHOLE_RATE = 0.8  # share of images whose tiles are left in place whatever the lot says, as in ImageMol

@@ -11,34 +11,26 @@ import torch
 from torch import Tensor, nn
 
 from hpo_bench.errors import UserError
-from hpo_bench.tasks.base import Pretrainable
+from hpo_bench.tasks.corpus import Corpus
 from hpo_bench.tasks.molecule.cache import content_key, featurise
 from hpo_bench.tasks.molecule.checkpoint import Base, load_base
 from hpo_bench.tasks.molecule.featurise import MoleculeArrays
 from hpo_bench.tasks.molecule.gin import Encoder
-from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, CorpusData, MoleculeBatch, select
-from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED, Embedded
+from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, CorpusData, MoleculeBatch
+from hpo_bench.tasks.molecule.objectives.base import MASKED, Embedded
 from hpo_bench.tasks.molecule.objectives.masking import MASK_RATE
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules, joined
-from hpo_bench.tasks.molecule.padded import Sizes, common_sizes, padded, sizes_of
+from hpo_bench.tasks.molecule.padded import Sizes, common_sizes, padded, sizes_of, trimmed
 from hpo_bench.tasks.molecule.refinement import prepared
 from hpo_bench.tasks.molecule.targets import Statistics
+from hpo_bench.tasks.objective import CLEAN, Truth, seeded, select
 
 STANDARD_ENCODER: dict[str, Any] = {"layers": 3, "width": 64, "dropout": 0.0, "expansion": 2}
 PAPER_ENCODER: dict[str, Any] = {"layers": 5, "width": 300, "dropout": 0.0, "expansion": 2}  # Hu et al. 2020
 _SIZE_SAMPLE = 24  # batches by which the common size of batches is found
 
 
-class MoleculeModel(nn.Module):
-    """`encoder` and `heads`, one head per objective."""
-
-    def __init__(self, encoder: Encoder, heads: nn.ModuleDict) -> None:
-        super().__init__()
-        self.encoder = encoder
-        self.heads = heads
-
-
-class MoleculeCorpus(Pretrainable):
+class MoleculeCorpus(Corpus):
     """Molecules without labels, the model, and the vector of losses.
 
     Args:
@@ -48,6 +40,7 @@ class MoleculeCorpus(Pretrainable):
         base: a base checkpoint to start from; None starts from scratch, with `statistics` fitted on this corpus.
         seed: decides fresh initialisations, k-means and the labels of `noise`.
         molecules: the featurised corpus, if the caller has it.
+        truth: the task's labels of the corpus, if it has any: for planted objectives.
 
     The views pass through the encoder together, but batch norm takes the statistics of each alone: hidden and whole
     molecules mixed, an objective's loss would depend on which other objectives are on.
@@ -65,32 +58,33 @@ class MoleculeCorpus(Pretrainable):
         clusters: int = 100,
         molecules: MoleculeArrays | None = None,
         packed: PackedMolecules | None = None,
+        truth: Truth | None = None,
     ) -> None:
-        kinds = select(tuple(objectives))
-        self.objectives = tuple(objectives)
-        self.device = torch.device(device)
-        self.seed = seed
+        kinds, device = select(OBJECTIVES, objectives), torch.device(device)
         self.base = load_base(base) if isinstance(base, str | Path) else base
         self.encoder_config = self._encoder_config(encoder)
         self.data_hash = content_key(smiles)
         molecules = molecules if molecules is not None else featurise(smiles)
         self.statistics = self.base.statistics if self.base else Statistics.fit(molecules, clusters, seed)
-        self.packed = packed if packed is not None else PackedMolecules(molecules, self.device)
-        data = CorpusData(molecules, self.packed, self.statistics, seed)
-        self._objectives = [kind(data) for kind in kinds]
-        self._chance = torch.tensor([kind.chance for kind in self._objectives], device=self.device)
+        self.packed = packed if packed is not None else PackedMolecules(molecules, device)
+        data = CorpusData(
+            size=len(self.packed),
+            device=device,
+            seed=seed,
+            truth=truth,
+            molecules=molecules,
+            packed=self.packed,
+            statistics=self.statistics,
+        )
+        encoder_ = seeded(lambda: Encoder(**self.encoder_config), seed, "encoder")
+        width = int(self.encoder_config["width"])  # of atom and molecule embeddings
+        made = [kind(data) for kind in kinds]
+        super().__init__(made, encoder_, width, size=len(self.packed), device=device, seed=seed)
         self._needs_mask = any(MASKED in kind.views for kind in kinds)
         self._views = [view for view in (MASKED, CLEAN) if any(view in kind.views for kind in kinds)]
         self._known_sizes: dict[int, Sizes] = {}
-        self._state = self._start()
-
-    def __len__(self) -> int:
-        return len(self.packed)
-
-    @property
-    def embedding_width(self) -> int:
-        """Width of atom and molecule embeddings."""
-        return int(self.encoder_config["width"])
+        if self.base is not None:
+            self._base.load_state_dict(self._start(self.base))
 
     def prepare(self, graphs: Graphs) -> Graphs:
         """For training: refined, unless dropout inside the encoder tells equal atoms apart."""
@@ -111,12 +105,6 @@ class MoleculeCorpus(Pretrainable):
     def draws_on(self) -> torch.device:
         """The processor, also for an accelerator: a seed means the same batch on every device."""
         return torch.device("cpu")
-
-    def build_model(self) -> MoleculeModel:
-        """A fresh copy of the base on the device: bit-identical at every call."""
-        model = self._fresh()
-        model.load_state_dict(self._state)
-        return model.to(self.device)
 
     def draw_batch(self, size: int, generator: torch.Generator) -> MoleculeBatch:
         """`size` different molecules (all of them, if the corpus is smaller) and their masks.
@@ -171,16 +159,12 @@ class MoleculeCorpus(Pretrainable):
 
     def objective_losses(self, model: nn.Module, batch: MoleculeBatch) -> Tensor:
         """Losses (K,) in the order of `objectives`, each about 1 at chance."""
+        if not model.training and not torch.is_grad_enabled():
+            batch = trimmed(batch)  # so that FLOPs are counted as on a processor
         joint = self._joined(batch) if batch.joint is None else batch.joint
         each = model.encoder.each(joint)  # type: ignore[operator, union-attr]
         embedded = {view: Embedded(*both) for view, both in zip(self._views, each, strict=True)}
-        return self.losses_of(model.heads, embedded, batch)  # type: ignore[arg-type]
-
-    def losses_of(self, heads: nn.ModuleDict, embedded: dict[str, Embedded], batch: MoleculeBatch) -> Tensor:
-        """The losses (K,) from the embeddings of the views."""
-        losses = [kind.loss(heads[kind.name], embedded, batch) for kind in self._objectives]
-        # One division by a tensor: by a number, a forward-mode tangent would turn into float64.
-        return torch.stack(losses) / self._chance
+        return self.losses_of(model.get_submodule("heads"), embedded, batch)
 
     @property
     def fresh_heads(self) -> tuple[str, ...]:
@@ -196,24 +180,13 @@ class MoleculeCorpus(Pretrainable):
             raise UserError(f"the base checkpoint's encoder is {config}, not {other}", "leave the encoder's shape out")
         return {**config, **(given or {})}
 
-    def _fresh(self) -> MoleculeModel:
-        """A model whose every part is initialised from the seed and its own name alone."""
-        encoder = seeded(lambda: Encoder(**self.encoder_config), self.seed, "encoder")
-        width = self.embedding_width
-        heads = {
-            kind.name: seeded(lambda k=kind: k.build_head(width), self.seed, kind.name) for kind in self._objectives
-        }
-        return MoleculeModel(encoder, nn.ModuleDict(heads))
-
-    def _start(self) -> dict[str, Tensor]:
+    def _start(self, base: Base) -> dict[str, Tensor]:
         """The state that every model starts from: the base's, heads that the base lacks from the seed."""
-        state = {name: value.clone() for name, value in self._fresh().state_dict().items()}
-        if self.base is None:
-            return state
+        state = self._base.state_dict()
         fresh = tuple(f"heads.{name}." for name in self.fresh_heads)
-        unused = tuple(f"heads.{name}." for name in self.base.objectives if name not in self.objectives)
+        unused = tuple(f"heads.{name}." for name in base.objectives if name not in self.objectives)
         expected = {name for name in state if not name.startswith(fresh)}
-        given = {name: value for name, value in self.base.state.items() if not name.startswith(unused)}
+        given = {name: value for name, value in base.state.items() if not name.startswith(unused)}
         wrong = sorted(name for name in expected & set(given) if given[name].shape != state[name].shape)
         problems = {
             "missing": sorted(expected - set(given)),
@@ -236,10 +209,3 @@ def choose_atoms(graphs: Graphs, generator: torch.Generator, rate: float = MASK_
     rank = torch.arange(graphs.num_atoms, device=order.device) - first.index_select(0, graphs.molecule)
     quota = torch.minimum(1 + (rate * sizes).floor(), sizes)
     return order[rank < quota.index_select(0, graphs.molecule)].sort().values
-
-
-def seeded(build: Any, seed: int, name: str) -> Any:
-    """Build a module on the processor from (seed, name), leaving torch's global generator as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed((seed * 1_000_003 + int.from_bytes(name.encode(), "big")) % 2**63)
-        return build()

@@ -20,9 +20,10 @@ from hpo_bench.data.table import MoleculeTable
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.tasks.base import LoadedTask
 from hpo_bench.tasks.molecule.inspection import inspect_rows, inspect_splits
-from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
+from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from hpo_bench.tasks.molecule.regime import choose_regime
 from hpo_bench.tasks.molecule.task import Splits, build_task
+from hpo_bench.tasks.planted import with_plants
 
 SHIPPED_BASE = Path(__file__).parent / "base_gin.safetensors"
 COLUMN = "column:"
@@ -156,7 +157,7 @@ def _graphs(
         splits,
         kind=table.kind,
         metric=metric,
-        objectives=[*(objectives or DEFAULT_OBJECTIVES), *plant],
+        objectives=with_plants(objectives, DEFAULT_OBJECTIVES, plant, OBJECTIVES),
         base=choose_base(base, preset),
         corpus_smiles=corpus_smiles,
         device=device,

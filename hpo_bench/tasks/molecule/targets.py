@@ -1,4 +1,4 @@
-"""Targets that chemistry software gives for free: functional groups, fingerprint clusters, descriptors, and noise.
+"""Targets that chemistry software gives for free: functional groups, fingerprint clusters, descriptors.
 
 What a molecule alone decides is computed in the featurising pass (`TARGET_KINDS`). What a corpus decides (centroids,
 means) is fitted once on the corpus of the base checkpoint and shipped with it in `Statistics`, so that a pretrained
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from hpo_bench.tasks.molecule.surroundings import Surroundings
 
 DESCRIPTOR_CLIP = 5.0
-NOISE_CLASSES = 100
 
 
 @cache
@@ -119,8 +118,3 @@ def _kmeans(points: np.ndarray, clusters: int, seed: int) -> np.ndarray:
 
     model = MiniBatchKMeans(clusters, random_state=seed, batch_size=2048, n_init=3)
     return model.fit(points).cluster_centers_.astype(np.float32)
-
-
-def noise_labels(count: int, classes: int = NOISE_CLASSES, seed: int = 0) -> np.ndarray:
-    """Labels (count,) int64 that depend on the row number and the seed alone: an objective that cannot help."""
-    return np.random.default_rng([seed, 0x6E6F6973]).integers(classes, size=count)

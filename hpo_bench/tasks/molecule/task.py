@@ -10,21 +10,24 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from hpo_bench.data.digest import digest_of
 from hpo_bench.errors import UserError
-from hpo_bench.tasks.base import Labelled, LoadedTask, Task
+from hpo_bench.tasks import targets
+from hpo_bench.tasks.base import Labelled, LoadedTask
 from hpo_bench.tasks.molecule.cache import featurise
 from hpo_bench.tasks.molecule.checkpoint import Base
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.featurise import MoleculeArrays
 from hpo_bench.tasks.molecule.metrics import metric_of
-from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, MoleculeBatch
+from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
 from hpo_bench.tasks.molecule.packed import PackedMolecules
-from hpo_bench.tasks.probe import logistic, ridge, standardiser
+from hpo_bench.tasks.objective import Truth
+from hpo_bench.tasks.supervised import CorpusTask
+from hpo_bench.tasks.targets import target_of
 
 Kind = Literal["classification", "regression"]
+TARGETS: dict[Kind, targets.Kind] = {"classification": "binary", "regression": "regression"}
 
 
 @dataclass(frozen=True)
@@ -36,64 +39,17 @@ class Splits:
     test: np.ndarray
 
 
-class MoleculeTask(Task):
+class MoleculeTask(CorpusTask):
     """Train and valid molecules with labels; the corpus of continued pretraining; the base.
 
     A split's `inputs` are `PackedMolecules`. `build_task` makes one, with its test split beside it.
     """
 
-    def __init__(
-        self, name: str, kind: Kind, metric: str, train: Labelled, valid: Labelled, corpus: MoleculeCorpus
-    ) -> None:
-        self.name = name
-        self.kind = kind
-        self.metric = metric_of(metric)
-        self.train, self.valid = train, valid
-        self.corpus = corpus
-        self.objectives = corpus.objectives
-        self.embedding_width = corpus.embedding_width
-        self.device = corpus.device
-        self.base_id = corpus.base.sha256 if corpus.base else "none"
-        self._mean, self._std = standardiser(train.labels.double())
-
-    @property
-    def draws_on(self) -> torch.device:
-        """The processor, also for an accelerator: a seed means the same batch on every device."""
-        return torch.device("cpu")
-
-    def build_model(self) -> nn.Module:
-        return self.corpus.build_model()
-
-    def draw_batch(self, size: int, generator: torch.Generator) -> MoleculeBatch:
-        return self.corpus.draw_batch(size, generator)
-
-    def objective_losses(self, model: nn.Module, batch: MoleculeBatch) -> Tensor:
-        return self.corpus.objective_losses(model, batch)
+    corpus: MoleculeCorpus
 
     def embed(self, encoder: nn.Module, inputs: PackedMolecules, index: Tensor) -> Tensor:
         graphs = inputs.batch(index)
         return encoder(self.corpus.prepare(graphs) if encoder.training else graphs)[1]
-
-    def task_loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        """Mean over the labels present of the cross-entropy, or of the squared error on standardised labels."""
-        known = ~labels.isnan()
-        if self.kind == "classification":
-            targets = torch.where(known, labels, 0.0).to(outputs.dtype)
-            losses = F.binary_cross_entropy_with_logits(outputs, targets, reduction="none")
-        else:
-            targets = torch.where(known, (labels - self._mean) / self._std, 0.0).to(outputs.dtype)
-            losses = (outputs - targets) ** 2
-        return torch.where(known, losses, 0.0).sum() / known.sum().clamp(min=1)
-
-    def decode(self, outputs: Tensor) -> Tensor:
-        """Probabilities, or values in the user's units, in float64: an offset may leave float32 no digit."""
-        return outputs.sigmoid() if self.kind == "classification" else outputs.double() * self._std + self._mean
-
-    def solve_probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """The L2-logistic or ridge head (see `probe`); its outputs are what `decode` expects."""
-        if self.kind == "classification":
-            return logistic(features, labels)
-        return ridge(features, (labels - self._mean) / self._std)
 
 
 def build_task(
@@ -134,7 +90,7 @@ def build_task(
         return Labelled(split, PackedMolecules(part, device), values), part
 
     (train, train_molecules), (valid, _), (test, _) = labelled("train"), labelled("valid"), labelled("test")
-    own = corpus_smiles is None
+    own, target = corpus_smiles is None, target_of(TARGETS[kind], train.labels)
     corpus = MoleculeCorpus(
         [smiles[row] for row in splits.train] if corpus_smiles is None else corpus_smiles,
         objectives,
@@ -144,8 +100,18 @@ def build_task(
         seed=seed,
         molecules=train_molecules if own else None,
         packed=train.inputs if own else None,
+        truth=Truth(train.labels, target) if own else None,
     )
-    task = MoleculeTask(name, kind, metric, train, valid, corpus)
+    task = MoleculeTask(
+        name,
+        metric_of(metric),
+        target,
+        train,
+        valid,
+        corpus,
+        embedding_width=corpus.embedding_width,
+        base_id=corpus.base.sha256 if corpus.base else "none",
+    )
     report = {
         "molecules": len(smiles),
         "train": len(train),

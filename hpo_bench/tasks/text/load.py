@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from hpo_bench.errors import UserError, unknown_name
@@ -13,6 +14,10 @@ if TYPE_CHECKING:
 
     from hpo_bench.data.text_table import TextSplits
     from hpo_bench.tasks.base import LoadedTask
+
+SHIPPED = "bert-4x256"
+"""The name by which `--model` means the base that is shipped; its card is base_bert/README.md."""
+SHIPPED_BASE = Path(__file__).parent / "base_bert"
 
 # What the presets mean for text. `paper`: batches, rates and AdamW as in TapWeight's scripts (arXiv 2410.10006).
 PROTOCOLS: dict[str, dict[str, Any]] = {
@@ -37,7 +42,7 @@ PROTOCOLS: dict[str, dict[str, Any]] = {
     },
 }
 SIZES: dict[str, dict[str, Any]] = {
-    "quick": {"layers": 2, "tokens": 64, "rows": 1250},
+    "quick": {"tokens": 64, "rows": 1250},
     "standard": {},
     "paper": {"model": "roberta-base", "tokens": 512, "pooling": "first"},
 }
@@ -47,7 +52,7 @@ SIZES: dict[str, dict[str, Any]] = {
 class TextOptions:
     """Options of every text task."""
 
-    model: str = "minilm"  # embedded; or a folder, or a name on the hub
+    model: str = SHIPPED  # or minilm (embedded), a folder, a name on the hub
     layers: int | None = None  # the first so many
     tokens: int = 128  # of an input
     pooling: Literal["mean", "first"] = "mean"
@@ -68,8 +73,6 @@ class TextOptions:
             if name not in known:
                 raise unknown_name(f"option of the task {task}", name, known)
         sizes = SIZES.get(preset or "standard", {})
-        if "model" in given:  # another model's layers are not the preset's
-            sizes = {name: value for name, value in sizes.items() if name != "layers"}
         try:
             options = TypeAdapter(cls).validate_python({**sizes, **given})
         except ValidationError as error:
@@ -106,8 +109,6 @@ class TextLoader:
 
 
 def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, device: torch.device) -> LoadedTask:
-    from hpo_bench.data.hub import locate_model
-    from hpo_bench.data.language_model import LEAK, MINILM, locate_minilm
     from hpo_bench.data.notices import Notices
     from hpo_bench.data.text_table import read_corpus
     from hpo_bench.tasks.text.encoder import load_base
@@ -119,8 +120,7 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
     notices = Notices(options.allow_suspicious)
     inspect_splits(notices, splits, metric)
     texts, corpus_source = (None, None) if options.corpus is None else read_corpus(options.corpus)
-    embedded = locate_minilm() if options.model == MINILM else None
-    path = locate_model(options.model) if embedded is None else str(embedded.path)
+    path, origin, leak = _find(options.model)
     tokeniser = Tokeniser(path)
     loaded = build_task(
         name,
@@ -142,12 +142,25 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
         "source": splits.train.source,
         "test_source": splits.test.source,
         "corpus_source": corpus_source,
-        "model": options.model.rstrip("/").rpartition("/")[2] if embedded is None else embedded.origin,
-        "leak": None if embedded is None else LEAK,
+        "model": origin,
+        "leak": leak,
         "classes": list(splits.train.classes),
         "labels": _shares(splits),
     }
     return replace(loaded, report=report, notices=(*notices.sentences, *loaded.notices))
+
+
+def _find(model: str) -> tuple[str, str, str | None]:
+    """Where a model lies, how a record names it, and what is known to be leaked by it."""
+    from hpo_bench.data.hub import locate_model
+    from hpo_bench.data.language_model import LEAK, MINILM, locate_minilm
+
+    if model == SHIPPED:
+        return str(SHIPPED_BASE), SHIPPED, None
+    if model == MINILM:
+        embedded = locate_minilm()
+        return str(embedded.path), embedded.origin, LEAK
+    return locate_model(model), model.rstrip("/").rpartition("/")[2], None
 
 
 def _shares(splits: TextSplits) -> dict[str, Any]:

@@ -85,7 +85,15 @@ def write_trained(folder: Path, fresh: Path, model: TextModel, metadata: dict[st
         whole.config.hidden_dropout_prob = whole.config.attention_probs_dropout_prob = _DROPOUT
         (whole.half() if half else whole).save_pretrained(aside)
         AutoTokenizer.from_pretrained(str(fresh)).save_pretrained(aside)
+        _as_every_version_reads_it(aside / "tokenizer_config.json")
         files = [file.name for file in aside.iterdir()]
         (aside / METADATA).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
         for file in [*files, METADATA]:
             os.replace(aside / file, folder / file)
+
+
+def _as_every_version_reads_it(path: Path) -> None:
+    """transformers 5 names a class that 4 lacks, and notes how the tokeniser was loaded here."""
+    config = json.loads(path.read_text(encoding="utf-8"))
+    kept = {name: value for name, value in config.items() if name not in ("backend", "is_local", "local_files_only")}
+    path.write_text(json.dumps({**kept, "tokenizer_class": "PreTrainedTokenizerFast"}, indent=1), encoding="utf-8")

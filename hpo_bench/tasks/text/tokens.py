@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from hpo_bench.data.hub import MODEL_REMEDY
 from hpo_bench.data.kept import kept
 from hpo_bench.errors import UserError
 
@@ -138,8 +139,7 @@ def unloadable(what: str, path: str | Path, error: Exception) -> UserError:
     told = f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else ''}"[:300]
     return UserError(
         f"There is no {what} {str(path)!r} that can be loaded ({told}).",
-        "Give --model minilm (embedded), a folder with config.json, tokenizer.json and model.safetensors, or a name on "
-        "the hub (which needs a network or its cache).",
+        MODEL_REMEDY,
     )
 
 

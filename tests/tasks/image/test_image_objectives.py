@@ -17,10 +17,11 @@ from hpo_bench.errors import UserError
 from hpo_bench.tasks.image import ImageCorpus
 from hpo_bench.tasks.image.objectives import OBJECTIVES, ImageBatch
 from hpo_bench.tasks.image.objectives.clusters import cluster
-from hpo_bench.tasks.image.views import CLEAN, JIGSAW, MASKED
+from hpo_bench.tasks.image.views import JIGSAW, MASKED
+from hpo_bench.tasks.objective import CLEAN, on_any_corpus
 
 NARROW = {"widths": [8, 8, 16, 16], "depths": [1, 1, 1, 1]}
-EVERY = tuple(OBJECTIVES)
+EVERY = on_any_corpus(OBJECTIVES)
 
 
 def objective(corpus, name):

@@ -12,10 +12,11 @@ from torch.utils._pytree import tree_leaves
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.molecule import MoleculeCorpus, load_base, save_base
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
-from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED
+from hpo_bench.tasks.molecule.objectives.base import MASKED
 from hpo_bench.tasks.molecule.packed import Graphs
+from hpo_bench.tasks.objective import CLEAN, on_any_corpus
 
-EVERY = tuple(OBJECTIVES)
+EVERY = on_any_corpus(OBJECTIVES)
 SMALL = {"layers": 2, "width": 16}
 
 

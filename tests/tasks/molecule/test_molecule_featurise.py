@@ -7,7 +7,8 @@ import pytest
 
 from hpo_bench.tasks.molecule import cache
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES, MoleculeArrays, featurise_chunk
-from hpo_bench.tasks.molecule.targets import Statistics, descriptor_names, motif_names, noise_labels
+from hpo_bench.tasks.molecule.targets import Statistics, descriptor_names, motif_names
+from hpo_bench.tasks.planted import noise_labels
 
 # element, chirality, degree, charge + 3, hydrogens, aromatic
 ETHANOL = [[6, 0, 1, 3, 3, 0], [6, 0, 2, 3, 2, 0], [8, 0, 1, 3, 1, 0]]

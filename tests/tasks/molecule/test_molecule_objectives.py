@@ -14,11 +14,13 @@ from hpo_bench.tasks.molecule import MoleculeCorpus
 from hpo_bench.tasks.molecule.corpus import choose_atoms
 from hpo_bench.tasks.molecule.featurise import featurise_chunk
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES, CorpusData, Embedded, MoleculeBatch, Objective
-from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED
+from hpo_bench.tasks.molecule.objectives.base import MASKED
 from hpo_bench.tasks.molecule.packed import PackedMolecules
-from hpo_bench.tasks.molecule.targets import Statistics, noise_labels
+from hpo_bench.tasks.molecule.targets import Statistics
+from hpo_bench.tasks.objective import CLEAN, on_any_corpus
+from hpo_bench.tasks.planted import noise_labels
 
-EVERY = tuple(OBJECTIVES)
+EVERY = on_any_corpus(OBJECTIVES)
 SMALL = {"layers": 2, "width": 16}
 
 
@@ -172,7 +174,16 @@ def test_every_atom_is_hidden_equally_often(generator):
 def test_noise_does_not_depend_on_the_molecules(bace, molecules):
     shuffled = molecules.take(np.arange(300)[::-1])
     labels = [
-        OBJECTIVES["noise"](CorpusData(m, PackedMolecules(m), Statistics.fit(m, 5), 0)).labels
+        OBJECTIVES["noise"](
+            CorpusData(
+                size=len(m),
+                device=torch.device("cpu"),
+                seed=0,
+                molecules=m,
+                packed=PackedMolecules(m),
+                statistics=Statistics.fit(m, 5),
+            )
+        ).labels
         for m in (molecules, shuffled)
     ]
     assert torch.equal(*labels)

@@ -10,6 +10,7 @@ from hpo_bench.core.protocol import Protocol
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
 from hpo_bench.tasks.molecule.padded import Sizes, padded, sizes_of
+from hpo_bench.tasks.objective import on_any_corpus
 from tapweight.directional import directional_derivatives
 from tapweight.evaluation import Evaluator, Layout, Passes, trainable
 
@@ -28,13 +29,13 @@ def smiles(bace):
 
 @pytest.fixture
 def corpus(smiles):
-    return MoleculeCorpus(smiles, tuple(OBJECTIVES), encoder=ENCODER)
+    return MoleculeCorpus(smiles, on_any_corpus(OBJECTIVES), encoder=ENCODER)
 
 
 @pytest.fixture
 def there(smiles):
     """The same corpus as an accelerator has it."""
-    corpus = MoleculeCorpus(smiles, tuple(OBJECTIVES), encoder=ENCODER)
+    corpus = MoleculeCorpus(smiles, on_any_corpus(OBJECTIVES), encoder=ENCODER)
     corpus.packed.in_order = True
     return corpus
 
@@ -152,3 +153,15 @@ def test_no_pass_takes_a_sum_in_an_order_of_its_own(there):
     with Additions() as additions:
         there.objective_losses(model, batch).sum().backward()
     assert additions.seen == []
+
+
+def test_padding_is_not_billed(corpus, there):
+    found = []
+    for one in (corpus, there):
+        meter, model = CostMeter(16, one.device), one.build_model().eval()
+        batch = one.draw_batch(16, drawn(5))
+        meter.calibrate("pretraining", 16, lambda one=one, model=model, batch=batch: one.objective_losses(model, batch))
+        with torch.no_grad():
+            found.append((meter.flops_per_sample["pretraining"], one.objective_losses(model, batch)))
+    assert found[0][0] == found[1][0] > 0
+    assert torch.allclose(found[0][1], found[1][1], rtol=1e-5)

@@ -19,9 +19,9 @@ from hpo_bench.tasks.molecule.featurise import featurise_chunk
 from hpo_bench.tasks.molecule.gin import Encoder
 from hpo_bench.tasks.molecule.levels import Incidence
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
-from hpo_bench.tasks.molecule.objectives.base import CLEAN
 from hpo_bench.tasks.molecule.packed import PackedMolecules, joined
 from hpo_bench.tasks.molecule.refinement import prepared, refined
+from hpo_bench.tasks.objective import CLEAN, on_any_corpus
 
 DEPTH = 3
 
@@ -210,7 +210,7 @@ def test_training_on_classes_is_training_on_atoms(bace, monkeypatch):
     for finds_classes in (True, False):
         if not finds_classes:
             monkeypatch.setattr("hpo_bench.tasks.molecule.corpus.prepared", lambda graphs, depth: graphs)
-        corpus = MoleculeCorpus(bace[0][:60], tuple(OBJECTIVES))
+        corpus = MoleculeCorpus(bace[0][:60], on_any_corpus(OBJECTIVES))
         model = corpus.build_model().double().train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         for step in range(15):

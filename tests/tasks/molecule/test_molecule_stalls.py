@@ -17,6 +17,7 @@ from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
+from hpo_bench.tasks.objective import on_any_corpus
 
 EQUAL = WeightSchedule.constant([1 / len(DEFAULT_OBJECTIVES)] * len(DEFAULT_OBJECTIVES))
 WAITING = {"_local_scalar_dense", "nonzero", "masked_select", "repeat_interleave", "is_nonzero", "equal", "_unique2"}
@@ -52,7 +53,7 @@ def as_on_an_accelerator(graphs, depth):
 
 @pytest.fixture
 def corpus(bace):
-    return MoleculeCorpus(bace[0][:60], tuple(OBJECTIVES))
+    return MoleculeCorpus(bace[0][:60], on_any_corpus(OBJECTIVES))
 
 
 def test_the_counter_counts():
@@ -119,7 +120,7 @@ def test_a_step_of_fine_tuning_waits_for_the_shapes_of_its_batch_alone(loaded, m
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_cuda_does_not_wait_either(bace):
-    corpus = MoleculeCorpus(bace[0][:60], tuple(OBJECTIVES), device="cuda")
+    corpus = MoleculeCorpus(bace[0][:60], on_any_corpus(OBJECTIVES), device="cuda")
     batch, model = corpus.draw_batch(16, torch.Generator().manual_seed(0)), corpus.build_model().train()
     passes(corpus, model, batch)  # the first pass allocates and chooses kernels
     torch.cuda.set_sync_debug_mode("error")

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from hpo_bench.cli import app
 from hpo_bench.errors import UserError
-from hpo_bench.tasks.text.load import SIZES, TextOptions, stsb, text
+from hpo_bench.tasks.text.load import SHIPPED, SIZES, TextOptions, stsb, text
 from tests.tasks.text.conftest import sentences
 
 CPU = torch.device("cpu")
@@ -71,8 +71,7 @@ def test_what_does_not_fit_is_named(own_file, bert, changed, told):
 
 def test_sizes_come_from_the_preset_and_give_way_to_what_is_said():
     quick = TextOptions.parsed("stsb", "quick", {"rows": "50"})
-    assert (quick.model, quick.layers, quick.rows) == ("minilm", SIZES["quick"]["layers"], 50)
-    assert TextOptions.parsed("stsb", "quick", {"model": "other"}).layers is None
+    assert (quick.model, quick.tokens, quick.rows) == (SHIPPED, SIZES["quick"]["tokens"], 50)
     assert TextOptions.parsed("stsb", "paper", {}).model == "roberta-base"
     assert set(stsb.presets) == set(SIZES)
 

@@ -174,6 +174,21 @@ def test_the_rate_rises_by_steps_and_falls_to_zero_by_steps_or_the_clock():
     assert by_clock.rate(10**6, None, 120.0) == pytest.approx(0, abs=1e-9)
 
 
+def test_half_precision_rounds_what_is_written_and_nothing_else(tmp_path, corpus):
+    recipe = replace(RECIPE, epochs=1)
+    whole, half = (
+        make(corpus, tmp_path / "whole", recipe=recipe),
+        make(corpus, tmp_path / "half", shape=replace(SHAPE, half=True), recipe=recipe),
+    )
+    assert whole["losses"] == half["losses"]
+    states = [load_base(tmp_path / name).encoder.state_dict() for name in ("whole", "half")]
+    for name, weight in states[0].items():
+        assert torch.equal(weight.half().float(), states[1][name].float()), name
+    assert (tmp_path / "half" / "model.safetensors").stat().st_size < 0.6 * (
+        tmp_path / "whole" / "model.safetensors"
+    ).stat().st_size
+
+
 def test_minutes_end_a_training(tmp_path, corpus):
     out = make(corpus, tmp_path / "model", recipe=replace(RECIPE, epochs=None, minutes=0.02))
     assert 1.2 <= out["seconds"] < 20

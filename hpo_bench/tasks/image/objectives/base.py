@@ -1,30 +1,26 @@
-"""What an objective on images is: the views it reads, its head, its loss.
-
-As on graphs, a loss is divided by its `chance`, so that an objective that has learned nothing stands near 1.
-"""
+"""What an objective on images is: the views it reads, its head, its loss. See `tasks.objective`."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import Tensor
+
+from hpo_bench.tasks import objective
 
 
-@dataclass(frozen=True)
-class CorpusData:
-    """What objectives are made from: MACCS keys (M, 167), the device, a seed, and the encoder's scale.
+@dataclass(frozen=True, kw_only=True)
+class CorpusData(objective.CorpusData):
+    """What objectives are made from: MACCS keys (M, 167) and the encoder's scale, too.
 
     `spread()` is the mean distance between the base encoder's embeddings of two different molecules.
     """
 
     maccs: np.ndarray
-    device: torch.device
-    seed: int
     spread: Callable[[], float]
 
 
@@ -44,22 +40,11 @@ class ImageBatch:
         return int(self.index.shape[0])
 
 
-class Objective(ABC):
+class Objective(objective.Objective):
     """One self-supervised objective on a corpus. A new one is one subclass and one entry in `OBJECTIVES`."""
 
-    name: ClassVar[str]
-    paper: ClassVar[str]
-    views: ClassVar[tuple[str, ...]]
-
-    chance: float  # loss of one that has learned nothing, > 0; the core's losses are in this unit
-
-    def __init__(self, corpus: CorpusData) -> None:
-        self.corpus = corpus
+    corpus: CorpusData
 
     @abstractmethod
-    def build_head(self, width: int) -> nn.Module:
-        """A fresh head on embeddings of `width`, on the processor."""
-
-    @abstractmethod
-    def loss(self, head: nn.Module, embedded: Mapping[str, Tensor], batch: ImageBatch) -> Tensor:
+    def loss(self, head: Any, encoded: Mapping[str, Tensor], batch: ImageBatch) -> Tensor:
         """The loss () of a batch, not yet over `chance`, from the embeddings (B, width) of the views in `views`."""

@@ -15,8 +15,8 @@ from hpo_bench.tasks.image.objectives.base import CorpusData, ImageBatch, Object
 from hpo_bench.tasks.image.stored import stored
 from hpo_bench.tasks.image.views import JIGSAW
 from hpo_bench.tasks.molecule.featurise import MoleculeArrays
-from hpo_bench.tasks.molecule.objectives.base import entropy, linear_head, log_shares, wide
 from hpo_bench.tasks.molecule.targets import Statistics
+from hpo_bench.tasks.objective import entropy, linear_head, log_shares, wide
 
 _ROWS = 4096  # molecules whose distances to all centroids are held at once
 
@@ -45,8 +45,8 @@ class Clusters(Objective):
     def build_head(self, width: int) -> nn.Module:
         return linear_head(width, self.bias)
 
-    def loss(self, head: nn.Module, embedded: Mapping[str, Tensor], batch: ImageBatch) -> Tensor:
-        return F.cross_entropy(wide(head(embedded[JIGSAW])), self.labels.index_select(0, batch.index))
+    def loss(self, head: nn.Module, encoded: Mapping[str, Tensor], batch: ImageBatch) -> Tensor:
+        return F.cross_entropy(wide(head(encoded[JIGSAW])), self.labels.index_select(0, batch.index))
 
 
 class Clusters100(Clusters):

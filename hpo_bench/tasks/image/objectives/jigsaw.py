@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from hpo_bench.tasks.image.objectives.base import CorpusData, ImageBatch, Objective
 from hpo_bench.tasks.image.views import JIGSAW, JIGSAW_CLASSES, WHOLE_RATE
-from hpo_bench.tasks.molecule.objectives.base import entropy, linear_head, wide
+from hpo_bench.tasks.objective import entropy, linear_head, wide
 
 
 class Jigsaw(Objective):
@@ -30,5 +30,5 @@ class Jigsaw(Objective):
     def build_head(self, width: int) -> nn.Module:
         return linear_head(width, self.bias)
 
-    def loss(self, head: nn.Module, embedded: Mapping[str, Tensor], batch: ImageBatch) -> Tensor:
-        return F.cross_entropy(wide(head(embedded[JIGSAW])), batch.order)
+    def loss(self, head: nn.Module, encoded: Mapping[str, Tensor], batch: ImageBatch) -> Tensor:
+        return F.cross_entropy(wide(head(encoded[JIGSAW])), batch.order)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 from hpo_bench.tasks.image.objectives.base import CorpusData, ImageBatch, Objective
-from hpo_bench.tasks.image.views import CLEAN, MASKED
-from hpo_bench.tasks.molecule.objectives.base import at_least, wide
+from hpo_bench.tasks.image.views import MASKED
+from hpo_bench.tasks.objective import CLEAN, at_least, wide
 
 _FLOOR = 1e-12  # under the root: a distance of 0 has no derivative
 
@@ -31,6 +31,6 @@ class MaskContrast(Objective):
     def build_head(self, width: int) -> nn.Module:
         return nn.Identity()
 
-    def loss(self, head: nn.Module, embedded: Mapping[str, Tensor], batch: ImageBatch) -> Tensor:
-        apart = wide(head(embedded[CLEAN])) - wide(head(embedded[MASKED]))
+    def loss(self, head: nn.Module, encoded: Mapping[str, Tensor], batch: ImageBatch) -> Tensor:
+        apart = wide(head(encoded[CLEAN])) - wide(head(encoded[MASKED]))
         return (apart.square().sum(1) + _FLOOR).sqrt().mean()

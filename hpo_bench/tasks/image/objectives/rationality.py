@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpo_bench.tasks.image.objectives.base import CorpusData, ImageBatch, Objective
-from hpo_bench.tasks.image.views import CLEAN, JIGSAW, JIGSAW_CLASSES, WHOLE_RATE
-from hpo_bench.tasks.molecule.objectives.base import entropy, linear_head, wide
+from hpo_bench.tasks.image.views import JIGSAW, JIGSAW_CLASSES, WHOLE_RATE
+from hpo_bench.tasks.objective import CLEAN, entropy, linear_head, wide
 
 
 class Rationality(Objective):
@@ -30,8 +30,8 @@ class Rationality(Objective):
     def build_head(self, width: int) -> nn.Module:
         return linear_head(width, self.bias)
 
-    def loss(self, head: nn.Module, embedded: Mapping[str, Tensor], batch: ImageBatch) -> Tensor:
+    def loss(self, head: nn.Module, encoded: Mapping[str, Tensor], batch: ImageBatch) -> Tensor:
         rational = (batch.order == 0).long()
         whole = torch.ones_like(rational)
-        jigsaw, clean = wide(head(embedded[JIGSAW])), wide(head(embedded[CLEAN]))
+        jigsaw, clean = wide(head(encoded[JIGSAW])), wide(head(encoded[CLEAN]))
         return F.cross_entropy(jigsaw, rational) + F.cross_entropy(clean, whole)

@@ -1,39 +1,33 @@
-"""What an objective is: the views it reads, its head, its loss.
-
-An objective's loss is divided by its `chance`: the loss of the best constant predictor on the corpus at hand (the
-entropy of the labels, the variance of the targets, the log of the number of candidates). So an objective that has
-learned nothing stands near 1, one that is solved near 0, and weights compare between objectives. A fresh head's bias is
-that constant predictor, so training starts near 1 as well.
-"""
+"""What an objective on molecules is: the views it reads, its head, its loss. See `tasks.objective`."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from hpo_bench.tasks import objective
 from hpo_bench.tasks.molecule.featurise import MoleculeArrays
 from hpo_bench.tasks.molecule.levels import Incidence
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
 from hpo_bench.tasks.molecule.targets import Statistics
+from hpo_bench.tasks.objective import CLEAN
 
-CLEAN, MASKED = "clean", "masked"
-_SMALLEST_CHANCE = 0.05  # nats or variance: a corpus whose labels hardly vary must not blow a loss up
+MASKED = "masked"
 
 
-@dataclass(frozen=True)
-class CorpusData:
-    """What objectives are made from: the molecules as arrays (with targets) and packed, the statistics, a seed."""
+@dataclass(frozen=True, kw_only=True)
+class CorpusData(objective.CorpusData):
+    """What objectives are made from: the molecules as arrays (with targets) and packed, and the statistics, too."""
 
     molecules: MoleculeArrays
     packed: PackedMolecules
     statistics: Statistics
-    seed: int
 
     def put(self, array: np.ndarray, dtype: torch.dtype) -> Tensor:
         """An array as a tensor on the device of the corpus."""
@@ -76,54 +70,15 @@ class Embedded(NamedTuple):
     graphs: Tensor
 
 
-class Objective(ABC):
+class Objective(objective.Objective):
     """One self-supervised objective on a corpus. A new one is one subclass and one entry in `OBJECTIVES`."""
 
-    name: ClassVar[str]
-    paper: ClassVar[str]
-    views: ClassVar[tuple[str, ...]] = (CLEAN,)
     targets: ClassVar[tuple[str, ...]] = ()  # kinds of `targets.TARGET_KINDS` that it needs computed
-
-    chance: float  # loss of the best constant predictor on the corpus, > 0; the core's losses are in this unit
-
-    def __init__(self, corpus: CorpusData) -> None:
-        self.corpus = corpus
+    corpus: CorpusData
 
     @abstractmethod
-    def build_head(self, width: int) -> nn.Module:
-        """A fresh head on embeddings of `width`, on the processor."""
-
-    @abstractmethod
-    def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
+    def loss(self, head: Any, encoded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
         """The loss () of a batch, not yet over `chance`, from the embeddings of the views named in `views`."""
 
-
-def wide(tensor: Tensor) -> Tensor:
-    """Head outputs in float32 at least: losses are not taken in bf16."""
-    return tensor.float() if tensor.dtype in (torch.bfloat16, torch.float16) else tensor
-
-
-def entropy(totals: Tensor | np.ndarray) -> float:
-    """Entropy in nats of the shares of `totals` (classes,), floored: the loss of the best constant classifier."""
-    share = torch.as_tensor(totals, dtype=torch.float64)
-    share = share / share.sum().clamp(min=1)
-    return max(float(torch.special.entr(share).sum()), _SMALLEST_CHANCE)
-
-
-def at_least(chance: float) -> float:
-    """A normaliser that is safe to divide by."""
-    return max(chance, _SMALLEST_CHANCE)
-
-
-def log_shares(totals: Tensor | np.ndarray) -> Tensor:
-    """Log of the shares of `totals` (classes,) after adding one to each: the bias of a constant classifier."""
-    counts = torch.as_tensor(totals, dtype=torch.float64) + 1
-    return (counts / counts.sum()).log()
-
-
-def linear_head(width: int, bias: Tensor) -> nn.Linear:
-    """A linear head whose bias (outputs,) is given and whose weight is drawn as usual."""
-    head = nn.Linear(width, len(bias))
-    with torch.no_grad():
-        head.bias.copy_(bias)
-    return head
+    def embedding(self, encoded: Mapping[str, Embedded]) -> Tensor:
+        return encoded[CLEAN].graphs

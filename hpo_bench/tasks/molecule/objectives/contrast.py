@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hpo_bench.tasks.molecule.objectives.base import CLEAN, MASKED, Embedded, MoleculeBatch, Objective, wide
+from hpo_bench.tasks.molecule.objectives.base import MASKED, Embedded, MoleculeBatch, Objective
+from hpo_bench.tasks.objective import CLEAN, wide
 
 TEMPERATURE = 0.1
 
@@ -28,8 +29,8 @@ class Contrast(Objective):
     def build_head(self, width: int) -> nn.Module:
         return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))
 
-    def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
-        both = torch.cat([embedded[CLEAN].graphs, embedded[MASKED].graphs])
+    def loss(self, head: nn.Module, encoded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
+        both = torch.cat([encoded[CLEAN].graphs, encoded[MASKED].graphs])
         clean, masked = F.normalize(wide(head(both)), dim=1).chunk(2)
         similarity = clean @ masked.T / TEMPERATURE
         same = torch.arange(len(similarity), device=similarity.device)

@@ -9,18 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hpo_bench.tasks.molecule.objectives.base import (
-    CLEAN,
-    CorpusData,
-    Embedded,
-    MoleculeBatch,
-    Objective,
-    at_least,
-    entropy,
-    linear_head,
-    log_shares,
-    wide,
-)
+from hpo_bench.tasks.molecule.objectives.base import CorpusData, Embedded, MoleculeBatch, Objective
+from hpo_bench.tasks.objective import CLEAN, at_least, entropy, linear_head, log_shares, wide
 
 
 class Motifs(Objective):
@@ -40,8 +30,8 @@ class Motifs(Objective):
     def build_head(self, width: int) -> nn.Module:
         return linear_head(width, self.bias)
 
-    def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
-        logits = wide(head(embedded[CLEAN].graphs))
+    def loss(self, head: nn.Module, encoded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
+        logits = wide(head(encoded[CLEAN].graphs))
         labels = self.labels.index_select(0, batch.index).to(logits.dtype)
         return F.binary_cross_entropy_with_logits(logits, labels)
 
@@ -65,8 +55,8 @@ class Clusters(Objective):
     def build_head(self, width: int) -> nn.Module:
         return linear_head(width, self.bias)
 
-    def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
-        logits = wide(head(embedded[CLEAN].graphs))
+    def loss(self, head: nn.Module, encoded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
+        logits = wide(head(encoded[CLEAN].graphs))
         return F.cross_entropy(logits, self.labels.index_select(0, batch.index))
 
 
@@ -87,7 +77,7 @@ class Descriptors(Objective):
     def build_head(self, width: int) -> nn.Module:
         return linear_head(width, self.bias)
 
-    def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
-        predicted = wide(head(embedded[CLEAN].graphs))
+    def loss(self, head: nn.Module, encoded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
+        predicted = wide(head(encoded[CLEAN].graphs))
         scores = self.scores.index_select(0, batch.index).to(predicted.dtype)
         return F.mse_loss(predicted, scores)

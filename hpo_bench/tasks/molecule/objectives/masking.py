@@ -9,19 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES, Feature
-from hpo_bench.tasks.molecule.objectives.base import (
-    CLEAN,
-    MASKED,
-    CorpusData,
-    Embedded,
-    Hidden,
-    MoleculeBatch,
-    Objective,
-    entropy,
-    linear_head,
-    log_shares,
-    wide,
-)
+from hpo_bench.tasks.molecule.objectives.base import MASKED, CorpusData, Embedded, Hidden, MoleculeBatch, Objective
+from hpo_bench.tasks.objective import CLEAN, entropy, linear_head, log_shares, wide
 
 MASK_RATE = 0.15
 _LEFT_OUT = -100  # the target that cross-entropy leaves out
@@ -81,8 +70,8 @@ class MaskedAtoms(Attributes):
     def codes(self) -> tuple[Tensor, Tensor]:
         return self.corpus.packed.atom_values, self.corpus.packed.atom_totals
 
-    def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
-        nodes, atoms = embedded[MASKED].nodes, batch.masked_atoms
+    def loss(self, head: nn.Module, encoded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
+        nodes, atoms = encoded[MASKED].nodes, batch.masked_atoms
         rows = nodes.index_select(0, atoms) if batch.atoms is None else batch.atoms.rows.sums(nodes)
         return self.hidden_loss(head(rows), batch.views[CLEAN].atom_code.index_select(0, atoms), batch.atoms)
 
@@ -98,8 +87,8 @@ class MaskedBonds(Attributes):
     def codes(self) -> tuple[Tensor, Tensor]:
         return self.corpus.packed.bond_values, self.corpus.packed.bond_totals
 
-    def loss(self, head: nn.Module, embedded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
-        graphs, nodes, edges = batch.views[CLEAN], embedded[MASKED].nodes, batch.masked_edges
+    def loss(self, head: nn.Module, encoded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
+        graphs, nodes, edges = batch.views[CLEAN], encoded[MASKED].nodes, batch.masked_edges
         if batch.bonds is not None:
             ends = batch.bonds.rows.sums(nodes)
         else:
