@@ -45,9 +45,10 @@ class TapWeight(OnlineSearch):
             whichever of the first two the protocol adapts encoders by.
         warmup: steps before the first one.
         gamma: γ of the proximal term.
-        parametrisation: softmax: its logits are moved by Adam; mirror: mirror descent, the gradient over its running
-            root mean square.
-        weight_lr: step of the logits.
+        parametrisation: how hypergradients move the weights, as in `tapweight.ObjectiveWeights`: evidence, as far as
+            their sum stands out of their noise; mirror: mirror descent, the gradient over its running root mean square;
+            softmax: Adam on the logits.
+        weight_lr: step of the logits; 0: the library's own for the parametrisation.
         batches: pretraining batches averaged in one hypergradient; 0: four, or one with a solver that multiplies by
             the Hessian, where each batch costs as much as dozens of steps.
         normalise: each objective's gradient at unit length (no longer the exact derivative).
@@ -67,8 +68,8 @@ class TapWeight(OnlineSearch):
     level_two: Literal["protocol", "tuned", "probe", "step"] = "protocol"
     warmup: int = 20
     gamma: float = 0.1
-    parametrisation: Literal["softmax", "mirror"] = "mirror"
-    weight_lr: float = 0.05
+    parametrisation: Literal["evidence", "mirror", "softmax"] = "evidence"
+    weight_lr: float = 0.0
     batches: int = 0
     normalise: bool = False
     horizon: int = 0
@@ -82,8 +83,8 @@ class TapWeight(OnlineSearch):
             raise unknown_name("solver", self.solver, tapweight.solvers.names())
         if self.normalise and self.last_step != "gradients":
             raise UserError("normalise needs the norm of every objective's gradient", "give -o last_step=gradients too")
-        if not all(0 < value < math.inf for value in (self.gamma, self.weight_lr)) or not 0 <= self.damping < math.inf:
-            raise UserError("gamma and weight_lr must be positive, damping at least 0, all finite", "see --option")
+        if not 0 < self.gamma < math.inf or not all(0 <= value < math.inf for value in (self.weight_lr, self.damping)):
+            raise UserError("gamma must be positive, weight_lr and damping at least 0, all finite", "see --option")
         if self.horizon < 0 or (self.horizon and (self.levels == 2 or self.level_two not in ("protocol", "probe"))):
             raise UserError("horizon goes through level I alone, and a probe judges", "leave out levels and level_two")
         if min(self.every, self.effort) < 1 or self.batches < 0 or self.warmup < 0:
@@ -149,7 +150,7 @@ class TapWeight(OnlineSearch):
             problem.objectives,
             parametrisation=self.parametrisation,
             scaled=self.parametrisation == "mirror",
-            lr=self.weight_lr,
+            lr=self.weight_lr or None,
         )
         learner = tapweight.WeightLearner(
             level.pretraining,
@@ -223,7 +224,7 @@ class UnrolledHead(TapWeight):
     damping: float = 0.0
     effort: int = 2
     level_two: Literal["protocol", "tuned", "probe", "step"] = "step"
-    parametrisation: Literal["softmax", "mirror"] = "softmax"
+    parametrisation: Literal["evidence", "mirror", "softmax"] = "softmax"
 
     def make_solver(self, optimizer: torch.optim.Optimizer) -> tapweight.solvers.Solver:
         if self.solver != "neumann":

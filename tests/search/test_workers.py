@@ -1,5 +1,6 @@
 """Trials side by side: the same results and the same bill as one after the other."""
 
+import dataclasses
 import json
 import os
 import tempfile
@@ -23,6 +24,7 @@ from hpo_bench.search.workers import (
     build_problem,
     claim_lost_bills,
     ray_session,
+    share_of_gpu,
 )
 from hpo_bench.testing.method_contract import Interruption, Watch, run
 from hpo_bench.testing.problems import quick_problem
@@ -30,6 +32,12 @@ from hpo_bench.testing.problems import quick_problem
 
 def scores(journal):
     return [(record.weights, record.value, record.cost["step_equivalents"]) for record in journal.trials]
+
+
+@pytest.mark.parametrize(("device", "shares"), [("cpu", (0, 0)), ("cuda", (1, 0.25)), ("cuda:1", (1, 0.25))])
+def test_workers_share_one_accelerator(device, shares):
+    spec = dataclasses.replace(quick_problem("2").spec, device=device)
+    assert (share_of_gpu(spec, 1), share_of_gpu(spec, 4)) == shares
 
 
 def test_a_problem_is_made_again_from_its_spec():
