@@ -90,18 +90,15 @@ def _at(
 ) -> tuple[float, Mapping[str, Tensor]]:
     """`terminal` with the module's parameters at `point` and these buffers; all are put back whatever happens."""
     own = {**trainable(pretraining.module), **dict(pretraining.module.named_buffers())}
-    before = {name: tensor.detach().clone() for name, tensor in own.items()}
-
-    def put(values: Mapping[str, Tensor]) -> None:
-        with torch.no_grad():
-            for name, tensor in own.items():
-                tensor.copy_(values[name])
-
+    before = {name: tensor.data for name, tensor in own.items()}
+    there = {**buffers, **point.values}
     try:
-        put({**buffers, **point.values})
+        for name, tensor in own.items():  # other storage under the same parameter: nothing is written over
+            tensor.data = there[name].detach().clone()
         return terminal()
     finally:
-        put(before)
+        for name, tensor in own.items():
+            tensor.data = before[name]
 
 
 Adjoint = dict[tuple[str, str], Tensor]  # (kind, name of the parameter) → co-state; kind "" is θ itself
