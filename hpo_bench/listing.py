@@ -20,6 +20,12 @@ from hpo_bench.presets import PRESETS
 from hpo_bench.records.schema import environment_changes, read_bill
 from hpo_bench.records.shown import shown
 
+_ENCODERS = {
+    "molecules": "molecule.gin:Encoder",
+    "molecules as images": "image.encoder:Encoder",
+    "text": "text.encoder:TextEncoder",
+    "digits": "digits.task:Encoder",
+}
 _DOMAINS = {"molecules": "molecule", "molecules as images": "image", "text": "text", "digits": "digits"}
 
 
@@ -30,6 +36,8 @@ def listing() -> dict[str, Any]:
     return {
         "methods": {name: _describe_method(name) for name in registry.names(registry.METHODS)},
         "tasks": registry.names(registry.TASKS),
+        "adaptations": {name: _summary(registry.ADAPTATIONS, name) for name in registry.names(registry.ADAPTATIONS)},
+        "encoders": {domain: _describe_encoder(where) for domain, where in _ENCODERS.items()},
         "presets": {name: found.summary for name, found in PRESETS.items()},
         "objectives": {domain: _describe_objectives(f"hpo_bench.tasks.{room}") for domain, room in _DOMAINS.items()},
         "solvers": {
@@ -37,7 +45,7 @@ def listing() -> dict[str, Any]:
         },
         "plug_ins": sorted(
             f"{point.name} ({point.value})"
-            for group in (registry.METHODS, registry.TASKS)
+            for group in (registry.METHODS, registry.TASKS, registry.ADAPTATIONS)
             for point in entry_points(group=group)
             if not point.value.startswith("hpo_bench.")
         ),
@@ -52,21 +60,36 @@ def _describe_objectives(room: str) -> dict[str, Any]:
     }
 
 
+def _describe_encoder(where: str) -> str:
+    room, _, name = where.partition(":")
+    found = getattr(import_module(f"hpo_bench.tasks.{room}"), name)
+    return (found.__doc__ or "").partition("\n")[0]
+
+
+def _summary(group: str, name: str) -> str:
+    try:
+        return registry.load(group, name).summary
+    except UserError as error:  # one plug-in that does not import takes nothing else with it
+        return str(error)
+
+
 def _describe_method(name: str) -> dict[str, Any]:
     try:
         method = registry.load(registry.METHODS, name)
     except UserError as error:  # one plug-in that does not import takes nothing else with it
-        return {"summary": str(error), "options": {}}
+        return {"summary": str(error), "takes": [], "options": {}}
     options = {f.name: f.default for f in dataclasses.fields(method)}
-    return {"summary": method.summary, "options": options}
+    return {"summary": method.summary, "takes": list(method.takes()), "options": options}
 
 
 def show_listing(found: dict[str, Any]) -> None:
     """As tables on the terminal."""
     console = Console()
-    table = Table("method", "what it does", "options (-o name=value)", title="methods", title_justify="left")
+    header = ("method", "what it does", "goes by", "options (-o name=value)")
+    table = Table(*header, title="methods", title_justify="left")
     for name, method in found["methods"].items():
-        table.add_row(name, method["summary"], ", ".join(f"{k}={v}" for k, v in method["options"].items()))
+        options = ", ".join(f"{k}={v}" for k, v in method["options"].items())
+        table.add_row(name, method["summary"], ", ".join(method["takes"]) or "nothing", options)
     console.print(table)
     for domain, objectives in found["objectives"].items():
         title = f"objectives ({domain})"
@@ -74,7 +97,7 @@ def show_listing(found: dict[str, Any]) -> None:
         for name, objective in objectives.items():
             table.add_row(name, "yes" if objective["on_by_default"] else "by name", objective["summary"])
         console.print(table)
-    for title in ("presets", "solvers"):
+    for title in ("encoders", "adaptations", "presets", "solvers"):
         table = Table(title.removesuffix("s"), "", title=title, title_justify="left")
         for name, summary in found[title].items():
             table.add_row(name, summary)

@@ -218,6 +218,13 @@ def test_list(call):
     for point in entry_points(group="hpo_bench.methods"):
         assert found["methods"][point.name]["summary"]
     assert found["methods"]["tapweight"]["options"]["solver"] == "identity"
+    assert {name: method["takes"] for name, method in found["methods"].items() if name in ("none", "tpe", "mgda")} == {
+        "none": [],
+        "tpe": ["validation", "trials"],
+        "mgda": ["gradients"],
+    }
+    assert set(found["adaptations"]) >= {"full", "probe", "neighbours"}
+    assert all(found["encoders"].values())
     assert "quadratic" in found["tasks"]
     assert {"quick", "standard", "paper"} <= set(found["presets"])
     code, out, _ = call("list")

@@ -67,6 +67,11 @@ class ObjectiveWeightSearch(ABC):
     name: ClassVar[str]
     summary: ClassVar[str]  # one line for `hpo-bench list`, with the source
 
+    @classmethod
+    def takes(cls) -> tuple[str, ...]:
+        """What it goes by, for `hpo-bench list`: "validation", "gradients" of every objective, whole "trials"."""
+        return ("validation",)
+
     def supports(self, problem: Problem) -> Support:
         """Yes, or no with a reason that tells the user what to change."""
         if problem.allowance < problem.trial_cost:

@@ -18,6 +18,10 @@ class Equal(TrialSearch):
     name: ClassVar[str] = "equal"
     summary: ClassVar[str] = "weight 1/K for every objective; one trial"
 
+    @classmethod
+    def takes(cls) -> tuple[str, ...]:
+        return ()
+
     def planned_trials(self, problem: Problem) -> int:
         return 1
 

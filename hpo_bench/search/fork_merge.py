@@ -16,8 +16,6 @@ from hpo_bench.search.base import Support
 from hpo_bench.search.online import OnlineSearch
 from hpo_bench.search.online_run import Look, OnlineRun, State
 
-SHARES = (0.0, 0.2, 0.4, 0.6, 0.8, 1.0)  # of the next branch in a merge
-
 
 @dataclass
 class ForkMerge(OnlineSearch):
@@ -31,6 +29,7 @@ class ForkMerge(OnlineSearch):
     Attributes:
         windows: in a run.
         branches: merged at most, the best ones.
+        grid: shares above 0 that a merge tries, each for an adaptation and a score; the last is 1.
     """
 
     name: ClassVar[str] = "forkmerge"
@@ -38,15 +37,20 @@ class ForkMerge(OnlineSearch):
 
     windows: int = 4
     branches: int = 3
+    grid: int = 5
+
+    @classmethod
+    def takes(cls) -> tuple[str, ...]:
+        return ("validation",)
 
     def supports(self, problem: Problem) -> Support:
-        if not 1 <= self.windows <= problem.protocol.steps or self.branches < 1:
-            return Support.no(f"windows={self.windows} must lie in 1…{problem.protocol.steps}, branches be 1 or more")
+        if not 1 <= self.windows <= problem.protocol.steps or min(self.branches, self.grid) < 1:
+            return Support.no(f"windows must be 1 to {problem.protocol.steps}, branches and grid 1 or more")
         return super().supports(problem)
 
     def expected_cost(self, problem: Problem) -> float:
         tried = problem.num_objectives + 1
-        scores = tried + (min(self.branches, tried) - 1) * (len(SHARES) - 1)
+        scores = tried + (min(self.branches, tried) - 1) * self.grid
         steps = 3 * problem.protocol.steps * tried
         return steps + (self.windows * scores + 1) * problem.adaptation_cost
 
@@ -74,7 +78,7 @@ class ForkMerge(OnlineSearch):
         value, weights, merged = ends[0]
         for _, own, end in ends[1 : self.branches]:
             best = (value, weights, merged)
-            for share in SHARES[1:]:
+            for share in np.linspace(0, 1, self.grid + 1)[1:].tolist():
                 mixed = merge(merged, end, share)
                 trial.pretrainer.load_state_dict(copy.deepcopy(mixed))
                 score = trial.validate().value

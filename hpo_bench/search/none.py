@@ -19,6 +19,10 @@ class NoPretraining(ObjectiveWeightSearch):
     name: ClassVar[str] = "none"
     summary: ClassVar[str] = "no continued pretraining: the base alone is adapted to the task"
 
+    @classmethod
+    def takes(cls) -> tuple[str, ...]:
+        return ()
+
     def supports(self, problem: Problem) -> Support:
         if problem.allowance < problem.adaptation_cost:
             return Support.no(

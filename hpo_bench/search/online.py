@@ -43,6 +43,11 @@ class OnlineSearch(ObjectiveWeightSearch):
     every: int = 1
     retrain_with: Literal["final", "average", "schedule", "again"] = "average"
 
+    @classmethod
+    def takes(cls) -> tuple[str, ...]:
+        kinds = {"validation": "valid_gradient", "gradients": "gradients"}
+        return tuple(kind for kind, need in kinds.items() if need in cls.needs) or ("losses",)
+
     @abstractmethod
     def begin(self, run: OnlineRun) -> State:
         """The state before the first step."""

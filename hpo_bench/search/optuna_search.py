@@ -34,8 +34,8 @@ class OptunaSearch(TrialSearch):
     The simplex: K floats u_i in (0, 1), x_i = −log u_i, weights x / Σ x. Uniform u gives uniform weights. The first
     trial is the centre. The study is kept in `workspace/optuna-journal.log` for optuna-dashboard. The sampler is seeded
     anew for each trial from (seed, number), and trials.jsonl is the truth: on resuming, what the study lacks is added
-    to it, a trial that a kill left running is marked failed and asked for again, and a study that contradicts
-    trials.jsonl is set aside and written anew. A diverged trial is told as pruned.
+    to it, a trial that a kill left running is gone on with, and a study that contradicts trials.jsonl is set aside and
+    written anew. A diverged trial is told as pruned.
 
     Attributes:
         prune: stop a trial whose valid score on the way is worse than the median of the earlier trials' (Golovin et
@@ -87,9 +87,11 @@ class OptunaSearch(TrialSearch):
         if not usable:
             path.replace(path.with_name(f"{STORAGE}.set-aside"))
             self._study = open_study(path, self.name, maximise)
-        self._fail_running()
+        self._adopt_running(problem.num_objectives)
 
     def propose(self, problem: Problem, number: int) -> np.ndarray:
+        if number in self._asked:  # left running by a kill
+            return to_simplex(self._coordinates(number))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Optuna calls some samplers and options experimental
             self._study.sampler = self.sampler(derive_seed(problem.seed, self.name, number) % 2**32)
@@ -110,7 +112,7 @@ class OptunaSearch(TrialSearch):
         if record.number in self._in_study():
             return
         trial = self._asked.pop(record.number, None) or self._add_running(record.number, record.note["u"])
-        reported = self._study.get_trials(deepcopy=False)[trial.number].intermediate_values
+        reported = self._reported(trial)
         for step, value in record.note.get("on_the_way", []):
             if step not in reported:
                 trial.report(value, step)
@@ -134,7 +136,8 @@ class OptunaSearch(TrialSearch):
                 trial.advance(weights, round(point * steps / (self.prune_points + 1)) - trial.step)
                 scores.append((trial.step, trial.validate().value))
                 with problem.meter.phase("orchestration"):
-                    asked.report(scores[-1][1], trial.step)
+                    if trial.step not in self._reported(asked):
+                        asked.report(scores[-1][1], trial.step)
                     stop = asked.should_prune()
                 if stop:
                     cost = problem.meter.snapshot() - before
@@ -144,6 +147,9 @@ class OptunaSearch(TrialSearch):
         except Diverged:
             return Outcome("diverged", None, problem.meter.snapshot() - before, {"on_the_way": scores})
         return Outcome("done", value, problem.meter.snapshot() - before, {"on_the_way": scores})
+
+    def _reported(self, trial: optuna.trial.Trial) -> dict[int, float]:
+        return self._study.get_trials(deepcopy=False)[trial.number].intermediate_values
 
     def _coordinates(self, number: int) -> list[float]:
         params = self._asked[number].params
@@ -168,11 +174,16 @@ class OptunaSearch(TrialSearch):
                 return False
         return True
 
-    def _fail_running(self) -> None:
+    def _adopt_running(self, size: int) -> None:
+        """Go on with the trials that a kill left running; one that was not whole yet is marked failed."""
         import optuna
 
         for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            number = trial.user_attrs.get("number")
+            if number is None or number in self._asked or len(trial.params) < size:
+                self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
+            else:
+                self._asked[number] = optuna.trial.Trial(self._study, trial._trial_id)
 
     def _add_running(self, number: int, coordinates: list[float]) -> optuna.trial.Trial:
         """A running trial with given parameters."""

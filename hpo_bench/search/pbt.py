@@ -70,6 +70,10 @@ class Pbt(ObjectiveWeightSearch):
             return self.population
         return int(problem.allowance / self.member_cost(problem) + 1e-9)
 
+    @classmethod
+    def takes(cls) -> tuple[str, ...]:
+        return ("validation", "trials")
+
     def supports(self, problem: Problem) -> Support:
         cost, members = self.member_cost(problem), self.members(problem)
         if problem.spec is None:

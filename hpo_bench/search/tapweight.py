@@ -69,6 +69,10 @@ class TapWeight(OnlineSearch):
     batches: int = 0
     normalise: bool = False
 
+    @classmethod
+    def takes(cls) -> tuple[str, ...]:
+        return ("validation",)
+
     def __post_init__(self) -> None:
         if self.solver not in tapweight.solvers.names():
             raise unknown_name("solver", self.solver, tapweight.solvers.names())

@@ -49,6 +49,10 @@ class TrialSearch(ObjectiveWeightSearch):
     workers: int = 1
     ray_address: str = ""
 
+    @classmethod
+    def takes(cls) -> tuple[str, ...]:
+        return ("validation", "trials")
+
     def supports(self, problem: Problem) -> Support:
         if self.workers < 1:
             return Support.no(f"workers={self.workers} trains nothing; give 1 or more")

@@ -13,7 +13,7 @@ from hpo_bench.search.tpe import Tpe
 from hpo_bench.testing.method_contract import Interruption, Watch, run
 from hpo_bench.testing.problems import quick_problem
 
-COMPLETE, FAIL = optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.FAIL
+COMPLETE = optuna.trial.TrialState.COMPLETE
 
 
 def study_of(folder):
@@ -70,10 +70,7 @@ def test_goes_on_as_if_unbroken_whatever_became_of_the_study(tmp_path, damage):
     assert scores(journal) == scores(whole)
     if damage in ("none", "torn line"):
         states = [trial.state for trial in study_of(folder).trials]
-        assert states.count(FAIL) == 1, "the trial that was running"
-        failed = states.index(FAIL)
-        trials = study_of(folder).trials
-        assert trials[failed].params == trials[failed + 1].params, "repeated with the same parameters"
+        assert states == [COMPLETE] * 8, "the trial that was running is gone on with"
 
 
 def test_a_larger_budget_goes_on_where_a_smaller_one_ended(tmp_path):
