@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import time
@@ -33,6 +34,7 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="a few molecules and narrow models")
     parser.add_argument("--only", help="sections, joined by commas")
     parser.add_argument("--out", type=Path, help="write the table there, too")
+    parser.add_argument("--seconds", type=float, default=470, help="for all sections together")
     parser.add_argument("--section", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.section:
@@ -42,13 +44,16 @@ def main() -> None:
     names = given.only.split(",") if given.only else list(SECTIONS)
     lines = [heading(given.device), "", "| section | figure | found | goal | |", "| --- | --- | ---: | ---: | --- |"]
     print("\n".join(lines), flush=True)
-    failed = False
+    failed, start = False, time.monotonic()
     for name in names:
-        rows, problem = section(name, given.device, given.small)
+        left = given.seconds - (time.monotonic() - start)
+        rows, problem = section(name, given.device, given.small, min(left, SECONDS[name]))
         for figure, found, goal, reached in rows:
             verdict = "" if reached is None else "reached" if reached else "**missed**"
             lines.append(f"| {name} | {figure} | {found} | {goal} | {verdict} |")
             print(lines[-1], flush=True)
+        if given.out:  # whatever comes after: what there is, is kept
+            given.out.write_text("\n".join(lines) + "\n")
         if problem:
             failed = True
             lines.append(f"| {name} | | **{problem}** | | |")
@@ -64,16 +69,20 @@ def heading(device: str) -> str:
     return f"{card}, {describe_processor()}, torch {torch.__version__}, Python {platform.python_version()}"
 
 
-def section(name: str, device: str, small: bool) -> tuple[list[list[object]], str]:
-    """The rows of a section, and what went wrong, or ""."""
+def section(name: str, device: str, small: bool, limit: float) -> tuple[list[list[object]], str]:
+    """The rows of a section, which gets `limit` seconds, and what went wrong, or ""."""
+    if limit < 5:
+        return [], "not run: no time was left"
     command = [sys.executable, __file__, "--section", name, "--device", device, *(["--small"] if small else [])]
     start = time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=os.environ)
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
     try:
-        output, problem = process.communicate(timeout=SECONDS[name])[0], ""
+        output, problem = process.communicate(timeout=limit)[0], ""
     except subprocess.TimeoutExpired:
-        process.kill()
-        output, problem = process.communicate()[0], f"stopped after {SECONDS[name]} s"
+        os.killpg(process.pid, signal.SIGKILL)  # with what it started
+        output, problem = process.communicate()[0], f"stopped after {limit:.0f} s"
     lines = output.splitlines()
     rows = [json.loads(line.removeprefix("ROW ")) for line in lines if line.startswith("ROW ")]
     if not problem and process.returncode:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import hashlib
+import importlib.util
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -96,10 +97,13 @@ def trainer(corpus: Pretrainable, batch: int, precision: Precision = "fp32", cap
     return made
 
 
-def stepper(made: Pretrainer) -> Callable[[], torch.Tensor]:
-    """A whole step: draw, send, train."""
+def stepper(made: Pretrainer, held: bool = False) -> Callable[[], torch.Tensor]:
+    """A whole step: draw, send, train; `held`: train alone, on one batch that is there."""
     k = made.task.num_objectives
     weights = torch.full((k,), 1 / k, device=made.task.device)
+    if held:
+        batch = made.draw_batch(0)
+        return lambda: made.step(weights, batch)
     return lambda: made.step(weights, made.draw_batch(made.step_number))
 
 
@@ -153,11 +157,17 @@ def steps(size: Size) -> Iterator[Row]:
             if size.cuda and precision == "bf16":
                 eager = milliseconds(size, stepper(trainer(corpus, batch, precision, captured=False)), count)
                 yield f"{what}, {precision}, eager", f"{eager:.2f} ms", "–", None
-                seen = profiled(size, stepper(made), count)
-                launched = f"{seen.launches:.0f} of {seen.kernels:.0f} kernels"
-                yield f"{what}: launches from Python", launched, "≤ 20", seen.launches <= 20
-                yield f"{what}: busy share", f"{seen.busy:.2f}", f"≥ {busy}", seen.busy >= busy
+                for how, call in (("drawing included", stepper(made)), ("batch at hand", stepper(made, held=True))):
+                    seen = profiled(size, call, count)
+                    launched = f"{seen.launches:.0f}, which run {seen.kernels:.0f} kernels"
+                    yield f"{what}, {how}: launches from Python", launched, "≤ 20", seen.launches <= 20
+                    yield f"{what}, {how}: busy share", f"{seen.busy:.2f}", f"≥ {busy}", seen.busy >= busy
+                resident = milliseconds(size, stepper(made, held=True), count)
+                yield f"{what}, {precision}, batch at hand", f"{resident:.2f} ms", "–", None
                 yield f"{what}: captured", made._captured.reason or "yes" if made._captured else "no", "yes", None
+        if importlib.util.find_spec("torch_geometric") is None:
+            yield f"{what}, × PyTorch Geometric", "not run: torch-geometric is not installed", "–", None
+            continue
         theirs = _geometric(size, corpus, molecules, arrays, batch, max(count // 2, 1))
         for precision, base in theirs.items():
             yield f"{what}, {precision}, PyTorch Geometric", f"{base:.2f} ms", "–", None

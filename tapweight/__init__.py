@@ -1,11 +1,11 @@
 """tapweight: weights of pretraining objectives, learned by implicit differentiation. Needs torch and nothing else.
 
     pretraining = Pretraining(module, losses)             # losses(module, batch) -> (K,)
-    finetuning = Finetuning(module, loss, gamma=0.1)      # loss(module, batch) -> scalar
+    finetuning = Finetuning(tuned, loss, gamma=0.1)       # loss(tuned, batch) -> scalar
     weights = ObjectiveWeights(["mask", "contrast"])
-    h = hypergradient(pretraining, finetuning, weights.values, pretrain_batches=[...], train_batches=[...],
-                      valid_batches=[...])
-    weights.update(h.gradient)
+    learner = WeightLearner(pretraining, finetuning, weights, every=5)
+    if learner.due(step):
+        learner.update([batch], [train], [valid])         # dF/dλ, and a step of the weights
 
 Source: Zhang, Somayajula, Xie, "TapWeight", arXiv 2410.10006. See docs/hypergradients.md.
 """
@@ -21,6 +21,7 @@ from tapweight.noise import SignalToNoise, cross_fit, signal_to_noise
 from tapweight.probe import Probe
 from tapweight.released import released_hypergradient
 from tapweight.unroll import unrolled_hypergradient
+from tapweight.version import __version__
 from tapweight.weight_learner import Attempt, WeightLearner
 from tapweight.weights import ObjectiveWeights, logits_gradient
 
@@ -42,6 +43,7 @@ __all__ = [
     "Step",
     "TaskLevel",
     "WeightLearner",
+    "__version__",
     "cross_fit",
     "hypergradient",
     "last_step_cost",

@@ -14,16 +14,18 @@ Passes are counted in products of matrices, what a linear layer spends: 9 forwar
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from tapweight.checks import FirstUse, mean_over_ranks, no_gradient
 from tapweight.directional import difference_step
-from tapweight.errors import lacks_derivative
+from tapweight.errors import HypergradientFailure, lacks_derivative
 from tapweight.evaluation import Evaluator, Layout, Passes, Values, require_finite
 from tapweight.solvers.base import LinearProblem, Solution, Solver
 
@@ -37,6 +39,7 @@ class Term:
     share: float
     loss: Callable[[Values], Tensor]
     level: str
+    group: Any = None  # over whose processes it is averaged
 
 
 def terms_of(
@@ -51,7 +54,7 @@ def terms_of(
 
         return function
 
-    return [Term(share, loss(j), evaluate.level) for j, share in enumerate(evaluate.shares)]
+    return [Term(share, loss(j), evaluate.level, evaluate.group) for j, share in enumerate(evaluate.shares)]
 
 
 def solve(solver: Solver, problem: LinearProblem, rhs: Tensor) -> Solution:
@@ -64,56 +67,113 @@ def solve(solver: Solver, problem: LinearProblem, rhs: Tensor) -> Solution:
     return solution
 
 
-def value_and_gradient(terms: list[Term], layout: Layout, at: Values, passes: Passes | None) -> tuple[float, Tensor]:
-    """Σ share · loss, and its gradient as a flat vector. One forward and one backward pass per term."""
-    total, gradient = 0.0, None
+def value_and_gradient(
+    terms: list[Term], layout: Layout, at: Values, passes: Passes | None, must_reach: Sequence[str] = ()
+) -> tuple[float, Tensor]:
+    """Σ share · loss, and its gradient as a flat vector. One forward and one backward pass per term.
+
+    Raises:
+        HypergradientFailure: no parameter named in `must_reach` has a gradient: it is not zero, it is missing.
+    """
+    total, gradient, reached = 0.0, None, not must_reach
     leaves = {name: at[name].detach().requires_grad_() for name in layout.names}
     for term in terms:
         loss = term.loss({**at, **leaves})
+        if not loss.requires_grad:
+            raise HypergradientFailure(no_gradient(f"the {term.level} loss", "any parameter"))
         gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        reached = reached or any(g is not None for n, g in zip(leaves, gradients, strict=True) if n in must_reach)
         flat = layout.flatten(gradients)
         gradient = flat.mul_(term.share) if gradient is None else gradient.add_(flat, alpha=term.share)
         total += term.share * float(loss.detach())
         if passes is not None:
             passes.add(term.level, forward=1, backward=1)
     assert gradient is not None
-    return total, gradient
+    if not reached:
+        raise HypergradientFailure(no_gradient(f"the {terms[0].level} loss", "the encoder"))
+    both = mean_over_ranks(torch.cat([gradient, gradient.new_tensor([total])]), terms[0].group)
+    return float(both[-1]) if terms[0].group is not None else total, both[:-1]
 
 
 class Hessian:
     """The symmetric operator x ↦ ∇²(Σ share · loss) x at a fixed point.
 
     `way` is the way of computing found to work, `note` why an earlier one was given up (None if the first worked).
+    The first product ever is checked: for symmetry, ⟨x, H y⟩ = ‖y‖² for y = Hx, and, where the loss has a custom
+    autograd function, against differences of gradients, since a backward pass that leaves a part of its own derivative
+    out gives no error. `first_use` keeps what was found; the checks are not counted.
     """
 
-    def __init__(self, terms: list[Term], layout: Layout, at: Values, passes: Passes) -> None:
+    def __init__(
+        self, terms: list[Term], layout: Layout, at: Values, passes: Passes, first_use: FirstUse | None = None
+    ) -> None:
         self.terms, self.layout, self.passes = terms, layout, passes
         self.at = {name: at[name].detach() for name in layout.names}
-        self.way = "forward-over-reverse"
-        self.note: str | None = None
+        self.first_use = first_use or FirstUse()
+        self.way = self.first_use.product or "forward-over-reverse"
+        self.note: str | None = self.first_use.note
         self.products = 0
+        self.custom = False  # has the loss an autograd function written by hand?
 
     def __call__(self, x: Tensor) -> Tensor:
         """Hx, shape (size,)."""
         while True:
             try:
-                product = {
-                    "forward-over-reverse": self._forward_over_reverse,
-                    "reverse-over-reverse": self._reverse_over_reverse,
-                    "central": self._central,
-                }[self.way](x)
-                break
+                product = self._product(x)
+                reason = self._fault(x, product)
+                if reason is None:
+                    break
             except (NotImplementedError, RuntimeError) as error:
-                if self.way == "central" or not lacks_derivative(error):
+                if self.way == "central" or isinstance(error, HypergradientFailure) or not lacks_derivative(error):
                     raise
-                self.note = f"{self.way} products unavailable: {str(error).splitlines()[0][:120]}"
-                ways = list(HVP_PASSES)
-                self.way = ways[ways.index(self.way) + 1]
+                reason = f"unavailable: {str(error).splitlines()[0][:120]}"
+            if self.way == "central":
+                raise HypergradientFailure(
+                    "products with the Hessian are not symmetric in any way of computing them: a loss stops gradients "
+                    "at what depends on the parameters, or has a kink at every point. Use solvers.Identity"
+                )
+            self.note = f"{self.way} products {reason}"
+            ways = list(HVP_PASSES)
+            self.way = ways[ways.index(self.way) + 1]
+        if bool(x.any()):
+            self.first_use.product, self.first_use.note = self.way, self.note
         self.products += 1
         forward, backward = HVP_PASSES[self.way]
         for term in self.terms:
             self.passes.add(term.level, forward=forward, backward=backward)
         return product
+
+    def _product(self, x: Tensor) -> Tensor:
+        ways = {
+            "forward-over-reverse": self._forward_over_reverse,
+            "reverse-over-reverse": self._reverse_over_reverse,
+            "central": self._central,
+        }
+        product = mean_over_ranks(ways[self.way](x), self.terms[0].group)
+        require_finite(f"a product with the Hessian of the {self.terms[0].level} loss (an objective is NaN?)", product)
+        return product
+
+    def _fault(self, x: Tensor, product: Tensor) -> str | None:
+        """What is wrong with a first product, None if nothing."""
+        length = float(product.norm())
+        if self.first_use.product is not None or length == 0.0:
+            return None
+        if not self._symmetric(x, product, length):
+            return "not symmetric, so a derivative in it is wrong"
+        if self.custom and self.way != "central":
+            ends = [mean_over_ranks(self._central(x, share), self.terms[0].group) for share in (1.0, 0.25)]
+            doubt = max(5 * float((ends[0] - ends[1]).norm()), 100 * torch.finfo(x.dtype).eps ** (2 / 3) * length)
+            if float((product - ends[1]).norm()) > doubt:
+                return "not what differences of gradients are: a custom function's backward pass has no derivative"
+        return None
+
+    def _symmetric(self, x: Tensor, product: Tensor, length: float) -> bool:
+        back = self._product(product / length)
+        error = abs(float(x.double() @ back.double()) - length)
+        unit = torch.finfo(x.dtype).eps
+        # A difference of gradients is itself no better than u^(2/3), and worse at kinks.
+        relative, floor = (0.1, 1e-2) if self.way == "central" else (10 * unit**0.5, 1e3 * unit)
+        return error <= relative * length + floor * float(x.norm()) * float(back.norm())
 
     def _forward_over_reverse(self, x: Tensor) -> Tensor:
         product = self.layout.zeros()
@@ -141,13 +201,13 @@ class Hessian:
                 if inner:
                     total = torch.stack(inner).sum()
                     if self.products == 0:
-                        _refuse_dead_ends(total)
+                        self.custom |= _walk(total)
                     parts = torch.autograd.grad(total, wrt, allow_unused=True)
                     product.add_(self.layout.flatten(parts), alpha=term.share)
         return product
 
-    def _central(self, x: Tensor) -> Tensor:
-        step = difference_step(self.at, x, order=2)
+    def _central(self, x: Tensor, share: float = 1.0) -> Tensor:
+        step = share * difference_step(self.at, x, order=2)
         if step == 0.0:
             return self.layout.zeros()
         tangents = self.layout.unflatten(x)
@@ -158,13 +218,13 @@ class Hessian:
         return (ends[0] - ends[1]) / (2 * step)
 
 
-def _refuse_dead_ends(root: Tensor) -> None:
-    """Raise if the graph holds a derivative that autograd cannot differentiate again.
+def _walk(root: Tensor) -> bool:
+    """Raise if the graph holds a derivative that autograd cannot differentiate again; has it a custom function?
 
     Such a node (a `once_differentiable` function, an operation without second derivative) has no inputs, so
     `autograd.grad` towards given inputs never runs it: there would be no error, but a product with a part missing.
     """
-    seen, stack = set(), [root.grad_fn]
+    seen, stack, custom = set(), [root.grad_fn], False
     while stack:
         node = stack.pop()
         if node is None or node in seen:
@@ -172,4 +232,6 @@ def _refuse_dead_ends(root: Tensor) -> None:
         seen.add(node)
         if node.name() in ("torch::autograd::Error", "torch::autograd::NotImplemented"):
             raise NotImplementedError("an operation of the loss is not differentiable twice")
+        custom |= isinstance(node, torch.autograd.function.BackwardCFunction)
         stack.extend(edge for edge, _ in node.next_functions)
+    return custom

@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Literal, get_args
 
 import torch
@@ -17,8 +18,9 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tapweight.errors import lacks_derivative
-from tapweight.evaluation import Evaluator, Layout, Values
+from tapweight.checks import FirstUse, agree, no_gradient
+from tapweight.errors import HypergradientFailure, lacks_derivative
+from tapweight.evaluation import Evaluator, Layout, Passes, Values
 
 LastStep = Literal["central", "forward", "jvp", "gradients"]
 
@@ -57,6 +59,7 @@ def directional_derivatives(
     how: LastStep,
     normalise: bool = False,
     known: Tensor | None = None,
+    first_use: FirstUse | None = None,
 ) -> tuple[Tensor, Tensor | None, LastStep]:
     """⟨∇ℓ_i(θ), r⟩ for i = 1..K, averaged over the evaluator's batches.
 
@@ -78,11 +81,21 @@ def directional_derivatives(
     at = {name: at[name].detach() for name in layout.names}
     tangents = layout.unflatten(direction)
     if how == "jvp":
-        try:
-            return *_jvp(evaluate, at, tangents), how
-        except (NotImplementedError, RuntimeError) as error:
-            if not lacks_derivative(error):
+        first_use = first_use or FirstUse()
+        if first_use.forward_mode is not False:
+            try:
+                derivatives, losses = _jvp(evaluate, at, tangents)
+                if first_use.forward_mode is None:
+                    first_use.forward_mode = _as_backward_mode(evaluate, layout, at, direction)
+                if first_use.forward_mode:
+                    return derivatives, losses, how
+            except HypergradientFailure:
                 raise
+            except (NotImplementedError, RuntimeError) as error:
+                # A gradient penalty needs a graph, which the dual pass does without.
+                if not lacks_derivative(error) and "does not require grad" not in str(error):
+                    raise
+                first_use.forward_mode = False
         how = "gradients"
     if how == "gradients":
         return *_gradients(evaluate, layout, at, direction, normalise), how
@@ -116,14 +129,42 @@ def _jvp(evaluate: Evaluator, at: Values, tangents: Values) -> tuple[Tensor, Ten
     return torch.stack(derivatives).sum(0), torch.stack(losses).sum(0)
 
 
+def _as_backward_mode(evaluate: Evaluator, layout: Layout, at: Values, direction: Tensor) -> bool:
+    """Does a dual pass over the first batch give what a backward pass gives, for a random combination of objectives?
+
+    It does not where a loss stops gradients by `no_grad` (forward mode goes through; `detach` stops both), or where an
+    operation's own forward derivative is wrong. Raises ValueError where two passes give different losses.
+    """
+    first = Passes()
+    alone = copy.copy(evaluate)
+    alone.passes, alone.shares = first, [1.0]
+    tangents = layout.unflatten(direction)
+    derivatives, losses = _jvp(alone, at, tangents)
+    leaves = {name: v.detach().requires_grad_() for name, v in at.items()}
+    values = alone(leaves, 0)
+    if not torch.allclose(values.detach(), losses, rtol=1e-3, atol=1e-5, equal_nan=True):
+        raise ValueError(
+            f"two passes over one batch under one seed gave losses {losses.tolist()} and {values.tolist()}: draw "
+            "random numbers from torch's global generators alone (no numpy, no random, no generator of your own)"
+        )
+    mix = torch.randn(len(losses), generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(losses)
+    if not values.requires_grad:
+        raise HypergradientFailure(no_gradient("any objective", "any parameter"))
+    gradient = layout.flatten(torch.autograd.grad((mix * values).sum(), list(leaves.values()), allow_unused=True))
+    there, back = float(mix @ derivatives), float(gradient @ direction)
+    return agree(there, back, float(gradient.norm() * direction.norm()), direction.dtype)
+
+
 def _gradients(
     evaluate: Evaluator, layout: Layout, at: Values, direction: Tensor, normalise: bool
 ) -> tuple[Tensor, Tensor]:
     leaves = {name: v.detach().requires_grad_() for name, v in at.items()}
     rows: Tensor | None = None
     losses: Tensor | None = None
+    reached = False
     for j, share in enumerate(evaluate.shares):
         values = evaluate(leaves, j)
+        reached |= values.requires_grad
         # A constant objective has no graph; its gradient is zero.
         each = [
             torch.autograd.grad(value, list(leaves.values()), retain_graph=True, allow_unused=True)
@@ -135,6 +176,8 @@ def _gradients(
         rows = batch_rows if rows is None else rows + batch_rows
         losses = values.detach() * share if losses is None else losses + values.detach() * share
         evaluate.passes.add(evaluate.level, forward=1, backward=len(each))
+    if not reached:
+        raise HypergradientFailure(no_gradient("any objective", "any parameter"))
     assert rows is not None
     assert losses is not None
     derivatives = rows @ direction

@@ -42,5 +42,9 @@ def lacks_derivative(error: Exception) -> bool:
         "derivative for",
         "zerotensors",
         "marked with @once_differentiable",
+        "double backwards",  # what torch.compile and fused kernels say
+        "double backward",
+        "does not currently support",
+        "checkpoint",  # non-reentrant checkpointing looks for the tensors of its first pass
     )
     return isinstance(error, NotImplementedError) or any(mark in text for mark in marks)

@@ -144,7 +144,10 @@ class Implicit(Estimator):
 
     def check(self, pretraining: Pretraining, task: TaskLevel) -> None:
         super().check(pretraining, task)
-        if self.levels == 2 and not (
+        if self.levels == 3 and isinstance(task, Finetuning):
+            if any(pair.phi is pair.theta for pair in task.pairs(pretraining)):
+                raise ValueError("both levels hold one encoder: give the fine-tuned model a copy (copy.deepcopy)")
+        elif self.levels == 2 and not (
             isinstance(task, Finetuning) and all(pair.phi is pair.theta for pair in task.pairs(pretraining))
         ):
             raise ValueError("levels=2 trains one encoder: let finetuning.module.encoder be pretraining.module.encoder")

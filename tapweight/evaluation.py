@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from tapweight.checks import group_of, inner, refuse_unsupported
 from tapweight.errors import HypergradientFailure
 
 Values = Mapping[str, Tensor]
@@ -66,7 +67,7 @@ class Layout:
     def flatten(self, tensors: Sequence[Tensor | None]) -> Tensor:
         """Tensors in the layout's order as a vector (size,); None counts as zero."""
         parts = zip(tensors, self.sizes, strict=True)
-        return torch.cat([self.zeros(size) if t is None else t.detach().reshape(-1) for t, size in parts])
+        return torch.cat([self.zeros(size) if t is None else _dense(t).reshape(-1) for t, size in parts])
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
         """A vector (size,) as named views."""
@@ -75,6 +76,11 @@ class Layout:
 
     def zeros(self, size: int | None = None) -> Tensor:
         return torch.zeros(self.size if size is None else size, dtype=self.dtype, device=self.device)
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    """Without a graph, and without the sparsity of an embedding's gradient."""
+    return (tensor.to_dense() if tensor.is_sparse else tensor).detach()
 
 
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
@@ -115,11 +121,19 @@ class Evaluator:
         seed: int,
         sizes: Sequence[float] | None = None,
     ) -> None:
+        if not isinstance(batches, Sequence) or isinstance(batches, str):
+            raise TypeError(
+                f"{level}_batches is a {type(batches).__name__}, must be a list of batches: [batch] for one, "
+                "list(loader) for all of a DataLoader's"
+            )
         if len(batches) == 0:
             raise ValueError(f"{level}: no batches given")
+        if sizes is not None and not (sum(sizes) > 0 and min(sizes) >= 0):
+            raise ValueError(f"{level}: the batches have {sum(sizes):g} samples in all")
         self.level, self.passes, self.batches, self.seed = level, passes, batches, seed
         total = float(sum(sizes)) if sizes is not None else float(len(batches))
         self.shares = [s / total for s in sizes] if sizes is not None else [1 / total] * len(batches)
+        self.group, module = group_of(module), inner(module)
         self._call = _Call(module, function)
         # `_Call` is a fresh parent whose own flag is of no interest; the user's module keeps its modes.
         self._buffers = {f"module.{name}": b for name, b in module.named_buffers()}
@@ -139,7 +153,15 @@ class Evaluator:
         total: Tensor | None = None
         with torch.no_grad():
             for j, share in enumerate(self.shares):
-                loss = self(values, j)
+                try:
+                    loss = self(values, j)
+                except RuntimeError as error:
+                    if "does not require grad" not in str(error):
+                        raise
+                    raise ValueError(
+                        'the losses take a gradient themselves (a gradient penalty), which needs last_step="jvp" or '
+                        '"gradients": differences are of values without a graph'
+                    ) from error
                 total = loss * share if total is None else total + loss * share
                 self.passes.add(self.level, forward=1)
         assert total is not None
@@ -150,7 +172,9 @@ def require_finite(what: str, value: Tensor) -> None:
     """Raise `HypergradientFailure` when a number in `value` is NaN or infinite."""
     # A finite sum has finite terms; one that is not may have overflowed, and only then is each number looked at.
     if not bool(torch.isfinite(value.sum())) and not bool(torch.isfinite(value).all()):
-        raise HypergradientFailure(f"{what} is not finite: training has diverged, or a loss divides by zero on a batch")
+        raise HypergradientFailure(
+            f"{what} is not finite: training has diverged, a batch is empty, or a loss divides by zero on it"
+        )
 
 
 def devices_of(*modules: nn.Module) -> list[torch.device]:
@@ -170,13 +194,23 @@ def seed_generators(seed: int, devices: Sequence[torch.device]) -> None:
 
 @contextmanager
 def untouched(*modules: nn.Module) -> Iterator[None]:
-    """Restore torch's generators and the modules' training flags on leaving, whatever happens inside."""
+    """Restore torch's generators and the modules' training flags on leaving, whatever happens inside.
+
+    Gradients are on inside, whatever the caller's mode. A module that cannot be evaluated aside is refused.
+    """
+    for m in modules:
+        refuse_unsupported(m)
+    versions = [(name, p, p._version) for root in modules for name, p in root.named_parameters()]
     devices = devices_of(*modules)
     cpu = torch.get_rng_state()
     states = [torch.get_device_module(d).get_rng_state(d) for d in devices]
     modes = [(m, m.training) for root in modules for m in root.modules()]
     try:
-        yield
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+        changed = [name for name, p, version in versions if p._version != version]
+        if changed:
+            raise RuntimeError(f"a loss changed parameter {changed[0]!r} in place: hypergradients cannot undo that")
     finally:
         for m, mode in modes:
             m.training = mode

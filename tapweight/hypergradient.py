@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from torch import Tensor, nn
 
+from tapweight.checks import group_of, inner, mean_over_ranks, refuse_off_simplex
 from tapweight.curvature import Hessian, solve, terms_of, value_and_gradient
 from tapweight.directional import LastStep, directional_derivatives
 from tapweight.errors import HypergradientFailure
@@ -49,7 +50,8 @@ class Hypergradient:
         losses: ℓ_i(θ) (K,), None where the last step did not compute them (central).
         reports: how each linear solve went: "finetune" and "pretrain" (levels=2: "joint").
         last_step: how the directional derivatives were taken; another way than asked for where that was not to be had.
-        passes: passes over one batch: {"pretrain_forward": 2, "valid_backward": 1, ...}.
+        passes: passes over one batch, without those of the checks of first use:
+            {"pretrain_forward": 2, "valid_backward": 1, ...}.
     """
 
     gradient: Tensor
@@ -80,7 +82,11 @@ def hypergradient(
 
     Every pass over a batch, in whatever level, sees the same random numbers as the other passes over it. Training
     losses are evaluated in the modules' current modes, the validation loss in eval mode, all in the parameters' own
-    dtype with autocast off.
+    dtype with autocast off. Modules in DistributedDataParallel give the hypergradient of all processes' batches, with
+    the same bits on each; each process passes its own batches, of equal sizes.
+
+    The first call at a level checks its derivatives: `jvp` against a backward pass, products with the Hessian for
+    symmetry. Where they fail a slower way is taken from then on, and said: `last_step`, `reports`.
 
     Args:
         task: levels II and III, a `Finetuning` or a `Probe`.
@@ -101,7 +107,8 @@ def hypergradient(
     Raises:
         SolverFailure: a linear solve met an indefinite or singular Hessian, or diverged.
         HypergradientFailure: a loss or a derivative is not finite.
-        ValueError: losses that are not (K,), modules without shared parameters, mixed dtypes.
+        ValueError: losses that are not (K,), weights off the simplex, modules without shared parameters, mixed dtypes,
+            modules that cannot be evaluated aside (sharded ones, embeddings with max_norm).
     """
     if levels not in (3, 2):
         raise ValueError(f"levels is {levels}, must be 3 or 2")
@@ -109,6 +116,9 @@ def hypergradient(
         raise ValueError("levels=2 has a single solve, by pretrain_solver: leave finetune_solver out")
     if levels == 2 and not isinstance(task, Finetuning):
         raise ValueError(f"levels=2 trains the head along, a {type(task).__name__} solves it: give a Finetuning")
+    refuse_off_simplex(weights)
+    if normalise and group_of(pretraining.module) is not None:
+        raise ValueError("normalise needs the gradients of the whole batch, which processes do not exchange")
     passes = Passes()
     try:
         with untouched(pretraining.module, *task.modules()):
@@ -122,9 +132,9 @@ def hypergradient(
                 u, valid_loss, reports = task.encoder_gradient(
                     pretraining, train_batches, valid_batches, solver=finetune_solver, seed=first, passes=passes
                 )
-                theta = trainable(pretraining.module)
+                theta = trainable(inner(pretraining.module))
                 layout = Layout(theta)
-                hessian = Hessian(terms_of(losses, weights), layout, theta, passes)
+                hessian = Hessian(terms_of(losses, weights), layout, theta, passes, pretraining.first_use)
                 solution = solve(pretrain_solver or Identity(), LinearProblem(hessian, layout.zeros(), theta), u)
                 r, reports = solution.x, {**reports, "pretrain": solution.report}
             return _along(pretraining, losses, r, valid_loss, reports, last_step, normalise, known_losses)
@@ -143,11 +153,20 @@ def _along(
     normalise: bool,
     known: Tensor | None,
 ) -> Hypergradient:
-    theta = trainable(pretraining.module)
+    theta = trainable(inner(pretraining.module))
     derivatives, values, how = directional_derivatives(
-        losses, Layout(theta), theta, r, how=last_step, normalise=normalise, known=known
+        losses,
+        Layout(theta),
+        theta,
+        r,
+        how=last_step,
+        normalise=normalise,
+        known=known,
+        first_use=pretraining.first_use,
     )
+    derivatives = mean_over_ranks(derivatives, losses.group)
     require_finite("the hypergradient", derivatives)
+    values = None if values is None else mean_over_ranks(values, losses.group)
     return Hypergradient(-derivatives, valid_loss, values, reports, dict(losses.passes), how)
 
 
@@ -161,10 +180,10 @@ def _joint(
     solver: Solver | None,
 ) -> tuple[Tensor, float, dict[str, Report]]:
     """The bilevel ablation: r_θ of H_ω⁻¹ ∇_ω ℓ_valid."""
-    theta = trainable(pretraining.module)
+    theta = trainable(inner(pretraining.module))
     pairs = finetuning.pairs(pretraining)
     encoder = {pair.phi_name: pair.theta_name for pair in pairs}
-    heads = {f"head of fine-tuning: {n}": p for n, p in trainable(finetuning.module).items() if n not in encoder}
+    heads = {f"head of fine-tuning: {n}": p for n, p in trainable(inner(finetuning.module)).items() if n not in encoder}
     omega = {**theta, **heads}
     layout = Layout(omega)
     frozen = {pair.theta_name: pair.theta for pair in pairs if pair.theta_name not in theta}

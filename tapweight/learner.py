@@ -59,6 +59,13 @@ class Learner:
         if (self.finetuning is None) != (finetune_optimizer is None):
             raise ValueError("finetune_optimizer trains a Finetuning: give it with one, and not with a probe")
         optimizers = [o for o in (pretrain_optimizer, finetune_optimizer) if o is not None]
+        for optimizer, level in zip(optimizers, (self.pretraining, self.finetuning), strict=False):
+            assert level is not None
+            own = {id(p) for p in level.module.parameters() if p.requires_grad}
+            if not own & {id(p) for group in optimizer.param_groups for p in group["params"]}:
+                raise ValueError(f"{type(optimizer).__name__} holds no parameter of its level: it is another model's")
+            if isinstance(optimizer, torch.optim.LBFGS):
+                raise ValueError("LBFGS evaluates the loss itself, several times a step: use a first-order optimiser")
         held = [{id(p) for group in o.param_groups for p in group["params"]} for o in optimizers]
         if set.intersection(*held) and len(held) == 2:
             raise ValueError("a parameter is in both optimisers: with levels=2 give finetune_optimizer the head alone")

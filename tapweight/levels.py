@@ -11,12 +11,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from tapweight.checks import FirstUse, group_of, inner, plain_name
 from tapweight.curvature import Hessian, solve, terms_of, value_and_gradient
 from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode, require_finite, trainable
 from tapweight.solvers.base import LinearProblem, Report, Solver
@@ -35,6 +36,7 @@ class Pretraining:
 
     module: nn.Module
     losses: Callable[[nn.Module, Any], Tensor]
+    first_use: FirstUse = field(default_factory=FirstUse, init=False, repr=False, compare=False)
 
 
 class Pair(NamedTuple):
@@ -110,11 +112,12 @@ class Finetuning(TaskLevel):
     gamma: float
     shared: Mapping[str, str] | None = None
     batch_size: Callable[[Any], float] | None = None
+    first_use: FirstUse = field(default_factory=FirstUse, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if not self.gamma > 0:
+        if not 0 < self.gamma < float("inf"):
             raise ValueError(
-                f"gamma is {self.gamma}, must be positive: without the proximal term the fine-tuned model "
+                f"gamma is {self.gamma}, must be positive and finite: without the proximal term the fine-tuned model "
                 "does not depend on pretraining. For gamma to infinity see tapweight.probe"
             )
 
@@ -127,6 +130,8 @@ class Finetuning(TaskLevel):
 
     def check(self, pretraining: Pretraining) -> None:
         self.pairs(pretraining)
+        if (group_of(self.module) is None) != (group_of(pretraining.module) is None):
+            raise ValueError("one level is in DistributedDataParallel and the other is not: wrap both, or neither")
 
     def evaluators(
         self, train_batches: Sequence[Any], valid_batches: Sequence[Any], *, seed: int, passes: Passes
@@ -158,18 +163,23 @@ class Finetuning(TaskLevel):
     ) -> EncoderGradient:
         """Steps 1 to 3 of the chain: v = ∇ℓ_valid(φ), q = H_ft⁻¹ v, u = 2γ q on the shared coordinates."""
         train, valid = self.evaluators(train_batches, valid_batches, seed=seed, passes=passes)
-        phi, theta = trainable(self.module), trainable(pretraining.module)
+        phi, theta = trainable(inner(self.module)), trainable(inner(pretraining.module))
         over_phi, over_theta = Layout(phi), Layout(theta)
         pairs = self.pairs(pretraining)
+        if any(pair.phi is pair.theta for pair in pairs):
+            raise ValueError(
+                "both levels hold one encoder: give the fine-tuned model a copy (copy.deepcopy), or levels=2"
+            )
 
         with evaluation_mode(self.module):
-            valid_loss, v = value_and_gradient(terms_of(valid), over_phi, phi, passes)
-        require_finite("the validation loss or its gradient", v)
+            shared = [pair.phi_name for pair in pairs]
+            valid_loss, v = value_and_gradient(terms_of(valid), over_phi, phi, passes, must_reach=shared)
+        require_finite("the validation loss or its gradient", torch.cat([v, v.new_tensor([valid_loss])]))
 
         shift = over_phi.zeros()
         for pair in pairs:
             shift[over_phi.slices[pair.phi_name]] += 2 * self.gamma
-        hessian = Hessian(terms_of(train), over_phi, phi, passes)
+        hessian = Hessian(terms_of(train), over_phi, phi, passes, self.first_use)
         q = solve(solver or Identity(), LinearProblem(hessian, shift, phi), v)
 
         u = over_theta.zeros()
@@ -187,13 +197,16 @@ class Finetuning(TaskLevel):
         Raises:
             ValueError: names unknown to a module, shapes that differ, or no pair at all.
         """
-        phi = dict(self.module.named_parameters(remove_duplicate=False))
-        theta = dict(pretraining.module.named_parameters(remove_duplicate=False))
+        own, other = inner(self.module), inner(pretraining.module)
+        phi = dict(own.named_parameters(remove_duplicate=False))
+        theta = dict(other.named_parameters(remove_duplicate=False))
         shared = self.shared
         if shared is None:
-            shared = {name: name for name in phi if name.startswith("encoder.") and name in theta}
-        canonical_phi = {id(p): name for name, p in self.module.named_parameters()}
-        canonical_theta = {id(p): name for name, p in pretraining.module.named_parameters()}
+            plain = {plain_name(name): name for name in theta}
+            known = {name: plain_name(name) for name in phi}
+            shared = {n: plain[p] for n, p in known.items() if p.startswith("encoder.") and p in plain}
+        canonical_phi = {id(p): name for name, p in own.named_parameters()}
+        canonical_theta = {id(p): name for name, p in other.named_parameters()}
         pairs: dict[tuple[str, str], Pair] = {}
         for phi_name, theta_name in shared.items():
             if phi_name not in phi or theta_name not in theta:

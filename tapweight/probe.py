@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tapweight.checks import group_of, inner, mean_over_ranks, no_gradient
 from tapweight.errors import HypergradientFailure
 from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode, require_finite, trainable
 from tapweight.levels import EncoderGradient, Pretraining, TaskLevel
@@ -64,20 +65,25 @@ class Probe(TaskLevel):
         """dF/dθ by one backward pass through the solve of the head."""
         if solver is not None:
             raise ValueError("the head of a probe is solved exactly: leave finetune_solver out")
-        theta = trainable(pretraining.module)
+        module = inner(pretraining.module)
+        theta = trainable(module)
         leaves = {name: p.detach().requires_grad_() for name, p in theta.items()}
         sets = []
-        with evaluation_mode(pretraining.module):
+        with evaluation_mode(module):
             for level, batches in (("train", train_batches), ("valid", valid_batches)):
-                evaluate = Evaluator(pretraining.module, self.embed, batches, level=level, passes=passes, seed=seed)
+                evaluate = Evaluator(module, self.embed, batches, level=level, passes=passes, seed=seed)
                 features = torch.cat([evaluate(leaves, j) for j in range(len(batches))])
                 sets.append((features, _beside(torch.cat([self.labels(batch) for batch in batches]), features)))
                 passes.add(level, forward=len(batches), backward=len(batches))
         (train_features, train_labels), (valid_features, valid_labels) = sets
         loss = self.loss(self.solve(train_features, train_labels), valid_features, valid_labels)
-        u = Layout(theta).flatten(torch.autograd.grad(loss, list(leaves.values()), allow_unused=True))
-        require_finite("the validation loss of the probe or its gradient", u)
-        return EncoderGradient(u, float(loss.detach()), {})
+        if not loss.requires_grad:
+            raise HypergradientFailure(no_gradient("the validation loss of the probe", "the encoder"))
+        gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
+        u = Layout(theta).flatten(gradients)
+        both = mean_over_ranks(torch.cat([u, loss.detach().to(u)[None]]), group_of(pretraining.module))
+        require_finite("the validation loss of the probe or its gradient", both)
+        return EncoderGradient(both[:-1], float(both[-1]), {})
 
     def solve(self, features: Tensor, labels: Tensor) -> Head:
         """The optimal head on features (N, D), labels (N, L): weight (L, D), bias (L,), differentiable in features."""

@@ -22,7 +22,7 @@ from tapweight.evaluation import (
     trainable,
     untouched,
 )
-from tapweight.hypergradient import Hypergradient
+from tapweight.hypergradient import Hypergradient, losses_of
 from tapweight.levels import Finetuning, Pretraining
 
 
@@ -52,9 +52,7 @@ def unrolled_hypergradient(
     passes = Passes()
     with untouched(pretraining.module, finetuning.module):
         first = draw_seed() if seed is None else seed
-        losses = Evaluator(
-            pretraining.module, pretraining.losses, pretrain_batches, level="pretrain", passes=passes, seed=first
-        )
+        losses = losses_of(pretraining, weights, pretrain_batches, passes, first)
         train = Evaluator(
             finetuning.module, finetuning.loss, train_batches, level="train", passes=passes, seed=first + (1 << 20)
         )

@@ -7,6 +7,7 @@ first copied to where the captured one lay. The eager step stays the reference, 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -97,6 +98,7 @@ class CapturedStep:
         except RuntimeError as error:  # an operation that waits for the device, memory that is short
             self.reason = f"{type(error).__name__}: {error}".splitlines()[0]
             self._shapes.clear()
+            warnings.warn(f"training steps run eagerly and take longer: {self.reason}", stacklevel=4)
             return False
         known.batch = static
         return True

@@ -9,6 +9,7 @@ import platform
 import warnings
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from typing import Any
 
 import numpy as np
 import torch
@@ -49,7 +50,8 @@ def _be_reproducible() -> None:
     """
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    torch.utils.deterministic.fill_uninitialized_memory = False  # it looks for bugs, and costs a kernel a tensor
+    deterministic: Any = torch.utils.deterministic
+    deterministic.fill_uninitialized_memory = False  # it looks for bugs, and costs a kernel a tensor
     torch.backends.cudnn.benchmark = False
     warnings.filterwarnings("ignore", "max_pool2d_with_indices_backward_cuda")
 

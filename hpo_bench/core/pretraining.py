@@ -15,7 +15,7 @@ from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed, generator
 from hpo_bench.core.schedule import WeightSchedule
-from hpo_bench.tasks.base import Pretrainable
+from hpo_bench.tasks.base import Pretrainable, gradient_alone
 
 
 class Diverged(RuntimeError):
@@ -113,7 +113,8 @@ class Pretrainer:
     def _body(self, weights: Tensor, batch: Any) -> Tensor:
         """What a step asks of the device: nothing in it depends on a number, so it can be captured."""
         with products(self.protocol.precision):
-            losses = self._losses(batch)
+            with gradient_alone():
+                losses = self._losses(batch)
             self._descend(losses, weights)
         return losses.detach()
 

@@ -10,13 +10,16 @@ from __future__ import annotations
 import dataclasses
 import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from hpo_bench.core.checkpoint import save_state
-from hpo_bench.core.judge import Judge
+from hpo_bench.core.adaptation import adapt
+from hpo_bench.core.checkpoint import load_state, save_state
+from hpo_bench.core.judge import READINGS, Judge
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed
@@ -25,36 +28,40 @@ from hpo_bench.errors import UserError
 from hpo_bench.records.files import append_line, read_lines
 from hpo_bench.records.journal import Journal, Progress
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
-from tapweight.horizon import DESIGNS, Effects, effects, weights_of
+from tapweight.horizon import DESIGNS, Effects, pooled, weights_of
 
 LOG, AS_SEARCHED = "branches.jsonl", "as_searched.safetensors"
 
 
 @dataclass
 class Branches(ObjectiveWeightSearch):
-    """Branch, fit what each objective's share does, move the weights as far as that can be trusted, train once.
+    """Branch, fit what each objective's share does, and move the weights as far as that can be trusted.
 
-    All branches of a replicate share their random numbers. The verdict is `core.judge`'s loss on valid, whatever the
-    protocol adapts by: a bounded price whatever the size of the data.
+    All branches of a replicate share their random numbers. The verdict is `core.judge`'s, whatever the protocol adapts
+    by: a bounded price whatever the size of the data. No training under the found weights belongs to the search: the
+    encoder that it ends with is the branches' own, merged by the weights (Σ λ_i θ_i, the first order of training under
+    λ; as ForkMerge merges, Jiang et al. 2023), and its valid score is the search's value.
 
     Attributes:
-        spend: trials that all branches together may cost; it sets h, their number of steps.
+        spend: trials that the whole search may cost; it sets h, the branches' number of steps, T at most.
         replicates: random seeds of every branch. What they disagree about is noise: where it is as large as the effects
             the weights stay equal, and the record says flat. With one nobody knows, and the estimate is taken whole.
         share: of the protocol's batch size, in a branch.
         design: the weightings to branch into: vertices, leave-one-out, halves.
         rows: of train and of valid, at most, that a verdict takes.
+        readings: what is read off a verdict: all four, or one of core.judge's by its name.
         strength: λ ∝ exp(strength · share of signal · effect / root mean square of the effects).
     """
 
     name: ClassVar[str] = "branches"
     summary: ClassVar[str] = "short branches from the base with each objective alone, weights by trust (ours)"
 
-    spend: float = 1.4
+    spend: float = 2.4
     replicates: int = 2
-    share: float = 0.25
+    share: float = 0.5
     design: Literal["vertices", "leave-one-out", "halves"] = "vertices"
     rows: int = 1024
+    readings: str = "all"
     strength: float = 1.0
 
     def __post_init__(self) -> None:
@@ -62,85 +69,114 @@ class Branches(ObjectiveWeightSearch):
             raise UserError("replicates must be at least 1 and rows at least 2", "see --option")
         if not (0 < self.share <= 1 and 0 < self.spend < math.inf and 0 < self.strength < math.inf):
             raise UserError("share must lie in (0, 1], spend and strength must be positive", "see --option")
+        if self.readings not in ("all", *READINGS):
+            raise UserError(f"there is no reading {self.readings!r}", f"all, or one of: {', '.join(READINGS)}")
 
     def supports(self, problem: Problem) -> Support:
         if problem.num_objectives < 2:
             return Support.no("there is a single objective, so there is nothing to weight")
         if (steps := self.steps(problem)) < 1:
             return Support.no(f"spend={self.spend} trials pay for no step of every branch; give a larger -o spend")
-        cost = self.branches_cost(problem, steps) + problem.trial_cost
+        cost = self.expected_cost(problem, steps)
         if problem.allowance < cost:
             return Support.no(
-                f"branches and one training cost {cost:.0f} step-equivalents, {cost / problem.trial_cost:.1f} trials, "
-                f"and the budget pays for {problem.allowance:.0f}; give a larger --budget, or a smaller -o spend"
+                f"the branches cost {cost:.0f} step-equivalents, {cost / problem.trial_cost:.1f} trials, and the "
+                f"budget pays for {problem.allowance:.0f}; give a larger --budget, or a smaller -o spend"
             )
         return super().supports(problem)
 
     def steps(self, problem: Problem) -> int:
         """h: what `spend` pays for, T at most; 0 if nothing."""
-        each = self.spend * problem.trial_cost / (problem.num_objectives * self.replicates)
-        verdict = self._judge(problem).cost(problem.protocol.batch_size)
-        batch = self._protocol(problem, 1).batch_size / problem.protocol.batch_size
-        return max(0, min(problem.protocol.steps, int((each - verdict) / (3 * batch) + 1e-9)))
+        branches = problem.num_objectives * self.replicates
+        each = (self.spend * problem.trial_cost - problem.adaptation_cost) / branches - self._verdict(problem)
+        return max(0, min(problem.protocol.steps, int(each / (3 * self._batch(problem)) + 1e-9)))
 
-    def branches_cost(self, problem: Problem, steps: int) -> float:
-        """Step-equivalents of all branches."""
-        batch = self._protocol(problem, 1).batch_size / problem.protocol.batch_size
-        verdict = self._judge(problem).cost(problem.protocol.batch_size)
-        return problem.num_objectives * self.replicates * (3 * steps * batch + verdict)
+    def expected_cost(self, problem: Problem, steps: int) -> float:
+        """Step-equivalents of the search with branches of so many steps, at most."""
+        a_branch = 3 * steps * self._batch(problem) + self._verdict(problem)
+        return problem.num_objectives * self.replicates * a_branch + problem.adaptation_cost
 
     def search(self, problem: Problem, journal: Journal) -> SearchResult:
         if not journal.trials:
             found, steps = self._effects(problem, journal), self.steps(problem)
             weights = weights_of(found, self.strength)
-            journal.record_weights(0, weights.tolist(), **told(found), branch_steps=steps)
-            with problem.meter.phase("pretraining"):
-                trial = problem.start_trial()
-            trial.follow(WeightSchedule.constant(weights.numpy()))
-            adapted = trial.validate()
-            save_state(journal.workspace / AS_SEARCHED, {"model": dict(adapted.model.state_dict())})
             note = {**told(found), "branch_steps": steps, "branches": problem.num_objectives * self.replicates}
+            model = problem.task.build_model()
+            model.load_state_dict(self._merged(journal.workspace, weights, problem))
+            adapted = adapt(problem.task, model.get_submodule("encoder"), problem.protocol, problem.seed, problem.meter)
+            save_state(journal.workspace / AS_SEARCHED, {"model": dict(adapted.model.state_dict())})
+            journal.record_weights(steps, weights.tolist(), effects=note["effects"])
             journal.record_trial(0, weights.tolist(), adapted.value, problem.meter.snapshot(), note=note)
+        for path in journal.workspace.glob("branch-*.safetensors"):
+            path.unlink()
         (record,) = journal.trials
         assert record.value is not None
-        return SearchResult(WeightSchedule.constant(record.weights), record.value, journal.workspace / AS_SEARCHED)
+        schedule = WeightSchedule.constant(np.asarray(record.weights))
+        return SearchResult(schedule, record.value, journal.workspace / AS_SEARCHED)
 
     def _effects(self, problem: Problem, journal: Journal) -> Effects:
-        """Score every branch that the log does not have yet; a verdict is a line, so that a kill loses one branch."""
+        """Judge every branch that the log does not have yet; a verdict is a line, so that a kill loses one branch."""
         design, steps, log = DESIGNS[self.design](problem.num_objectives), self.steps(problem), journal.workspace / LOG
-        losses = {(line["replicate"], line["point"]): line["loss"] for line in read_lines(log)}
+        known = {(line["replicate"], line["point"]): line["readings"] for line in read_lines(log)}
+        total = len(design) * self.replicates
         for replicate in range(self.replicates):
             for point, weights in enumerate(design):
-                if (replicate, point) in losses:
+                if (replicate, point) in known:
                     continue
-                loss = self._branch(problem, replicate, weights, steps)
+                readings = self._branch(problem, replicate, weights, steps, _state(journal.workspace, replicate, point))
+                known[replicate, point] = readings
                 line = {"replicate": replicate, "point": point, "weights": weights.tolist(), "steps": steps}
-                losses[replicate, point] = loss
                 journal.save_bill()  # first: what the log holds must have been paid for
-                append_line(log, {**line, "loss": loss})
-                done = len(losses) / (len(design) * self.replicates + problem.trial_cost / self._a_branch(problem))
-                journal.report(Progress(f"branch {len(losses)}", done, weights.tolist()))
-        scores = [[-losses[r, point] for point in range(len(design))] for r in range(self.replicates)]
-        return effects(design, torch.tensor(scores, dtype=torch.float64))
+                append_line(log, {**line, "readings": readings})
+                journal.report(Progress(f"branch {len(known)} of {total}", len(known) / total, weights.tolist()))
+        names = READINGS if self.readings == "all" else (self.readings,)
+        defined = [name for name in names if all(readings[name] is not None for readings in known.values())]
+        if not defined:
+            raise UserError(f"{self.readings} is not defined on these labels", "give -o readings='valid loss'")
+        table = [[[known[r, p][name] for p in range(len(design))] for name in defined] for r in range(self.replicates)]
+        return pooled(design, torch.tensor(table, dtype=torch.float64))
 
-    def _branch(self, problem: Problem, replicate: int, weights: Tensor, steps: int) -> float:
+    def _branch(
+        self, problem: Problem, replicate: int, weights: Tensor, steps: int, state: Path
+    ) -> dict[str, float | None]:
+        """Train, keep the model, and read; NaN becomes None, as JSON has it."""
         seed = derive_seed(problem.seed, "branch", replicate)
-        trial = dataclasses.replace(problem, seed=seed, protocol=self._protocol(problem, steps)).start_trial()
-        trial.follow(WeightSchedule.constant(weights.numpy()))
-        with problem.meter.phase("hypergradient"):
-            return self._judge(problem)(trial.pretrainer.model.get_submodule("encoder"))
-
-    def _a_branch(self, problem: Problem) -> float:
-        branches = problem.num_objectives * self.replicates
-        return self.branches_cost(problem, self.steps(problem)) / branches
-
-    def _protocol(self, problem: Problem, steps: int) -> Protocol:
-        """Of a branch: a whole training of h steps, warm-up and decay included, with smaller batches."""
         size = max(2, round(self.share * problem.protocol.batch_size))
-        return dataclasses.replace(problem.protocol, steps=steps, batch_size=size)
+        protocol: Protocol = dataclasses.replace(problem.protocol, batch_size=size)  # T, and with it the rate, stays
+        trial = dataclasses.replace(problem, seed=seed, protocol=protocol).start_trial()
+        trial.advance(weights.numpy(), steps)
+        save_state(state, {"model": dict(trial.pretrainer.model.state_dict())})
+        with problem.meter.phase("hypergradient"):
+            readings = self._judge(problem)(trial.pretrainer.model.get_submodule("encoder"))
+        return {name: value if math.isfinite(value) else None for name, value in readings.items()}
+
+    def _merged(self, workspace: Path, weights: Tensor, problem: Problem) -> dict[str, Tensor]:
+        """Σ_i c_i θ_i over the branches, with the shares c of the weightings that make up `weights`."""
+        design = DESIGNS[self.design](problem.num_objectives)
+        shares = torch.linalg.solve(design.T, weights) / self.replicates
+        total: dict[str, Tensor] = {}
+        for replicate in range(self.replicates):
+            for point, share in enumerate(shares.tolist()):
+                state = load_state(_state(workspace, replicate, point), problem.task.device)["model"]
+                for name, value in state.items():
+                    if value.is_floating_point():
+                        total[name] = total.get(name, torch.zeros_like(value)) + share * value
+                    else:
+                        total.setdefault(name, value)
+        return total
+
+    def _batch(self, problem: Problem) -> float:
+        return max(2, round(self.share * problem.protocol.batch_size)) / problem.protocol.batch_size
+
+    def _verdict(self, problem: Problem) -> float:
+        return self._judge(problem).cost(problem.protocol.batch_size)
 
     def _judge(self, problem: Problem) -> Judge:
         return Judge(problem.task, problem.seed, problem.meter, self.rows)
+
+
+def _state(workspace: Path, replicate: int, point: int) -> Path:
+    return workspace / f"branch-{replicate}-{point}.safetensors"
 
 
 def told(found: Effects) -> dict[str, Any]:
@@ -148,7 +184,7 @@ def told(found: Effects) -> dict[str, Any]:
     return {
         "effects": found.values.tolist(),
         "effects_per_replicate": found.per_replicate.tolist(),
-        "signal_to_noise": None if math.isnan(found.ratio) else found.ratio,
+        "signal_to_noise": None if math.isnan(found.ratio) else min(found.ratio, 1e12),
         "signal_share": found.shrinkage,
         "flat": found.flat,
     }

@@ -24,9 +24,9 @@ class OnlineSearch(ObjectiveWeightSearch):
     """A method that gives the weights of a step and looks at the step, in one continued pretraining.
 
     Write `begin` and `weigh`, and `observe` if the method looks at a step once it is made. All that changes during a
-    run is in the `State` that `begin` returns: a dict of tensors, JSON values, and objects with `state_dict` and
-    `load_state_dict`. The suite owns the loop, saves that state, goes on from it after a kill bit-identically, bills
-    what the method asks for, and records the trajectory.
+    run is in the `State` that `begin` returns: a dict of tensors on the CPU, JSON values, and objects with `state_dict`
+    and `load_state_dict`. The suite owns the loop, saves that state, goes on from it after a kill bit-identically,
+    bills what the method asks for, and records the trajectory.
 
     Weights that leave the simplex (non-negative, of any sum) are recorded normalised; the step is made with their sum
     as it is, which the optimiser sees (Adam hardly does). Heads get their objective's weight like the encoder.

@@ -220,7 +220,7 @@ class OnlineRun:
         """Go on from the last checkpoint, if there is one; what was recorded after it will be recorded again."""
         path = journal.workspace / STATE
         if path.exists():
-            saved = load_state(path, self.problem.task.device)
+            saved = load_state(path)  # on the CPU: whoever owns a part puts it where it belongs
             self.trial.pretrainer.load_state_dict(saved["pretrainer"])
             for key, value in saved["method"].items():
                 if hasattr(self.state.get(key), "load_state_dict"):

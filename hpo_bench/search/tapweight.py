@@ -44,9 +44,10 @@ class TapWeight(OnlineSearch):
             whichever of the first two the protocol adapts encoders by.
         warmup: steps before the first one.
         gamma: γ of the proximal term.
-        parametrisation: softmax: its logits are moved by Adam; mirror: mirror descent, the gradient over its running
-            root mean square.
-        weight_lr: step of the logits.
+        parametrisation: how hypergradients move the weights, as in `tapweight.ObjectiveWeights`: evidence, as far as
+            their sum stands out of their noise; mirror: mirror descent, the gradient over its running root mean square;
+            softmax: Adam on the logits.
+        weight_lr: step of the logits; 0: the library's own for the parametrisation.
         batches: pretraining batches averaged in one hypergradient; 0: four, or one with a solver that multiplies by
             the Hessian, where each batch costs as much as dozens of steps.
         normalise: each objective's gradient at unit length (no longer the exact derivative).
@@ -64,8 +65,8 @@ class TapWeight(OnlineSearch):
     level_two: Literal["protocol", "tuned", "probe", "step"] = "protocol"
     warmup: int = 20
     gamma: float = 0.1
-    parametrisation: Literal["softmax", "mirror"] = "mirror"
-    weight_lr: float = 0.05
+    parametrisation: Literal["evidence", "mirror", "softmax"] = "evidence"
+    weight_lr: float = 0.0
     batches: int = 0
     normalise: bool = False
 
@@ -78,8 +79,8 @@ class TapWeight(OnlineSearch):
             raise unknown_name("solver", self.solver, tapweight.solvers.names())
         if self.normalise and self.last_step != "gradients":
             raise UserError("normalise needs the norm of every objective's gradient", "give -o last_step=gradients too")
-        if not all(0 < value < math.inf for value in (self.gamma, self.weight_lr)) or not 0 <= self.damping < math.inf:
-            raise UserError("gamma and weight_lr must be positive, damping at least 0, all finite", "see --option")
+        if not 0 < self.gamma < math.inf or not all(0 <= value < math.inf for value in (self.weight_lr, self.damping)):
+            raise UserError("gamma must be positive, weight_lr and damping at least 0, all finite", "see --option")
         if min(self.every, self.effort) < 1 or self.batches < 0 or self.warmup < 0:
             raise UserError("every and effort must be at least 1, batches and warmup at least 0", "see --option")
 
@@ -139,7 +140,7 @@ class TapWeight(OnlineSearch):
             problem.objectives,
             parametrisation=self.parametrisation,
             scaled=self.parametrisation == "mirror",
-            lr=self.weight_lr,
+            lr=self.weight_lr or None,
         )
         learner = tapweight.WeightLearner(
             level.pretraining,
@@ -213,7 +214,7 @@ class UnrolledHead(TapWeight):
     damping: float = 0.0
     effort: int = 2
     level_two: Literal["protocol", "tuned", "probe", "step"] = "step"
-    parametrisation: Literal["softmax", "mirror"] = "softmax"
+    parametrisation: Literal["evidence", "mirror", "softmax"] = "softmax"
 
     def make_solver(self, optimizer: torch.optim.Optimizer) -> tapweight.solvers.Solver:
         if self.solver != "neumann":

@@ -198,7 +198,8 @@ class Stepped(Solved):
         return {"weight": self.probe.weight, "bias": self.probe.bias}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self.probe.weight, self.probe.bias = state["weight"], state["bias"]
+        device = self.problem.task.device
+        self.probe.weight, self.probe.bias = state["weight"].to(device), state["bias"].to(device)
 
 
 LEVELS_TWO: dict[str, type[LevelTwo]] = {kind.name: kind for kind in (Tuned, Joint, Solved, Stepped)}

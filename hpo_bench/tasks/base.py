@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +40,24 @@ class Labelled:
 
     def __len__(self) -> int:
         return int(self.labels.shape[0])
+
+
+_GRADIENT_ALONE: ContextVar[bool] = ContextVar("gradient_alone", default=False)
+
+
+@contextmanager
+def gradient_alone() -> Iterator[None]:
+    """Inside, passes are training steps: nothing asks for forward-mode or second derivatives, a model may be quick."""
+    token = _GRADIENT_ALONE.set(True)
+    try:
+        yield
+    finally:
+        _GRADIENT_ALONE.reset(token)
+
+
+def only_gradient_needed() -> bool:
+    """Is this a pass inside `gradient_alone`?"""
+    return _GRADIENT_ALONE.get()
 
 
 class Pretrainable(ABC):

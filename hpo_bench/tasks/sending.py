@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_ALIGNED = 16  # bytes; every type of number can start there
-
 
 def fields(value: Any) -> dict[Any, Any] | None:
     """What a nested value holds, by name or number; None where it holds nothing."""
@@ -43,26 +41,15 @@ def sent(value: Any, device: torch.device) -> Any:
 
     A tensor that occurs twice is sent once. The copy goes from pinned memory, and the host does not wait for it.
     """
-    places: dict[int, int] = {}
-    kept: list[Tensor] = []
-    end = 0
-
-    def place(tensor: Tensor) -> Tensor:
-        nonlocal end
-        if id(tensor) not in places:
-            places[id(tensor)] = end
-            kept.append(tensor)
-            end += -(-tensor.nbytes // _ALIGNED) * _ALIGNED
-        return tensor
-
-    replaced(value, place)
-    sheet = torch.empty(end, dtype=torch.uint8, pin_memory=device.type == "cuda")
-
-    def view(of: Tensor, tensor: Tensor) -> Tensor:
-        start = places[id(tensor)]
-        return of[start : start + tensor.nbytes].view(tensor.dtype).view(tensor.shape)
-
-    for tensor in kept:
-        view(sheet, tensor).copy_(tensor)
-    there = sheet.to(device, non_blocking=True)
-    return replaced(value, lambda tensor: view(there, tensor))
+    found: dict[int, Tensor] = {}
+    replaced(value, lambda tensor: found.setdefault(id(tensor), tensor))
+    tensors = sorted(found.values(), key=Tensor.element_size, reverse=True)  # so each starts where its type may
+    parts = [tensor.reshape(-1).view(torch.uint8) for tensor in tensors]
+    sizes = [len(part) for part in parts]
+    sheet = torch.empty(sum(sizes), dtype=torch.uint8, pin_memory=device.type == "cuda")
+    torch.cat(parts, out=sheet)
+    there = sheet.to(device, non_blocking=True).split(sizes)
+    views = {
+        id(tensor): piece.view(tensor.dtype).view(tensor.shape) for tensor, piece in zip(tensors, there, strict=True)
+    }
+    return replaced(value, lambda tensor: views[id(tensor)])

@@ -14,6 +14,7 @@ from tapweight.horizon.design import (
     halves,
     leave_one_out,
     metasmoothness,
+    pooled,
     vertices,
     weights_of,
 )
@@ -31,6 +32,7 @@ __all__ = [
     "leave_one_out",
     "metasmoothness",
     "named_gradient",
+    "pooled",
     "reverse_hypergradient",
     "vertices",
     "weights_of",

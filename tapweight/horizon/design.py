@@ -77,14 +77,35 @@ def effects(design: Tensor, scores: Tensor) -> Effects:
     if int(torch.linalg.matrix_rank(centred)) < size - 1:
         raise ValueError("the design cannot tell all objectives apart")
     each = (torch.linalg.pinv(centred) @ (scores - scores.mean(1, keepdim=True)).T).T
-    each = each - each.mean(1, keepdim=True)
-    values, count = each.mean(0), len(each)
+    return _over_replicates(each - each.mean(1, keepdim=True))
+
+
+def _over_replicates(each: Tensor) -> Effects:
+    """The mean of (R, K) centred effects, and how much of it is signal."""
+    values, (count, size) = each.mean(0), each.shape
     if count == 1:
         return Effects(values, each, float("nan"), 1.0)
     between = count * float(values.square().sum()) / (size - 1)
     within = float((each - values).square().sum()) / ((count - 1) * (size - 1))
     ratio = between / within if within > 0 else float("inf")
     return Effects(values, each, ratio, max(0.0, 1 - 1 / ratio) if ratio > 0 else 0.0)
+
+
+def pooled(design: Tensor, readings: Tensor) -> Effects:
+    """Effects from several readings (R, N, D) of each branch, R replicates, N readings, on a design (D, K).
+
+    Readings have scales of their own (a loss, a metric), and each sees another part of what matters: a replicate's
+    effects are the mean over readings of its effects at unit length, so that readings which contradict each other
+    count little.
+
+    Raises:
+        ValueError: as `effects`.
+    """
+    if readings.ndim != 3:
+        raise ValueError(f"readings have the shape (replicates, readings, weightings), not {tuple(readings.shape)}")
+    each = torch.stack([effects(design, readings[:, n]).per_replicate for n in range(readings.shape[1])])
+    lengths = each.norm(dim=2, keepdim=True)
+    return _over_replicates((each / lengths.clamp_min(torch.finfo(each.dtype).tiny)).mean(0))
 
 
 def weights_of(found: Effects, strength: float = 1.0) -> Tensor:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tapweight.checks import checked_damping
 from tapweight.errors import SolverFailure
 from tapweight.solvers.base import HVP_COST, LinearProblem, Report, Solution, Solver
 
@@ -29,7 +30,7 @@ class ConjugateGradient(Solver):
     def __init__(self, iterations: int = 20, *, tolerance: float = 1e-6, damping: float = 0.0) -> None:
         if iterations < 1:
             raise ValueError("iterations must be at least 1")
-        self.iterations, self.tolerance, self.damping = iterations, tolerance, damping
+        self.iterations, self.tolerance, self.damping = iterations, tolerance, checked_damping(damping)
 
     def cost(self, size: int) -> float:
         return HVP_COST * (self.iterations + 1)

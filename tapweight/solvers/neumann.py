@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tapweight.checks import checked_damping
 from tapweight.errors import SolverFailure
 from tapweight.solvers.base import HVP_COST, LinearProblem, Report, Solution, Solver, random_matrix
 
@@ -41,7 +42,7 @@ class Neumann(Solver):
     ) -> None:
         if terms < 1:
             raise ValueError("terms must be at least 1")
-        self.terms, self.damping, self.step = terms, damping, step
+        self.terms, self.damping, self.step = terms, checked_damping(damping), step
         self.tolerance, self.power_iterations = tolerance, power_iterations
 
     def cost(self, size: int) -> float:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from tapweight.checks import checked_damping
 from tapweight.errors import SolverFailure
 from tapweight.solvers.base import HVP_COST, LinearProblem, Report, Solution, Solver, random_matrix
 
@@ -29,9 +30,9 @@ class Nystrom(Solver):
     name: ClassVar[str] = "nystrom"
 
     def __init__(self, rank: int = 10, *, damping: float = 1e-2) -> None:
-        if rank < 1 or not damping > 0:
-            raise ValueError("rank must be at least 1 and damping positive")
-        self.rank, self.damping = rank, damping
+        if rank < 1:
+            raise ValueError("rank must be at least 1")
+        self.rank, self.damping = rank, checked_damping(damping, positive=True)
 
     def cost(self, size: int) -> float:
         return HVP_COST * (min(self.rank, size) + 1)

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from hpo_bench.core.adaptation import adapt
-from hpo_bench.core.judge import Judge
+from hpo_bench.core.judge import READINGS, Judge
 from hpo_bench.errors import UserError
 from hpo_bench.records.files import read_lines
 from hpo_bench.records.journal import Journal
-from hpo_bench.search.branches import LOG, Branches
+from hpo_bench.search.branches import AS_SEARCHED, LOG, Branches
 from hpo_bench.testing.problems import quick_problem
 
 
@@ -29,7 +29,10 @@ def test_it_finds_what_is_planted_and_says_how_far_it_is_to_be_trusted(tmp_path)
     assert 0.5 < trial.note["signal_share"] <= 1
     lines = read_lines(journal.workspace / LOG)
     assert len(lines) == 6
-    assert lines[0]["loss"] < min(line["loss"] for line in lines[1:3])
+    for name in READINGS:
+        assert lines[0]["readings"][name] > max(line["readings"][name] for line in lines[1:3])
+    assert {path.name for path in journal.workspace.iterdir()} == {LOG, AS_SEARCHED}
+    assert found.value < 0.1  # the merged branches are an encoder that works
 
 
 @pytest.mark.parametrize("settings", [{}, {"steps": 40}, {"batch_size": 20}])
@@ -38,43 +41,66 @@ def test_the_bill_is_what_was_announced_and_never_above_what_may_be_spent(method
     problem = quick_problem(**settings)
     search(method, problem, tmp_path)
     steps = method.steps(problem)
-    expected = method.branches_cost(problem, steps) + problem.trial_cost
+    expected = method.expected_cost(problem, steps)
     assert problem.meter.snapshot().step_equivalents == pytest.approx(expected)
-    assert method.branches_cost(problem, steps) <= method.spend * problem.trial_cost * (1 + 1e-9)
+    assert expected <= method.spend * problem.trial_cost * (1 + 1e-9)
 
 
-def test_the_verdict_is_the_probe_s_loss_and_its_price_is_bounded():
+def test_a_verdict_is_the_probe_s_on_valid_and_its_price_is_bounded():
     problem = quick_problem()
     task, encoder = problem.task, problem.start_trial().pretrainer.model.encoder
     torch.nn.init.normal_(encoder.theta, generator=torch.Generator().manual_seed(0))
     judge = Judge(task, 0, problem.meter)
-    model = adapt(task, encoder, problem.protocol, 0, problem.meter).model.eval()
-    rows = torch.arange(len(task.valid))
+    adapted = adapt(task, encoder, problem.protocol, 0, problem.meter)
+    rows, model = torch.arange(len(task.valid)), adapted.model.eval()
     with torch.no_grad():
-        expected = float(task.task_loss(model.outputs(task, task.valid.inputs, rows), task.valid.labels))
-    assert judge(encoder) == pytest.approx(expected, rel=1e-5)
+        loss = float(task.task_loss(model.outputs(task, task.valid.inputs, rows), task.valid.labels))
+    read = judge(encoder)
+    assert read["valid loss"] == pytest.approx(-loss, rel=1e-5)
+    assert read["valid metric"] == pytest.approx(-adapted.value, rel=1e-5)
     assert judge.cost(16) == 160 / 16
     few = dataclasses.replace(judge, rows=25)
     before = problem.meter.snapshot().step_equivalents
-    assert few(encoder) == few(encoder) != judge(encoder)
-    assert problem.meter.snapshot().step_equivalents - before == pytest.approx(2 * 50 / 16 + 160 / 16)
+    assert few(encoder) == few(encoder) != read
+    assert problem.meter.snapshot().step_equivalents - before == pytest.approx(2 * 50 / 16)
     assert few.cost(16) == 50 / 16
+
+
+def test_cross_fitting_reads_every_row_by_heads_that_have_not_seen_it():
+    """Against folds made by hand: block f of train and of valid."""
+    problem = quick_problem()
+    task, encoder = problem.task, problem.start_trial().pretrainer.model.encoder
+    torch.nn.init.normal_(encoder.theta, generator=torch.Generator().manual_seed(1))
+    with torch.no_grad():
+        features = torch.cat([encoder(split.inputs) for split in (task.train, task.valid)])
+        labels = torch.cat([task.train.labels, task.valid.labels])
+        losses = []
+        for fold in range(5):
+            own = torch.zeros(160, dtype=torch.bool)
+            own[16 * fold : 16 * (fold + 1)] = own[80 + 16 * fold : 80 + 16 * (fold + 1)] = True
+            weight, bias = task.solve_probe(features[~own], labels[~own])
+            losses.append(float(task.task_loss(features[own] @ weight.T + bias, labels[own])))
+    read = Judge(task, 0, problem.meter)(encoder)
+    assert read["cross loss"] == pytest.approx(-sum(losses) / 5, rel=1e-5)
+    assert read["cross metric"] == pytest.approx(-sum(loss**0.5 for loss in losses) / 5, rel=1e-4)
 
 
 def test_where_replicates_contradict_each_other_the_weights_stay_equal(tmp_path, monkeypatch):
     verdicts = iter([1.0, 0.0, 0.0, -1.0, 0.0, 0.0])
-    monkeypatch.setattr(Judge, "__call__", lambda self, encoder: next(verdicts))
+    monkeypatch.setattr(Judge, "__call__", lambda self, encoder: dict.fromkeys(READINGS, next(verdicts)))
     found, journal = search(Branches(), quick_problem(), tmp_path)
     assert found.weights == pytest.approx([1 / 3] * 3)
     assert journal.trials[0].note["flat"] is True
 
 
-@pytest.mark.parametrize("options", [{"replicates": 0}, {"share": 0}, {"share": 1.5}, {"spend": -1}, {"rows": 1}])
+@pytest.mark.parametrize(
+    "options", [{"replicates": 0}, {"share": 0}, {"share": 1.5}, {"spend": -1}, {"rows": 1}, {"readings": "tea leaves"}]
+)
 def test_options_that_cannot_be_are_refused(options):
     with pytest.raises(UserError):
         Branches(**options)
 
 
 def test_a_budget_that_is_too_small_is_told():
-    assert "budget" in Branches().supports(quick_problem("2")).reason
+    assert "budget" in Branches().supports(quick_problem("1.5")).reason
     assert "spend" in Branches(spend=0.1).supports(quick_problem()).reason

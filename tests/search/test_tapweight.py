@@ -98,7 +98,7 @@ def test_the_librarys_own_loop_gives_the_suites_weights_bit_by_bit(level_two, tm
     task, protocol = problem.task, problem.protocol
     model = task.build_model()
     adamw = torch.optim.AdamW(model.parameters(), lr=protocol.learning_rate, weight_decay=0.0)
-    weights = ObjectiveWeights(task.objectives, parametrisation="mirror", scaled=True, lr=0.05)
+    weights = ObjectiveWeights(task.objectives)
     tuner = FineTuner(task, protocol, model.encoder, problem.seed, CostMeter(protocol.batch_size, task.device))
 
     def task_loss(module, batch):

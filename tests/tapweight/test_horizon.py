@@ -15,6 +15,7 @@ from tapweight.horizon import (
     effects,
     forward_hypergradient,
     metasmoothness,
+    pooled,
     reverse_hypergradient,
     vertices,
     weights_of,
@@ -204,6 +205,13 @@ def test_trust_is_the_share_of_variance_that_replicates_agree_on():
     assert found.shrinkage == pytest.approx(8 / 9)
     ratio = weights_of(found)[0] / weights_of(found)[1]
     assert float(ratio.log()) == pytest.approx(8 / 9 * 1.5 / 1.5**0.5, rel=1e-9)
+
+
+def test_readings_count_alike_whatever_their_scale_and_cancel_where_they_disagree():
+    one, other = torch.tensor([1.0, 0.0, -1.0]), torch.tensor([0.0, 1.0, -1.0])
+    found = pooled(vertices(3), torch.stack([1000 * one, 0.01 * other])[None])
+    assert found.values.tolist() == pytest.approx([0.5**1.5, 0.5**1.5, -2 * 0.5**1.5])
+    assert pooled(vertices(3), torch.stack([one, -5 * one])[None]).values.norm() == pytest.approx(0, abs=1e-12)
 
 
 @pytest.mark.parametrize("scores", [torch.ones(1, 2), torch.tensor([[1.0, float("nan"), 0.0]])])

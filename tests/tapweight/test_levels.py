@@ -121,9 +121,11 @@ def test_passes_are_those_made(last_step, forward, backward):
         calls["loss"] += 1
         return problem.loss(module, batch)
 
+    levels = Pretraining(problem.pretraining.module, losses), Finetuning(problem.finetuning.module, loss, gamma=0.3)
+    hypergradient(*levels, problem.lam, last_step=last_step, **problem.batches)  # the checks of first use
+    calls.update(losses=0, loss=0)
     out = hypergradient(
-        Pretraining(problem.pretraining.module, losses),
-        Finetuning(problem.finetuning.module, loss, gamma=0.3),
+        *levels,
         problem.lam,
         last_step=last_step,
         **problem.batches,

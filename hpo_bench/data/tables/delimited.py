@@ -100,7 +100,9 @@ def _records(opened: Opened, delimiter: str, quoting: Quoting) -> Iterator[tuple
                 yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
-        told = "a quotation mark is opened and never closed" if "unexpected end" in str(error) else str(error)
+        told = "a quotation mark is opened and never closed"
+        if "expected after" in str(error):
+            told = "a quotation mark is opened here, and something follows the next one in place of the delimiter"
         seen = "" if reader.line_num <= line else f" (noticed in line {reader.line_num})"
         raise UserError(
             f"{opened.path}, line {line}: {told}{seen}.",

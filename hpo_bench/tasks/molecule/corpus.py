@@ -20,7 +20,7 @@ from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, 
 from hpo_bench.tasks.molecule.objectives.base import MASKED, Embedded
 from hpo_bench.tasks.molecule.objectives.masking import MASK_RATE
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules, joined
-from hpo_bench.tasks.molecule.padded import Sizes, common_sizes, padded, sizes_of
+from hpo_bench.tasks.molecule.padded import Sizes, common_sizes, padded, sizes_of, trimmed
 from hpo_bench.tasks.molecule.refinement import prepared
 from hpo_bench.tasks.molecule.targets import Statistics
 from hpo_bench.tasks.objective import CLEAN, Truth, seeded, select
@@ -159,6 +159,8 @@ class MoleculeCorpus(Corpus):
 
     def objective_losses(self, model: nn.Module, batch: MoleculeBatch) -> Tensor:
         """Losses (K,) in the order of `objectives`, each about 1 at chance."""
+        if not model.training and not torch.is_grad_enabled():
+            batch = trimmed(batch)  # so that FLOPs are counted as on a processor
         joint = self._joined(batch) if batch.joint is None else batch.joint
         each = model.encoder.each(joint)  # type: ignore[operator, union-attr]
         embedded = {view: Embedded(*both) for view, both in zip(self._views, each, strict=True)}

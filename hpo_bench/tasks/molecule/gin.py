@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from hpo_bench.tasks.molecule import fused
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES
 from hpo_bench.tasks.molecule.levels import Incidence, Level
 from hpo_bench.tasks.molecule.packed import Graphs
@@ -51,7 +52,7 @@ class CountedNorm(nn.BatchNorm1d):
         variance = (centred.square() * times).sum(0) / total
         others = (total - 1).clamp(min=1) if isinstance(total, Tensor) else max(total - 1, 1)
         unbiased = variance.detach() * (total / others)
-        self._remember(running_mean=mean.detach(), running_var=unbiased)
+        self.remember(running_mean=mean.detach(), running_var=unbiased)
         scale = self.weight * (variance + self.eps).rsqrt()
         return torch.addcmul(self.bias, centred, scale).to(rows.dtype)
 
@@ -63,7 +64,7 @@ class CountedNorm(nn.BatchNorm1d):
         return torch.cat([self(*part) for part in zip(rows.split(parts), pieces, totals, strict=True)])
 
     @torch.no_grad()
-    def _remember(self, **statistics: Tensor) -> None:
+    def remember(self, **statistics: Tensor) -> None:
         """Update the running statistics, by name, hidden from autograd as torch's own batch norm does."""
         buffers: dict[str, Any] = self._buffers
         for name, new in statistics.items():
@@ -95,6 +96,8 @@ class Encoder(nn.Module):
     def each(self, graphs: Graphs) -> list[tuple[Tensor, Tensor]]:
         """The same for every view: they share products of matrices, and batch norm keeps them apart."""
         levels, views = graphs.levels, graphs.views
+        if self.training and fused.usable(graphs):
+            return [self._pooled(rows, view) for rows, view in zip(fused.each(self, graphs), views, strict=True)]
         if graphs.ends is not None:
             levels = in_order(graphs, len(self.layers))
         # Dropout tells equal atoms apart. FLOPs are counted in evaluation: those of the model, on every atom.

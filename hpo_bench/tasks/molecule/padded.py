@@ -9,6 +9,7 @@ all batches.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -150,3 +151,34 @@ def _filled(values: np.ndarray, size: int, filler: int) -> np.ndarray:
     filled = np.full(size, filler, np.int32)
     filled[: len(values)] = values
     return filled
+
+
+def trimmed(batch: MoleculeBatch) -> MoleculeBatch:
+    """A padded batch without its padding. It reads sizes from the device, and waits for it."""
+    clean = batch.views[CLEAN]
+    if clean.total is None or clean.ends is None or clean.molecule_ends is None or clean.reverse is None:
+        return batch
+    n = int(clean.total)
+    e, count = int(clean.ends[n]), len(clean)
+    empty = clean.molecule_ends[count : count + 1]
+    views = {
+        name: replace(
+            view,
+            atom_code=view.atom_code[:n],
+            bond_code=view.bond_code[:e],
+            source=view.source[:e],
+            destination=view.destination[:e],
+            molecule=view.molecule[:n],
+            reverse=clean.reverse[:e],
+            ends=clean.ends[: n + 1],
+            molecule_ends=torch.cat([clean.molecule_ends[: count + 1], empty]),
+            real=None,
+            total=None,
+        )
+        for name, view in batch.views.items()
+    }
+    if batch.atoms is None or batch.bonds is None:
+        return replace(batch, views=views)
+    a, h = int(batch.atoms.real.sum()), int(batch.bonds.real.sum())
+    atoms, edges = batch.masked_atoms[:a], batch.masked_edges[:h]
+    return MoleculeBatch(batch.index, views, atoms, edges)

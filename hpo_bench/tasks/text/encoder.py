@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from hpo_bench.tasks.text.tokens import unloadable
 Pooling = Literal["mean", "first"]
 _ROWS_A_BUCKET = 12  # on a processor; fewer make its products too thin
 _MOST_BUCKETS = 8
+_ATTENTION = "sdpa_mask_as_given"
 
 
 class TextEncoder(nn.Module):
@@ -71,12 +73,10 @@ class TextEncoder(nn.Module):
         """Hidden states (R, W, width) of rows (R, W) in one pass that reads nothing back from the device."""
         given: dict[str, Any] = {} if types is None else {"token_type_ids": types}
         if not full:
-            mask = torch.arange(ids.shape[1], device=ids.device) < sizes[:, None]
-            # transformers would look at a mask (R, W) on the device; one of four dimensions it takes as it is.
-            in_four = getattr(self.backbone.config, "_attn_implementation", "") == "sdpa"
-            given["attention_mask"] = mask[:, None, None].expand(-1, 1, ids.shape[1], -1) if in_four else mask.long()
+            given["attention_mask"] = (torch.arange(ids.shape[1], device=ids.device) < sizes[:, None]).long()
         words = F.embedding(ids, self.word_embeddings)
-        hidden: Tensor = self.backbone(inputs_embeds=words, **given).last_hidden_state
+        with _mask_as_given(self.backbone.config):
+            hidden: Tensor = self.backbone(inputs_embeds=words, **given).last_hidden_state
         return hidden
 
     def pool(self, hidden: Tensor, tokens: Tokens) -> Tensor:
@@ -85,6 +85,37 @@ class TextEncoder(nn.Module):
             return hidden[:, 0]
         mask = tokens.mask.to(hidden.dtype)
         return torch.einsum("bw,bwd->bd", mask, hidden) / tokens.sizes[:, None].to(hidden.dtype)
+
+
+@contextmanager
+def _mask_as_given(config: Any) -> Iterator[None]:
+    """Inside, transformers' scaled dot-product attention takes a mask as it is, and none where none is given.
+
+    Otherwise it looks at the mask on the device whether any token is padding, or, while a step is captured, attends
+    through a mask that hides nothing, for which torch has no quick kernel.
+    """
+    if getattr(config, "_attn_implementation", None) != "sdpa":
+        yield
+        return
+    _register_attention()
+    config._attn_implementation = _ATTENTION
+    try:
+        yield
+    finally:
+        config._attn_implementation = "sdpa"
+
+
+@cache
+def _register_attention() -> None:
+    from transformers import AttentionInterface
+    from transformers.integrations.sdpa_attention import sdpa_attention_forward
+    from transformers.masking_utils import AttentionMaskInterface
+
+    def mask(attention_mask: Tensor | None = None, q_length: int = 1, **_: Any) -> Tensor | None:
+        return None if attention_mask is None else attention_mask[:, None, None].expand(-1, 1, q_length, -1)
+
+    AttentionInterface.register(_ATTENTION, sdpa_attention_forward)
+    AttentionMaskInterface.register(_ATTENTION, mask)
 
 
 def _buckets(rows: int, device: torch.device) -> int:

@@ -153,3 +153,15 @@ def test_no_pass_takes_a_sum_in_an_order_of_its_own(there):
     with Additions() as additions:
         there.objective_losses(model, batch).sum().backward()
     assert additions.seen == []
+
+
+def test_padding_is_not_billed(corpus, there):
+    found = []
+    for one in (corpus, there):
+        meter, model = CostMeter(16, one.device), one.build_model().eval()
+        batch = one.draw_batch(16, drawn(5))
+        meter.calibrate("pretraining", 16, lambda one=one, model=model, batch=batch: one.objective_losses(model, batch))
+        with torch.no_grad():
+            found.append((meter.flops_per_sample["pretraining"], one.objective_losses(model, batch)))
+    assert found[0][0] == found[1][0] > 0
+    assert torch.allclose(found[0][1], found[1][1], rtol=1e-5)
