@@ -175,4 +175,6 @@ def sum_costs(costs: Any) -> Cost:
 
 def show_weights(objectives: tuple[str, ...] | list[str], weights: np.ndarray | list[float]) -> str:
     """`atom 0.21, bond 0.17, …`"""
+    if not any(weights):
+        return "none, there is no continued pretraining"
     return ", ".join(f"{name} {weight:.2f}" for name, weight in zip(objectives, weights, strict=True))
