@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from itertools import pairwise
-from typing import Any
 
 
 def main() -> None:
@@ -43,8 +43,10 @@ def _speak() -> None:
 _PLAIN = warnings.formatwarning
 
 
-def _sentence(message: Any, category: type[Warning], *place: Any, **more: Any) -> str:
-    return f"warning: {message}\n" if category is UserWarning else _PLAIN(message, category, *place, **more)
+def _sentence(
+    message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+) -> str:
+    return f"warning: {message}\n" if category is UserWarning else _PLAIN(message, category, filename, lineno, line)
 
 
 def _nothing_empty(words: list[str]) -> None:
@@ -56,5 +58,17 @@ def _nothing_empty(words: list[str]) -> None:
             raise UserError(f"the value of {flag} is empty", f"give {flag} a value, or leave it out")
 
 
+def forget_working_folder() -> None:
+    """Import nothing from where `python -m` was typed: a user's random.py there would stand for Python's own.
+
+    A checkout of this program is left alone. Children are told too.
+    """
+    here = sys.path[0] if sys.path else ""
+    if here in ("", os.getcwd()) and not os.path.isdir(os.path.join(here or ".", "hpo_bench")):
+        del sys.path[0]
+        os.environ.setdefault("PYTHONSAFEPATH", "1")
+
+
 if __name__ == "__main__":
+    forget_working_folder()
     main()

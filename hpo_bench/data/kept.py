@@ -44,7 +44,7 @@ def _read(path: Path) -> bytes | None:
     """The file's bytes, or None where there are none that can be believed."""
     try:
         content, expected = path.read_bytes(), digest_path(path).read_text(encoding="ascii").strip()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, UnicodeDecodeError) as error:
         warnings.warn(f"unreadable cache file {path} ({error}); computing it again", stacklevel=3)
@@ -68,4 +68,4 @@ def _write(path: Path, content: bytes) -> None:
                 aside.unlink(missing_ok=True)
                 raise
     except OSError as error:
-        warnings.warn(f"cannot keep {path.name} in {path.parent}: {error}", stacklevel=3)
+        warnings.warn(f"nothing can be kept in {path.parent}: {error}", stacklevel=3)

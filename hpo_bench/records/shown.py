@@ -8,9 +8,13 @@ import math
 def shown(value: float, decimals: int = 4, scale: float | None = None) -> str:
     """`0.7931`, `3.2101e-09`, `12346`: fixed decimals from 0.01 to 100, else `decimals` + 1 significant digits.
 
-    `scale` is the size that decides, where several numbers are to be printed alike (a mean and its interval).
+    `scale` is the size that decides, where several numbers are to be printed alike (a mean and its interval); they are
+    fixed as long as one digit of it shows.
     """
     if not math.isfinite(value):
         return "–"
-    size = abs(value) if scale is None or not math.isfinite(scale) else abs(scale)
-    return f"{value:.{decimals}f}" if size == 0 or 0.01 <= size < 100 else f"{value:.{decimals + 1}g}"
+    if scale is None or not math.isfinite(scale):
+        size, least, digits = abs(value), 0.01, decimals + 1
+    else:
+        size, least, digits = abs(scale), 10.0**-decimals, decimals
+    return f"{value:.{decimals}f}" if size == 0 or least <= size < 100 else f"{value:.{digits}g}"

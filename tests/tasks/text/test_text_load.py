@@ -72,6 +72,7 @@ def test_what_does_not_fit_is_named(own_file, bert, changed, told):
 def test_sizes_come_from_the_preset_and_give_way_to_what_is_said():
     quick = TextOptions.parsed("stsb", "quick", {"rows": "50"})
     assert (quick.model, quick.tokens, quick.rows) == (SHIPPED, SIZES["quick"]["tokens"], 50)
+    assert (quick.pairs, TextOptions.parsed("stsb", "paper", {}).pairs) == ("apart", "joint")
     assert TextOptions.parsed("stsb", "paper", {}).model == "roberta-base"
     assert set(stsb.presets) == set(SIZES)
 

@@ -1,0 +1,38 @@
+"""The program as people start it: from any folder, on any terminal."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def start(*words, folder, **environment):
+    # The package is found by its path here: the folder that is left out must not be where it lies.
+    inherited = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
+    paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    return subprocess.run(
+        [sys.executable, "-m", "hpo_bench", *words],
+        cwd=folder,
+        env={**inherited, "PYTHONPATH": paths, **environment},
+        capture_output=True,
+        check=False,
+    )
+
+
+def test_a_folder_with_files_named_like_modules(tmp_path):
+    for name in ("random", "tokenizers", "typing", "typing_extensions", "rich", "torch"):
+        (tmp_path / f"{name}.py").write_text("raise SystemExit('the working folder was imported')")
+    told = start("list", "--json", folder=tmp_path)
+    assert told.returncode == 0, told.stderr.decode()
+    assert b'"tasks"' in told.stdout
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_terminal_that_lacks_letters(encoding, tmp_path):
+    told = start("list", folder=tmp_path, PYTHONIOENCODING=encoding)
+    assert told.returncode == 0, told.stderr.decode()
+    assert b"tapweight" in told.stdout
