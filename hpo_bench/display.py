@@ -83,7 +83,7 @@ class Display(Observer):
         label = f"{config.method} on {config.task}, repeat {self.number} of {self.repeats} (seed {config.seed})"
         self.bar.reset(self.row, description=label)  # its clock too
         if not self.console.is_terminal:
-            self.console.print(label, soft_wrap=True)
+            self.console.print(label, markup=False, soft_wrap=True)
 
     def progressed(self, progress: journal.Progress) -> None:
         self.last = progress
@@ -98,7 +98,7 @@ class Display(Observer):
         result, metric = run.content["result"], run.content["metric"]["name"]
         tests = ", ".join(shown(line["test"]) for line in result["retrained"])
         status = "" if run.status == "done" else f" [red]({run.status})[/]"
-        weights = show_weights(run.content["objectives"], result["weights"])
+        weights = escape(show_weights(run.content["objectives"], result["weights"]))
         self.console.print(
             f"[bold]{config.method}[/] on {config.task}, seed {config.seed}{status}: "
             f"valid {metric} {shown(result['value'])}, "

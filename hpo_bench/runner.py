@@ -20,6 +20,7 @@ from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.core.rng import derive_seed
 from hpo_bench.errors import UserError
 from hpo_bench.records import environment
+from hpo_bench.records.files import files_of
 from hpo_bench.records.journal import Journal, Progress
 from hpo_bench.records.run_folder import FINISHED, RunFolder, open_run
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult
@@ -70,12 +71,13 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
         "objectives": list(task.objectives),
         "base_id": task.base_id,
     }
-    with open_run(config.folder, identity, getattr(loaded, "content", None)) as folder:
+    with open_run(config.folder, identity, loaded.content) as folder:
         if folder.status in FINISHED:
             observer.finished(config, folder)
             return folder
         folder.begin_session(
             environment.describe(),
+            files=files_of(config.task_options),
             metric={"name": task.metric.name, "higher_is_better": task.metric.higher_is_better},
             data={**loaded.report, "notices": list(loaded.notices)},
             trial_cost=problem.trial_cost,
@@ -113,7 +115,7 @@ def _run_recorded(
         cost = {"search": bill.to_json(), "retraining": sum_costs(line["cost"] for line in retrained).to_json()}
     except Diverged as error:
         folder.finish("diverged", str(error))
-        remedy = "lower the learning rate (--set learning_rate=…)"
+        remedy = "lower the learning rate (--set learning_rate=…): the same folder will do"
         raise UserError(f"{config.method} diverged: {error}", remedy) from error
     except BaseException as error:
         with suppress(OSError):  # a full disk: what went wrong first is told
@@ -173,4 +175,6 @@ def sum_costs(costs: Any) -> Cost:
 
 def show_weights(objectives: tuple[str, ...] | list[str], weights: np.ndarray | list[float]) -> str:
     """`atom 0.21, bond 0.17, …`"""
+    if not any(weights):
+        return "none, there is no continued pretraining"
     return ", ".join(f"{name} {weight:.2f}" for name, weight in zip(objectives, weights, strict=True))

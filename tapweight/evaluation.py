@@ -137,16 +137,26 @@ class Evaluator:
         self._call = _Call(module, function)
         # `_Call` is a fresh parent whose own flag is of no interest; the user's module keeps its modes.
         self._buffers = {f"module.{name}": b for name, b in module.named_buffers()}
+        self._after = self._buffers
         self._devices = devices_of(module)
 
     def __call__(self, values: Values, index: int) -> Tensor:
         """The loss on batch `index` at `values`; parameters not named there are the module's own."""
         seed_generators(self.seed + index, self._devices)
         copies = {name: b.clone() for name, b in self._buffers.items()}
+        self._after = copies
         renamed = {f"module.{name}": value for name, value in values.items()}
         device = next(iter(values.values())).device.type
         with torch.autocast(device, enabled=False):
             return functional_call(self._call, {**copies, **renamed}, (self.batches[index],))
+
+    def keep_buffers(self) -> dict[str, Tensor]:
+        """Let passes to come start from the buffers that the last one left, and give them by name: a step of training.
+
+        The module's own buffers stay as they are.
+        """
+        self._buffers = {name: b.detach() for name, b in self._after.items()}
+        return {name.removeprefix("module."): b for name, b in self._buffers.items()}
 
     def value(self, values: Values) -> Tensor:
         """Mean over batches, without a graph. One forward pass per batch."""

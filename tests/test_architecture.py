@@ -74,6 +74,7 @@ def test_tapweight_needs_torch_and_nothing_else():
                 "cores",
                 "records",
                 "search.workers",
+                "tasks.base",
                 "errors",
                 "registry",
                 "presets",

@@ -33,4 +33,4 @@ def compare(
     else:
         from rich.console import Console
 
-        Console().print(comparison)
+        Console(markup=False).print(comparison)

@@ -48,6 +48,6 @@ def fidelity(
 
     from hpo_bench.compare.fidelity_table import fidelity_table
 
-    console = Console()
+    console = Console(markup=False)
     console.print(fidelity_table(found))
     console.print(f"written: {', '.join(str(file) for file in files)}", highlight=False, markup=False, soft_wrap=True)

@@ -40,7 +40,7 @@ def landscape(
 
     from hpo_bench.compare.simplex_table import simplex_table
 
-    console = Console()
+    console = Console(markup=False)
     console.print(found.sentence, style="bold", highlight=False)
     console.print(simplex_table(found))
     console.print(f"written: {', '.join(str(file) for file in files)}", highlight=False, markup=False, soft_wrap=True)

@@ -92,4 +92,4 @@ def print_rows(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
         table.add_column(column)
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
-    Console().print(table)
+    Console(markup=False).print(table)

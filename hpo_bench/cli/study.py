@@ -24,7 +24,7 @@ def study(
 ) -> None:
     """Run a whole study; what is done is skipped, what was cut short goes on. Exit code 1 if a run failed."""
     from hpo_bench.study.check import check, states
-    from hpo_bench.study.execute import execute
+    from hpo_bench.study.execute import execute, prepared
     from hpo_bench.study.plan import expand
     from hpo_bench.study.progress import Display
     from hpo_bench.study.report import as_data, show_plan, show_summary
@@ -38,15 +38,18 @@ def study(
         todo = [run for run, state in zip(runs, found, strict=True) if state != "done"]
         if dry_run and not as_json:
             show_plan(asked, runs, found)
-        check(todo)
+        check(runs)
         if dry_run:
             if as_json:
                 print(json.dumps(as_data(asked, runs, found, []), indent=1))
             return
-        outcomes = []
+        outcomes, workspace = [], out / ".studies" / asked.name
         if todo:
             with Display(asked.name, runs, found, workers) as display:
-                outcomes = execute(todo, out / ".studies" / asked.name, workers, display)
+                outcomes = execute(todo, workspace, workers, display)
+        elif workspace.exists():
+            with prepared(workspace):  # what a killed process left is cleared away
+                pass
     except KeyboardInterrupt as stop:
         print("stopped; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(130) from stop

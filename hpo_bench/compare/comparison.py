@@ -106,7 +106,7 @@ class Comparison:
     def __str__(self) -> str:
         from rich.console import Console
 
-        console = Console(width=200, no_color=True)
+        console = Console(width=200, no_color=True, markup=False)
         with console.capture() as capture:
             console.print(self)
         return capture.get()

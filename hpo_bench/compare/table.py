@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 GIB = 2**30
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def table_frame(rows: Sequence[Row], reference: str = "equal") -> pd.DataFrame:
@@ -31,7 +32,16 @@ def table_frame(rows: Sequence[Row], reference: str = "equal") -> pd.DataFrame:
 
 def to_csv(rows: Sequence[Row], reference: str = "equal") -> str:
     """table.csv: six significant digits, so that the same records give the same bytes."""
-    return table_frame(rows, reference).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    return harmless(table_frame(rows, reference)).to_csv(index=False, float_format="%.6g", lineterminator="\n")
+
+
+def harmless(frame: pd.DataFrame) -> pd.DataFrame:
+    """The frame for a CSV file: text that a spreadsheet would run as a formula stands behind an apostrophe."""
+
+    def plain(value: Any) -> Any:
+        return f"'{value}" if isinstance(value, str) and value[:1] in _FORMULA else value
+
+    return frame.apply(lambda column: column.map(plain) if column.dtype == object or column.dtype == "str" else column)
 
 
 def to_json(rows: Sequence[Row], reference: str = "equal", **more: Any) -> str:

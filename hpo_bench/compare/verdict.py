@@ -9,7 +9,7 @@ from hpo_bench.compare.landscape import retrained_blocks, tried_blocks
 from hpo_bench.compare.paired import compare_paired
 from hpo_bench.compare.style import metric_name
 from hpo_bench.compare.summary import Row
-from hpo_bench.compare.table import p_equals, score, signed
+from hpo_bench.compare.table import number, p_equals, score, signed
 from hpo_bench.compare.variance import VarianceShare, variance_share
 
 NEEDS = "at least two weightings scored with the same two seeds: run two methods with --repeats 3"
@@ -102,7 +102,7 @@ def _way(row: Row) -> str:
 def _fraction(ratio: float) -> str:
     if ratio > 0.75:
         return f"{100 * ratio:.0f} %"
-    return f"1/{1 / ratio:.2g}" if ratio > 0 else "none"
+    return f"1/{number(float(f'{1 / ratio:.2g}'))}" if ratio > 0 else "none"
 
 
 def _share(share: VarianceShare, what: str) -> str:

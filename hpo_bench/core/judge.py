@@ -1,9 +1,9 @@
 """How good an encoder is, at a bounded price: exactly solved linear heads on a part of train and valid, read four ways.
 
 A probe reads the whole train split; on a large set that costs more than the training that it judges, while a linear
-head is known from a thousand rows nearly as well as from thirty thousand. Few valid rows are noisy, so the same features
-are also cross-fitted: heads solved on four fifths of train and valid together, read on the rest. And a loss moves with
-every prediction, where a metric is what counts. No single one of the four was right on all tasks (docs/fidelity.md).
+head is known from a thousand rows nearly as well as from thirty thousand. Few valid rows are noisy, so the same
+features are also cross-fitted: heads solved on four fifths of train and valid together, read on the rest. And a loss
+moves with every prediction, where a metric is what counts. No single one was right on all tasks (docs/fidelity.md).
 """
 
 from __future__ import annotations

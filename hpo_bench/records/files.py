@@ -6,6 +6,7 @@ through, a pipe or a device is not read, and JSON that no person wrote ends in a
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -69,6 +70,17 @@ def read_bytes(path: Path) -> bytes:
         raise
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}", MOVE_AWAY) from error
+
+
+def files_of(options: dict[str, Any]) -> dict[str, str]:
+    """SHA-256 in hex of every file that an option names, by the option: whether they changed is told without reading
+    what is in them."""
+    found = {}
+    for name, value in sorted(options.items()):
+        if isinstance(value, str) and Path(value).is_file():
+            with open(value, "rb") as file:
+                found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found
 
 
 def parse(text: bytes, where: str) -> Any:

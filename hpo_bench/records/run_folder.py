@@ -120,9 +120,30 @@ def _read_or_start(folder: Path, identity: dict[str, Any], content: dict[str, st
         return run
     drop_torn_line(folder / "tests.jsonl")
     there = schema.read_run(folder)
+    if made_way(there, identity):
+        aside = _set_aside(folder)
+        warnings.warn(f"the run of another configuration that diverged in {folder} lies in {aside} now", stacklevel=2)
+        return _read_or_start(folder, identity, content)
     check_identity(folder, there, identity)
     check_content(folder, there, content or {})
     return RunFolder(folder, there)
+
+
+def made_way(there: dict[str, Any], asked: dict[str, Any]) -> bool:
+    """May a run of another configuration have the folder of `there`? It may where that diverged and found nothing."""
+    return there["status"] == "diverged" and bool(_differences(there, json.loads(json.dumps(asked))))
+
+
+def _set_aside(folder: Path) -> Path:
+    """Move all records into a folder beside this one; the lock stays."""
+    number = 1
+    while os.path.lexists(aside := folder.with_name(f"{folder.name}-diverged-{number}")):
+        number += 1
+    aside.mkdir()
+    for entry in sorted(folder.iterdir()):
+        if entry.name != ".lock":
+            entry.rename(aside / entry.name)
+    return aside
 
 
 def check_identity(folder: Path, there: dict[str, Any], asked: dict[str, Any]) -> None:

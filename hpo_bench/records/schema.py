@@ -19,7 +19,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from hpo_bench.core.cost import Cost
 from hpo_bench.errors import UserError
@@ -30,13 +30,7 @@ Status = Literal["running", "done", "failed", "diverged", "over-budget"]
 TrialState = Literal["done", "pruned", "diverged"]
 
 
-def _fit_for_a_folder(name: str) -> str:
-    if name.strip() in ("", ".", "..") or any(letter in name for letter in "/\\\0"):
-        raise ValueError("it names a folder and cannot be one")
-    return name
-
-
-_Name = Annotated[str, AfterValidator(_fit_for_a_folder)]
+_Name = Annotated[str, Field(min_length=1)]
 _Finite = Annotated[float, Field(allow_inf_nan=False)]
 _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]
@@ -157,7 +151,11 @@ class Environment(Part):
 
 
 class RunRecord(Part):
-    """run.json. `content`: SHA-256 of what was learned from, by part; None where the record is older than that."""
+    """run.json.
+
+    `content`: SHA-256 of what was learned from, by part; None where the record is older than that. `files`: SHA-256 of
+    the files that options of the task name, by the option.
+    """
 
     record_schema: Annotated[int, Field(alias="schema")]
     status: Status
@@ -171,6 +169,7 @@ class RunRecord(Part):
     config: Config
     objectives: list[str]
     content: dict[str, str] | None = None
+    files: dict[str, str] = {}
     base_id: str | None = None
     metric: Metric | None = None
     data: dict[str, Any] = {}

@@ -22,6 +22,7 @@ from hpo_bench.search.base import Support
 from hpo_bench.search.online import OnlineSearch
 from hpo_bench.search.online_run import Look, OnlineRun, State
 from hpo_bench.search.tapweight_levels import LEVELS_TWO, LevelTwo, of_mode
+from tapweight.horizon import ThroughTraining
 
 RETRIES = 6  # solves of one run that are made again with more damping: 4^6 times the damping given
 
@@ -51,6 +52,8 @@ class TapWeight(OnlineSearch):
         batches: pretraining batches averaged in one hypergradient; 0: four, or one with a solver that multiplies by
             the Hessian, where each batch costs as much as dozens of steps.
         normalise: each objective's gradient at unit length (no longer the exact derivative).
+        horizon: steps of training through which the validation loss is differentiated, exactly, in place of the
+            implicit function theorem; 0: the theorem, as published.
     """
 
     name: ClassVar[str] = "tapweight"
@@ -69,6 +72,7 @@ class TapWeight(OnlineSearch):
     weight_lr: float = 0.0
     batches: int = 0
     normalise: bool = False
+    horizon: int = 0
 
     @classmethod
     def takes(cls) -> tuple[str, ...]:
@@ -81,6 +85,8 @@ class TapWeight(OnlineSearch):
             raise UserError("normalise needs the norm of every objective's gradient", "give -o last_step=gradients too")
         if not 0 < self.gamma < math.inf or not all(0 <= value < math.inf for value in (self.weight_lr, self.damping)):
             raise UserError("gamma must be positive, weight_lr and damping at least 0, all finite", "see --option")
+        if self.horizon < 0 or (self.horizon and (self.levels == 2 or self.level_two not in ("protocol", "probe"))):
+            raise UserError("horizon goes through level I alone, and a probe judges", "leave out levels and level_two")
         if min(self.every, self.effort) < 1 or self.batches < 0 or self.warmup < 0:
             raise UserError("every and effort must be at least 1, batches and warmup at least 0", "see --option")
 
@@ -116,6 +122,8 @@ class TapWeight(OnlineSearch):
         """The level II of this run; with levels=2 its head trains along, so the protocol's choice is a tuned one."""
         if self.levels == 2 and self.level_two in ("protocol", "tuned"):
             return LEVELS_TWO["joint"]
+        if self.horizon:
+            return LEVELS_TWO["probe"]
         return LEVELS_TWO[of_mode(problem.protocol.mode) if self.level_two == "protocol" else self.level_two]
 
     def make_solver(self, optimizer: torch.optim.Optimizer) -> tapweight.solvers.Solver:
@@ -124,6 +132,8 @@ class TapWeight(OnlineSearch):
 
     def estimator(self, pretrain: torch.optim.Optimizer, finetune: torch.optim.Optimizer | None) -> tapweight.Estimator:
         """What gives dF/dλ; `finetune` is level II's optimiser, where it is trained and not solved."""
+        if self.horizon:
+            return ThroughTraining(pretrain, self.horizon)
         return tapweight.Implicit(
             finetune_solver=self.make_solver(finetune) if finetune is not None and self.levels == 3 else None,
             pretrain_solver=self.make_solver(pretrain),

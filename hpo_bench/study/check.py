@@ -9,8 +9,11 @@ from hpo_bench.config import make_method
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.errors import UserError
+from hpo_bench.records.files import files_of
+from hpo_bench.records.run_folder import check_content
 from hpo_bench.runner import load_task
 from hpo_bench.study.plan import PlannedRun, State
+from hpo_bench.tasks.base import LoadedTask
 
 
 def states(runs: list[PlannedRun]) -> list[State]:
@@ -32,7 +35,9 @@ def states(runs: list[PlannedRun]) -> list[State]:
 
 
 def check(runs: list[PlannedRun]) -> None:
-    """Load the task of every run and ask every method whether it can solve it.
+    """Load the task of every run, ask every method whether it can solve it; recorded runs must have seen the same data.
+
+    The task of runs that are all done is not loaded where the files that they were made from are the same by each byte.
 
     Raises:
         UserError: all reasons, each once.
@@ -41,17 +46,40 @@ def check(runs: list[PlannedRun]) -> None:
     ordered = sorted(runs, key=lambda run: run.task)
     for name, group in groupby(ordered, key=lambda run: run.task):
         try:
-            problems += _unsupported(list(group))
+            problems += _of_task([run for run in group if not _vouched(run)])
         except UserError as error:
             problems.append(f"{name}: {' '.join(str(error).split(chr(10)))}")
     if problems:
         raise _all(list(dict.fromkeys(problems)), "nothing was trained")
 
 
-def _unsupported(runs: list[PlannedRun]) -> Iterable[str]:
-    """Reasons why methods cannot solve a task."""
+def _vouched(run: PlannedRun) -> bool:
+    """Is the run done, and its own file of data what it was?"""
+    record = run.record() if run.state() == "done" else None
+    files = record["files"] if record else {}
+    return "path" in files and files == files_of(run.config.task_options)
+
+
+def _of_task(runs: list[PlannedRun]) -> list[str]:
+    """What keeps runs of one task from being done, or from being taken as they are."""
+    if not runs:
+        return []
     first = runs[0].config
     loaded = load_task(first.task, first.task_options, first.device)
+    problems = []
+    for run in runs:
+        record = run.record()
+        try:
+            if record is not None:
+                check_content(run.config.folder, record, loaded.content)
+        except UserError as error:
+            problems.append(f"{error.message}; {error.remedy}")
+    todo = [run for run in runs if run.state() != "done"]
+    return [*problems, *_unsupported(todo, loaded)]
+
+
+def _unsupported(runs: list[PlannedRun], loaded: LoadedTask) -> Iterable[str]:
+    """Reasons why methods cannot solve a task."""
     problems = []
     for run in {run.method: run for run in runs}.values():  # seeds make no difference
         config, task = run.config, loaded.task

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from hpo_bench.config import RunConfig, configure, variant
-from hpo_bench.records.run_folder import FINISHED, check_identity
+from hpo_bench.records.run_folder import FINISHED, check_identity, made_way
 from hpo_bench.records.schema import read_run
 from hpo_bench.study.spec import Study
 
@@ -35,7 +35,7 @@ class PlannedRun:
         return f"{self.task} {self.method} seed {self.config.seed}"
 
     def record(self) -> dict[str, Any] | None:
-        """run.json of this run, None if it has not begun.
+        """run.json of this run; None if it has not begun, or another configuration diverged in its place.
 
         Raises:
             UserError: it cannot be read, or is of another configuration.
@@ -43,7 +43,10 @@ class PlannedRun:
         if not os.path.lexists(self.config.folder / "run.json"):
             return None
         content = read_run(self.config.folder)
-        check_identity(self.config.folder, content, {"config": self.config.to_json()})
+        asked = {"config": self.config.to_json()}
+        if made_way(content, asked):
+            return None
+        check_identity(self.config.folder, content, asked)
         return content
 
     def state(self) -> State:

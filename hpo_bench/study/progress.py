@@ -55,7 +55,7 @@ class Display:
     """Follows a study. Use as a context manager around `execute`."""
 
     def __init__(self, name: str, runs: list[PlannedRun], states: list[State], workers: int) -> None:
-        self.console = Console(stderr=True)
+        self.console = Console(stderr=True, markup=False)
         self.forecast = Forecast(workers)
         self._name, self._start = name, time.monotonic()
         self._total: Counter[Cell] = Counter(_cell(run) for run in runs)

@@ -17,7 +17,7 @@ from hpo_bench.study.spec import Study
 
 def show_plan(study: Study, runs: list[PlannedRun], states: list[State]) -> None:
     """Task × method, how many of the runs are done."""
-    console = Console()
+    console = Console(markup=False)
     done = Counter((run.task, run.method) for run, state in zip(runs, states, strict=True) if state == "done")
     total = Counter((run.task, run.method) for run in runs)
     methods = [*dict.fromkeys(run.method for run in runs)]
@@ -32,7 +32,7 @@ def show_plan(study: Study, runs: list[PlannedRun], states: list[State]) -> None
 
 def show_summary(study: Study, runs: list[PlannedRun], states: list[State], outcomes: list[Outcome], out: Path) -> None:
     """Counts, failures with their reasons, and what to do next."""
-    console = Console()
+    console = Console(markup=False)
     failed = [outcome for outcome in outcomes if not outcome.ok]
     finished, skipped = len(outcomes) - len(failed), states.count("done")
     counts = f"{finished} finished now, {skipped} were done before, {len(failed)} failed"

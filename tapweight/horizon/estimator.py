@@ -1,4 +1,4 @@
-"""The derivative through h steps of training as an estimator of Algorithm 1, in place of the implicit function theorem."""
+"""The derivative through h steps of training: an estimator of Algorithm 1 beside the implicit function theorem."""
 
 from __future__ import annotations
 

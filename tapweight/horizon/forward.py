@@ -45,6 +45,7 @@ def forward_hypergradient(
         for number in range(path.steps):
             before = point.leaves()
             after = path.step(before, lam, number, graph=True)
+            path.advance_buffers()
             ends = after.tensors()  # SGD's buffers appear with the first step
             probes = [torch.zeros_like(end).requires_grad_() if end.requires_grad else None for end in ends]
             live = [(end, probe) for end, probe in zip(ends, probes, strict=True) if probe is not None]
@@ -58,7 +59,7 @@ def forward_hypergradient(
             passes.add("pretrain", backward=2 + 2 * size)
             tangents = [_pushed(probes, pulled, [unit, *own]) for unit, own in zip(units, tangents, strict=True)]
             point = after.detached()
-        value, gradients = _at(pretraining, point, terminal)
+        value, gradients = _at(pretraining, point, path.buffers, terminal)
         places = {name: place for place, name in enumerate(point.values)}
         found = torch.stack([_along(gradients, tangent, places, lam) for tangent in tangents])
     require_finite("the hypergradient through training", found)

@@ -49,7 +49,8 @@ def reverse_hypergradient(
         checkpoints: states kept; default √h.
         rate: learning rate of step 0, 1, … from here; default: the optimiser's own.
 
-    The running statistics of batch norm, which F reads in evaluation mode, are held at their values of the start.
+    F is read under the running statistics of batch norm that training has come to; they count as constants of the
+    derivative.
 
     Raises:
         HypergradientFailure: a number is not finite.
@@ -65,7 +66,7 @@ def reverse_hypergradient(
         for begin in starts[1:]:
             kept.append(path.run(kept[-1], weights, begin - length, begin))
         last = path.run(kept[-1], weights, starts[-1], path.steps)
-        value, gradients = _at(pretraining, last, terminal)
+        value, gradients = _at(pretraining, last, path.buffers, terminal)
         lam = weights.detach().to(next(iter(last.values.values()))).requires_grad_()
         total, adjoint = torch.zeros_like(lam), _start(last, gradients)
         for begin, point in zip(reversed(starts), reversed(kept), strict=True):
@@ -84,19 +85,20 @@ def reverse_hypergradient(
     return Hypergradient(total.detach(), value, None, passes=dict(passes))
 
 
-def _at(pretraining: Pretraining, point: Point, terminal: Terminal) -> tuple[float, Mapping[str, Tensor]]:
-    """`terminal` with the module's parameters at `point`; they are put back whatever happens."""
-    own = trainable(pretraining.module)
-    before = {name: p.detach().clone() for name, p in own.items()}
+def _at(
+    pretraining: Pretraining, point: Point, buffers: Mapping[str, Tensor], terminal: Terminal
+) -> tuple[float, Mapping[str, Tensor]]:
+    """`terminal` with the module's parameters at `point` and these buffers; all are put back whatever happens."""
+    own = {**trainable(pretraining.module), **dict(pretraining.module.named_buffers())}
+    before = {name: tensor.data for name, tensor in own.items()}
+    there = {**buffers, **point.values}
     try:
-        with torch.no_grad():
-            for name, p in own.items():
-                p.copy_(point.values[name])
+        for name, tensor in own.items():  # other storage under the same parameter: nothing is written over
+            tensor.data = there[name].detach().clone()
         return terminal()
     finally:
-        with torch.no_grad():
-            for name, p in own.items():
-                p.copy_(before[name])
+        for name, tensor in own.items():
+            tensor.data = before[name]
 
 
 Adjoint = dict[tuple[str, str], Tensor]  # (kind, name of the parameter) → co-state; kind "" is θ itself

@@ -34,8 +34,8 @@ class Point(NamedTuple):
 class Trajectory:
     """Training from where module and optimiser stand, one batch a step, as the optimiser itself would do it.
 
-    Nothing of module and optimiser is changed: steps run on copies, step t with the random seed `seed` + t. Buffers
-    (running statistics) stay those of the start in every step; in training mode batch norm does not read them.
+    Nothing of module and optimiser is changed: steps run on copies, step t with the random seed `seed` + t. `buffers`
+    are those that `run` has come to (batch norm's running statistics, which training itself does not read).
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Trajectory:
         values = {name: p.detach().clone() for name, p in trainable(pretraining.module).items()}
         self.start = Point(values, state)
         self.passes, self.steps = passes, len(batches)
+        self.buffers = {name: b.detach().clone() for name, b in pretraining.module.named_buffers()}
         self._losses = Evaluator(
             pretraining.module, pretraining.losses, batches, level="pretrain", passes=passes, seed=seed
         )
@@ -75,7 +76,12 @@ class Trajectory:
         """Steps first, …, last − 1 without a graph."""
         for number in range(first, last):
             point = self.step(point.leaves(), weights, number, graph=False).detached()
+            self.advance_buffers()
         return point
+
+    def advance_buffers(self) -> None:
+        """Keep the buffers that the last step left."""
+        self.buffers = self._losses.keep_buffers()
 
 
 def _leaves(named: Named) -> Named:

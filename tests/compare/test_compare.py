@@ -13,6 +13,7 @@ from synthetic import write_run, write_runs
 from hpo_bench.__main__ import main
 from hpo_bench.compare import compare
 from hpo_bench.compare.style import OWN_METHODS, method_order, method_style, objective_colours
+from hpo_bench.compare.verdict import _fraction
 from hpo_bench.errors import UserError
 
 TASK_FIGURES = ("cost-accuracy", "anytime", "weights", "trajectories", "time", "landscape")
@@ -235,6 +236,10 @@ def test_a_difference_says_which_way_is_better(tmp_path):
     found = compare(tmp_path / "runs", tmp_path / "out", figures=False)
     assert "tpe +0.200 ± 0.000 (worse)" in found.verdicts[0].verdict
     assert not (tmp_path / "out" / "esol").exists()  # figures=False
+
+
+def test_a_share_of_the_cost_has_no_exponent():
+    assert [_fraction(ratio) for ratio in (0.9, 1 / 7.9, 1 / 134, 1 / 5678)] == ["90 %", "1/7.9", "1/130", "1/5,700"]
 
 
 def test_an_out_that_cannot_be_written(tmp_path):

@@ -138,3 +138,44 @@ def test_variants_of_a_method_keep_event_files_of_their_own(tmp_path):
         ("bace", "tpe@b", "seed-0"),
     ]
     assert all(len(list(path.glob("events.out.tfevents.*"))) == 1 for path in written)
+
+
+NAMES = ["=cmd|' /C calc'!A0", "+1", "-2", "@SUM(A1)"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_no_formula_in_a_spreadsheet(tmp_path, name):
+    write_run(tmp_path / "runs", method="equal", trials=2, task=name.replace("/", " "))
+    found = compare(tmp_path / "runs", tmp_path / "out", figures=False)
+    assert f"'{name[:3]}" in (tmp_path / "out" / "table.csv").read_text()
+    assert found.tasks[0].label.startswith(name[:3])
+
+
+def test_a_name_is_no_markup(tmp_path):
+    folder = write_run(tmp_path / "runs", method="equal", trials=2)
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"task": "a [/old] [red]b"}))
+    assert "a [/old] [red]b" in str(compare(tmp_path / "runs", tmp_path / "out", figures=False))
+
+
+@pytest.mark.parametrize("name", ["..", "../..", "/home", ".", "a/../../b"])
+def test_the_name_of_a_task_leads_nowhere(tmp_path, name):
+    """Figures go into a folder of the task's name below `out`."""
+    folder = write_run(tmp_path / "runs", method="equal", trials=2)
+    record = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(record | {"task": name}))
+    out = tmp_path / "deep" / "er" / "out"
+    found = compare(tmp_path / "runs", out, figures=False)
+    assert out in (out / found.tasks[0].slug).resolve().parents
+
+
+def test_event_files_of_others_stay(tmp_path):
+    folder = write_run(tmp_path / "runs", method="equal", trials=2)
+    logs = tmp_path / "out" / "bace" / "equal" / folder.name
+    logs.mkdir(parents=True)
+    (logs / "events.out.tfevents.1.host").write_text("somebody's")
+    for _ in range(2):
+        write_events(tmp_path / "runs", tmp_path / "out")
+    names = sorted(path.name for path in logs.iterdir())
+    assert len(names) == 2
+    assert sum(name.endswith(".hpo_bench") for name in names) == 1

@@ -229,3 +229,20 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path):
     with pytest.raises(UserError, match="is a link"), open_run(tmp_path / "run", IDENTITY):
         pass
     assert (tmp_path / "precious").read_text() == "as it was"
+
+
+def test_another_configuration_may_have_the_folder_of_a_run_that_diverged_and_loses_nothing(tmp_path):
+    with open_run(tmp_path / "seed-0", IDENTITY) as run:
+        run.finish("diverged", "a loss is not finite")
+    (tmp_path / "seed-0" / "trials.jsonl").write_text("")
+    lower = IDENTITY | {"config": CONFIG | {"protocol": {"steps": 10, "learning_rate": 1e-4}}}
+    with pytest.warns(UserWarning, match="seed-0-diverged-1"), open_run(tmp_path / "seed-0", lower) as run:
+        assert run.status == "running"
+    assert content(tmp_path / "seed-0-diverged-1")["status"] == "diverged"
+    assert (tmp_path / "seed-0-diverged-1" / "trials.jsonl").exists()
+    with open_run(tmp_path / "seed-0", lower) as run:
+        run.finish("diverged", "again")
+    with open_run(tmp_path / "seed-0", lower) as run:  # the same configuration goes on
+        assert run.status == "diverged"
+    with pytest.warns(UserWarning, match="seed-0-diverged-2"), open_run(tmp_path / "seed-0", IDENTITY):
+        pass

@@ -220,3 +220,19 @@ def test_a_failed_probe_says_what_it_cost():
 def test_numbers_that_mean_nothing_are_refused(option):
     with pytest.raises(UserError, match="must be positive"):
         TapWeight(**option)
+
+
+def test_a_horizon_of_many_steps_finds_the_planted_optimum_and_is_billed_as_announced(tmp_path):
+    problem = quick_problem("40", steps=60, learning_rate=0.01)
+    method = TapWeight(warmup=4, horizon=8, parametrisation="mirror", weight_lr=0.2)
+    found, _ = search(method, problem, tmp_path)
+    assert found.weights[0] > 0.5
+    assert problem.meter.snapshot().step_equivalents <= method.expected_cost(problem)
+
+
+@pytest.mark.parametrize(
+    "options", [{"horizon": -1}, {"horizon": 5, "levels": 2}, {"horizon": 5, "level_two": "tuned"}]
+)
+def test_a_horizon_that_cannot_be_is_refused(options):
+    with pytest.raises(UserError, match="horizon"):
+        TapWeight(**options)

@@ -3,8 +3,10 @@
 import dataclasses
 import json
 import os
+import socket
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ import torch
 from hpo_bench.core.meter import Cost
 from hpo_bench.errors import UserError
 from hpo_bench.records.journal import Journal
+from hpo_bench.search.cluster import check_address
 from hpo_bench.search.pbt import Pbt
 from hpo_bench.search.random import Random
 from hpo_bench.search.tpe import Tpe
@@ -23,7 +26,9 @@ from hpo_bench.search.workers import (
     billed_to,
     build_problem,
     claim_lost_bills,
+    processes_for,
     ray_session,
+    readable,
     share_of_gpu,
 )
 from hpo_bench.testing.method_contract import Interruption, Watch, run
@@ -163,6 +168,92 @@ def test_what_a_killed_ray_left_behind_is_removed(tmp_path, monkeypatch):
     with ray_session(tmp_path, 1):
         assert not left.exists()
         assert not (tmp_path / "ray-session").exists()
+
+
+def test_no_more_processes_than_can_be_used(monkeypatch):
+    monkeypatch.setattr("hpo_bench.search.workers.cores", lambda: 4)
+    assert processes_for(3, 10) == 3
+    with pytest.warns(UserWarning, match="8 workers were asked for; 2 can be used.*2 pieces of work"):
+        assert processes_for(8, 2) == 2
+    with pytest.warns(UserWarning, match="1000 workers were asked for; 4 can be used.*4 cores"):
+        assert processes_for(1000, 500) == 4
+    assert processes_for(8, 100, "auto") == 8  # a cluster has cores of its own
+    assert not Random(workers=10**9).supports(quick_problem("2")).ok
+
+
+def test_more_trials_in_a_batch_than_processes(ray_running, tmp_path, monkeypatch):
+    """What a search finds depends on the batch, and not on how many processes train it."""
+    monkeypatch.setattr("hpo_bench.search.workers.cores", lambda: 2)
+    with pytest.warns(UserWarning, match="2 can be used"):
+        _, few = run(Random(workers=3), quick_problem("3"), tmp_path / "few")
+    _, one = run(Random(), quick_problem("3"), tmp_path / "one")
+    assert scores(few) == scores(one)
+
+
+@pytest.fixture
+def listening():
+    """A port where somebody listens who is no cluster, as HOST:PORT."""
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield f"127.0.0.1:{server.getsockname()[1]}"
+
+
+@pytest.mark.parametrize("address", ["nonsense", "host:", ":6379", "host:0", "host:70000", "host:١", "ray://host"])
+def test_an_address_that_is_none_is_told(address):
+    with pytest.raises(UserError, match="cannot read the address"):
+        check_address(address)
+
+
+def test_a_cluster_that_does_not_answer_is_told(listening, monkeypatch):
+    monkeypatch.setattr("hpo_bench.search.cluster._PATIENCE", 0.2)
+    for address in (listening, f"ray://{listening}"):
+        with pytest.raises(UserError, match="no Ray cluster answers"):
+            check_address(address)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        with pytest.raises(UserError, match=r"no Ray cluster answers.*refused"):
+            check_address(f"127.0.0.1:{closed.getsockname()[1]}")
+    with pytest.raises(UserError, match="no Ray cluster answers"):
+        check_address("no-such-host.invalid:6379")
+
+
+def test_an_address_in_the_environment_and_a_long_temporary_folder_do_not_hinder(tmp_path, monkeypatch):
+    """Ray starts on this machine, in a folder whose path is short enough for its sockets."""
+    import ray
+
+    seen = {}
+
+    def start(**options):
+        seen.update(options, address=os.environ.get("RAY_ADDRESS"))
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", start)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    monkeypatch.setattr(ray, "cluster_resources", lambda: {"CPU": 1})
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:6399")
+    (tmp_path / ("x" * 70)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("x" * 70)))
+    with ExitStack() as stack:
+        with pytest.warns(UserWarning, match="RAY_ADDRESS is set and not used"):
+            stack.enter_context(ray_session(tmp_path, 1))
+        assert seen["address"] is None
+        assert len(seen["_temp_dir"]) < 40
+        assert Path(seen["_temp_dir"]).is_dir()
+    assert os.environ["RAY_ADDRESS"] == "127.0.0.1:6399"
+    assert not Path(seen["_temp_dir"]).exists()
+
+
+def test_what_went_wrong_in_a_worker_is_found_behind_what_ray_says():
+    import ray
+
+    full = OSError(28, "No space left on device")
+    assert readable(ray.exceptions.RayTaskError("run", "…", full)) is full
+    told = readable(ray.exceptions.RayActorError())
+    assert isinstance(told, UserError)
+    assert "worker process died" in told.message
+    other = ValueError("a fault of ours")
+    assert readable(other) is other
 
 
 def test_ray_that_is_slow_to_start_is_started_again(monkeypatch):

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from hpo_bench.errors import UserError
 from hpo_bench.records.files import read_lines
+from hpo_bench.runner import run as do_run
 from hpo_bench.study.check import check, states
 from hpo_bench.study.execute import Outcome
 from hpo_bench.study.plan import expand
@@ -41,7 +42,7 @@ def test_a_run_made_by_the_command_run_is_done(write, hpo_bench, tmp_path):
     assert call(*words)[0] == 0
     runs = expand(read_study(write(PAIR)), tmp_path / "runs")
     assert states(runs) == ["done", "new"]
-    with pytest.raises(UserError, match="holds a run of another configuration: budget"):
+    with pytest.raises(UserError, match=r"holds a run of another configuration: config\.budget"):
         states(expand(read_study(write(PAIR + "budget: 3\n")), tmp_path / "runs"))
 
 
@@ -60,6 +61,32 @@ methods: [equal, {method: pbt, options: {intervals: 500}}, {method: tpe, options
     for part in ("pbt cannot solve quadratic", "workers=0", "quadratic@odd: ", "csv: "):
         assert part in told
     assert not (tmp_path / "runs").exists()
+
+
+TABLE = """
+tasks:
+- {task: csv, options: {path: PATH, label: y, kind: classification, split: random, objectives: [atom]}}
+methods: [equal]
+budget: 1
+retrains: 0
+"""
+
+
+def test_changed_data_are_noticed_before_an_old_score_is_given(write, tmp_path, monkeypatch):
+    """By a finished run, by its study, and without reading a file that has not changed."""
+    path = tmp_path / "own.csv"
+    rows = [f"{'C' * (1 + n % 20)}{'O' * (n // 20)},{n % 2}" for n in range(60)]
+    path.write_text("\n".join(["smiles,y", *rows]) + "\n")
+    runs = expand(read_study(write(TABLE.replace("PATH", str(path)))), tmp_path / "runs")
+    assert do_run(runs[0].config).status == "done"
+    with monkeypatch.context() as patch:
+        patch.setattr("hpo_bench.study.check.load_task", lambda *_: pytest.fail("there is nothing to load"))
+        check(runs)
+    path.write_text(path.read_text().replace("\nC,0\n", "\nC,1\n"))
+    with pytest.raises(UserError, match="the file has changed since: its table"):
+        check(runs)
+    with pytest.raises(UserError, match="the file has changed since: its table"):
+        do_run(runs[0].config)
 
 
 def test_one_that_fails_stops_nobody(write, hpo_bench, tmp_path):

@@ -75,7 +75,12 @@ def warmed(net, batches, make):
 
 
 def trained_again(net, optimizer, batches, weights, rates=None):
-    """F after training a copy with torch's own optimiser."""
+    """F after training a copy."""
+    return outer(after_training(net, optimizer, batches, weights, rates))[0]
+
+
+def after_training(net, optimizer, batches, weights, rates=None):
+    """A copy, trained with torch's own optimiser."""
     net, optimizer_state = copy.deepcopy(net), copy.deepcopy(optimizer.state_dict())
     again = type(optimizer)(net.parameters(), lr=0.1)
     again.load_state_dict(optimizer_state)
@@ -86,7 +91,7 @@ def trained_again(net, optimizer, batches, weights, rates=None):
         again.zero_grad()
         (net.losses(batch) * weights).sum().backward()
         again.step()
-    return outer(net)[0]
+    return net
 
 
 def differences(net, optimizer, batches, weights, rates=None):
@@ -142,6 +147,30 @@ def test_a_schedule_of_the_rate_is_followed(problem):
     )
     expected = differences(net, optimizer, batches, WEIGHTS, rates)
     assert torch.allclose(found.gradient, expected, rtol=2e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("estimate", [reverse_hypergradient, forward_hypergradient])
+def test_the_task_is_read_under_the_statistics_that_training_has_come_to(problem, estimate):
+    net, batches = problem
+    optimizer = OPTIMIZERS["adam"](net.parameters())
+    x = torch.linspace(-2, 2, 20, dtype=torch.float64).reshape(4, 5)
+
+    def evaluated(module):
+        module.eval()
+        value = float(module.encoder(x).square().sum().detach())
+        module.train()
+        return value
+
+    expected = evaluated(after_training(net, optimizer, batches, WEIGHTS))
+    found = estimate(
+        Pretraining(net, Net.losses),
+        optimizer,
+        WEIGHTS,
+        batches=batches,
+        terminal=lambda: (evaluated(net), outer(net)[1]),
+        seed=50,
+    )
+    assert found.valid_loss == pytest.approx(expected, rel=1e-12)
 
 
 def test_nothing_is_left_changed(problem):

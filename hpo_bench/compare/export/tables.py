@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from hpo_bench.compare.table import harmless
 from hpo_bench.records.load import load_runs, load_trajectories, load_trials
 
 
@@ -26,7 +27,7 @@ def write_tables(path: Path, out: Path, kind: str) -> list[Path]:
         target = out / f"{name}.{kind}"
         flat = frame.apply(lambda column: _flat(column, lists=kind == "parquet"))
         if kind == "csv":
-            flat.to_csv(target, index=False, lineterminator="\n")
+            harmless(flat).to_csv(target, index=False, lineterminator="\n")
         else:
             flat.to_parquet(target, index=False)
         written.append(target)

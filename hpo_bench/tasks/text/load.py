@@ -112,7 +112,7 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
     from hpo_bench.data.notices import Notices
     from hpo_bench.data.text_table import read_corpus
     from hpo_bench.tasks.text.encoder import load_base
-    from hpo_bench.tasks.text.inspection import inspect_splits, inspect_tokens
+    from hpo_bench.tasks.text.inspection import inspect_corpus, inspect_splits, inspect_tokens
     from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES
     from hpo_bench.tasks.text.task import build_task
     from hpo_bench.tasks.text.tokens import Tokeniser
@@ -120,6 +120,8 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
     notices = Notices(options.allow_suspicious)
     inspect_splits(notices, splits, metric)
     texts, corpus_source = (None, None) if options.corpus is None else read_corpus(options.corpus)
+    if texts is not None:
+        inspect_corpus(notices, splits, texts)
     path, origin, leak = _find(options.model)
     tokeniser = Tokeniser(path)
     loaded = build_task(
