@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from torch import Tensor
 
@@ -40,7 +40,7 @@ class Estimator(ABC):
     """
 
     batches: int = 1
-    levels: ClassVar[int] | int = 3
+    levels: Literal[3, 2] = 3
 
     @abstractmethod
     def estimate(
