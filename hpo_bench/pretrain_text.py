@@ -46,13 +46,14 @@ def pretrain_text(
         Diverged: a loss is not finite.
     """
     from hpo_bench.data.text_table import read_corpus
+    from hpo_bench.tasks.objective import select
     from hpo_bench.tasks.text.corpus import TextCorpus
     from hpo_bench.tasks.text.encoder import load_base
-    from hpo_bench.tasks.text.objectives import select
+    from hpo_bench.tasks.text.objectives import OBJECTIVES
     from hpo_bench.tasks.text.scratch import METADATA, write_trained
     from hpo_bench.tasks.text.tokens import Tokeniser
 
-    select(tuple(shape.objectives))
+    select(OBJECTIVES, shape.objectives, "objective on text")
     if "mlm" not in shape.objectives:
         raise UserError("a language model is made with mlm at least", "name it among the objectives")
     if shape.tokens < 8:
@@ -106,13 +107,14 @@ def pretrain_text(
 
 def _make_fresh(folder: Path, texts: Sequence[str], shape: TextShape, seed: int) -> None:
     """Tokeniser and random model, made aside: a kill leaves the whole folder or none."""
-    from hpo_bench.tasks.text.objectives import select
+    from hpo_bench.tasks.objective import select
+    from hpo_bench.tasks.text.objectives import OBJECTIVES
     from hpo_bench.tasks.text.scratch import write_fresh, write_tokeniser
     from hpo_bench.tasks.text.tokens import Tokeniser
 
     aside = folder.with_name("fresh.tmp")
     shutil.rmtree(aside, ignore_errors=True)
-    pairs = any(kind.pairs for kind in select(tuple(shape.objectives)))
+    pairs = any(kind.pairs for kind in select(OBJECTIVES, shape.objectives, "objective on text"))
     write_tokeniser(aside, texts, vocabulary=shape.vocabulary, tokens=shape.tokens, typed=pairs)
     tokeniser = Tokeniser(aside)
     specials = shape.tokens - tokeniser.frame.room(shape.tokens, pair=pairs)

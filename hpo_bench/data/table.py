@@ -171,7 +171,11 @@ def _build(
             "rows_without_label": without,
         },
         notices=tuple(notices),
-        split_columns=tuple(name for place, name in enumerate(table.header) if is_split_column(table.column(place))),
+        split_columns=tuple(
+            name
+            for place, name in enumerate(table.header)
+            if is_split_column([cells[place] for cells in table.rows[:500]])
+        ),
     )
 
 

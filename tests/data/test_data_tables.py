@@ -181,6 +181,7 @@ def test_what_python_would_take_for_a_number_and_nobody_else(cell: str) -> None:
     [
         ("1_0", "line 3: '1_0' in column 'y' is not a number", "decimal point"),
         ("1,5", "line 3: '1,5' in column 'y' is not a number", "with a point"),
+        ("\u22125", "line 3: '\u22125' in column 'y' is not a number", "minus as -"),
         ("٣", "line 3: '٣' in column 'y' is not a number", "0 to 9"),
         ("9007199254740993", "beyond 2\\^53", "offset"),
         ("1e-400", "too close to 0", "unit"),

@@ -135,9 +135,10 @@ def _check_swallowed(table: TableFile, text: str, delimiter: str) -> None:
 
     Lines of a long text seldom have the table's number of cells, and hardly ever a known label in the right place.
     """
-    tall = {
-        row: place for row, cells in enumerate(table.rows) for place, cell in enumerate(cells) if _BREAK.search(cell)
-    }
+    # Only rows with a gap after them, and the last, may have several lines: a wide table has millions of cells.
+    ends = [*table.lines[1:], None]
+    gaps = [row for row, end in enumerate(ends) if end is None or end > table.lines[row] + 1]
+    tall = {row: place for row in gaps for place, cell in enumerate(table.rows[row]) if _BREAK.search(cell)}
     if not tall or len(table.header) < 2:
         return
     physical = _BREAK.split(text)

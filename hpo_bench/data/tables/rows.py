@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from hpo_bench.errors import UserError, nearest
@@ -30,9 +31,14 @@ class TableFile:
                     "Rename one of them: it cannot be told which is meant.",
                 )
 
-    def column(self, place: int) -> list[str]:
+    @cached_property
+    def _columns(self) -> list[tuple[str, ...]]:
+        """All turned at once: a column of a wide table, cell by cell, would touch every row anew."""
+        return list(zip(*self.rows, strict=True))
+
+    def column(self, place: int) -> tuple[str, ...]:
         """The cells (N,) of a column."""
-        return [cells[place] for cells in self.rows]
+        return self._columns[place]
 
     def at(self, line: int) -> str:
         """`FILE, line N`, for errors."""

@@ -40,8 +40,8 @@ def is_missing(cell: str) -> bool:
 
 
 def is_split_column(cells: Sequence[str]) -> bool:
-    """Do most of a column's first cells name a split?"""
-    filled = [tidy(cell).casefold() for cell in cells[:1000] if cell.strip()]
+    """Do most of these cells name a split?"""
+    filled = [tidy(cell).casefold() for cell in cells if cell.strip()]
     return bool(filled) and sum(word in SPLIT_WORDS for word in filled) > len(filled) / 2
 
 
@@ -79,6 +79,8 @@ def _checked(table: TableFile, place: int, line: int, text: str) -> float:
         remedy = "Labels are finite numbers with a decimal point; leave the cell empty where the label is missing."
         if re.fullmatch(r"[+-]?\d+,\d+", text):
             remedy = "Write decimals with a point, not with a comma."
+        elif text[:1] in "\u2212\u2013":
+            remedy = "Write minus as -, the sign of the keyboard."
         elif any(character.isdecimal() and not character.isascii() for character in text):
             remedy = "Write digits as 0 to 9."
         raise UserError(f"{where} is not a number.", remedy)
@@ -109,10 +111,11 @@ def classes(table: TableFile, place: int) -> Classes:
     is written, with both lines.
     """
     column, name = table.column(place), table.header[place]
-    spelt = {cell: _spelling(tidy(cell)) for cell in dict.fromkeys(column)}
+    times_of = Counter(column)  # distinct cells alone from here: a table may have millions
+    spelt = {cell: _spelling(tidy(cell)) for cell in times_of}
     first: dict[str, int] = {}
     counts: Counter[str] = Counter()
-    for cell, times in Counter(column).items():  # distinct cells alone: a table may have millions
+    for cell, times in times_of.items():
         if spelt[cell]:
             first.setdefault(spelt[cell], table.lines[column.index(cell)])
             counts[spelt[cell]] += times

@@ -17,11 +17,11 @@ from hpo_bench.errors import UserError
 from hpo_bench.tasks.base import Labelled, LoadedTask
 from hpo_bench.tasks.corpus import DrawnCorpus
 from hpo_bench.tasks.digits.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, DigitsData
+from hpo_bench.tasks.metrics import metric_of
 from hpo_bench.tasks.objective import Truth, seeded, select
 from hpo_bench.tasks.planted import with_plants
 from hpo_bench.tasks.supervised import CorpusTask
 from hpo_bench.tasks.targets import Classes
-from hpo_bench.tasks.text.metrics import metric_of
 
 WIDTH, CLASSES = 64, 10
 TEST, VALID = 60, 30  # images of each digit; all others are the corpus

@@ -15,7 +15,7 @@ from hpo_bench.tasks.image.corpus import ImageCorpus
 from hpo_bench.tasks.image.objectives import DEFAULT_OBJECTIVES
 from hpo_bench.tasks.image.packed import PackedImages
 from hpo_bench.tasks.image.render import PUBLISHED_SIZE, check_size, render
-from hpo_bench.tasks.molecule.metrics import metric_of
+from hpo_bench.tasks.metrics import metric_of
 from hpo_bench.tasks.molecule.task import TARGETS, Kind, Splits, check_labels, content_of
 from hpo_bench.tasks.objective import Truth
 from hpo_bench.tasks.supervised import CorpusTask

@@ -113,6 +113,10 @@ def _load(
     inspect_splits(notices, table, parsed.canonical, parts, repeats, scored_on)
     splits = Splits(parts.train, parts.valid, parts.test)
     regime = choose_regime(table, parsed.canonical, splits, labelled, corpus)
+    if leaked := regime.report.get("corpus_in_valid_or_test"):
+        notices.say(f"{leaked:,} molecules of the corpus are in valid or test, and are left out of it")
+    if skipped := regime.report.get("corpus_skipped"):
+        notices.say(f"{skipped:,} SMILES of the corpus cannot be read by RDKit and are left out")
     chosen = {"objectives": objectives, "plant": plant or [], "base": base, "preset": preset, **others}
     chosen["corpus_smiles"] = regime.corpus
     loaded = build(name, table, regime.splits, metric, device, **chosen)

@@ -15,11 +15,11 @@ from hpo_bench.data.digest import digest_of
 from hpo_bench.errors import UserError
 from hpo_bench.tasks import targets
 from hpo_bench.tasks.base import Labelled, LoadedTask
+from hpo_bench.tasks.metrics import metric_of
 from hpo_bench.tasks.molecule.cache import featurise
 from hpo_bench.tasks.molecule.checkpoint import Base
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.featurise import MoleculeArrays
-from hpo_bench.tasks.molecule.metrics import metric_of
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
 from hpo_bench.tasks.molecule.packed import PackedMolecules
 from hpo_bench.tasks.objective import Truth

@@ -13,14 +13,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from hpo_bench.tasks.objective import DrawnBatch
 from hpo_bench.tasks.sending import sent
-from hpo_bench.tasks.text.objectives.base import TextBatch
 from hpo_bench.tasks.text.packed import Tokens
 
 _LEFT_OUT = -100  # the target that cross-entropy leaves out
 
 
-def fixed(batch: TextBatch, limit: int, device: torch.device) -> TextBatch:
+def fixed(batch: DrawnBatch, limit: int, device: torch.device) -> DrawnBatch:
     """A batch of the processor on `device`; `limit` is the longest input's tokens."""
     step = -(-limit // 4)
     longest = max(view.ids.shape[1] for view in batch.views.values())
@@ -30,7 +30,7 @@ def fixed(batch: TextBatch, limit: int, device: torch.device) -> TextBatch:
         name: _padded(each, batch.views[name].ids.shape[1], width) if "positions" in each else each
         for name, each in batch.targets.items()
     }
-    return sent(TextBatch(batch.index, views, targets), device)
+    return sent(DrawnBatch(batch.index, views, targets), device)
 
 
 def _widened(view: Tokens, width: int) -> Tokens:

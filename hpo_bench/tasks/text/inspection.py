@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from hpo_bench.data.notices import Notices
@@ -59,6 +61,17 @@ def check_defined(parts: dict[str, TextTable], metric: str) -> None:
         raise UserError(told, "use more rows, or a label that varies more")
 
 
+def inspect_corpus(notices: Notices, splits: TextSplits, texts: Sequence[str]) -> None:
+    """Texts of valid and test in a corpus of the user's own: the encoder would adapt to what it is judged on.
+
+    Raises UserError where more leaks than `Notices` lets pass.
+    """
+    known = set(map(_seen, texts))
+    for name, part in (("valid", splits.valid), ("test", splits.test)):
+        own = [_seen(text) for text in part.sentences()]
+        notices.count(sum(text in known for text in own), max(len(own), 1), f"texts of {name} are in the corpus too")
+
+
 def inspect_tokens(
     notices: Notices, unknown: dict[str, float], cut: dict[str, int], sizes: dict[str, int], limit: int
 ) -> None:
@@ -82,7 +95,11 @@ def inspect_tokens(
 def _keys(part: TextTable) -> list[str]:
     """Texts that are the same to a reader are the same: blanks and case aside."""
     pairs = part.first if part.second is None else [f"{a}\0{b}" for a, b in zip(part.first, part.second, strict=True)]
-    return [" ".join(text.casefold().split()) for text in pairs]
+    return [_seen(text) for text in pairs]
+
+
+def _seen(text: str) -> str:
+    return " ".join(text.casefold().split())
 
 
 def _counts(part: TextTable) -> dict[str, int]:

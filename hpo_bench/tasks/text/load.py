@@ -111,15 +111,18 @@ class TextLoader:
 def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, device: torch.device) -> LoadedTask:
     from hpo_bench.data.notices import Notices
     from hpo_bench.data.text_table import read_corpus
+    from hpo_bench.tasks.planted import with_plants
     from hpo_bench.tasks.text.encoder import load_base
-    from hpo_bench.tasks.text.inspection import inspect_splits, inspect_tokens
-    from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES
+    from hpo_bench.tasks.text.inspection import inspect_corpus, inspect_splits, inspect_tokens
+    from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
     from hpo_bench.tasks.text.task import build_task
     from hpo_bench.tasks.text.tokens import Tokeniser
 
     notices = Notices(options.allow_suspicious)
     inspect_splits(notices, splits, metric)
     texts, corpus_source = (None, None) if options.corpus is None else read_corpus(options.corpus)
+    if texts is not None:
+        inspect_corpus(notices, splits, texts)
     path, origin, leak = _find(options.model)
     tokeniser = Tokeniser(path)
     loaded = build_task(
@@ -128,7 +131,7 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
         load_base(path, options.layers, options.pooling),
         tokeniser,
         metric=metric,
-        objectives=[*(options.objectives or DEFAULT_OBJECTIVES), *(options.plant or [])],
+        objectives=with_plants(options.objectives, DEFAULT_OBJECTIVES, options.plant, OBJECTIVES),
         corpus_texts=texts,
         tokens=options.tokens,
         pairs=options.pairs,

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from hpo_bench.tasks.text.corpus import TextModel
+from hpo_bench.tasks.corpus import Model
 from hpo_bench.tasks.text.encoder import quiet
 from hpo_bench.tasks.text.vocabulary import SPECIALS, train_wordpiece
 
@@ -64,7 +64,7 @@ def write_fresh(
         BertForMaskedLM(config).save_pretrained(folder)
 
 
-def write_trained(folder: Path, fresh: Path, model: TextModel, metadata: dict[str, Any], half: bool = False) -> None:
+def write_trained(folder: Path, fresh: Path, model: Model, metadata: dict[str, Any], half: bool = False) -> None:
     """The trained encoder and its `mlm` head in the form of `fresh`, with its tokeniser and `metadata`.
 
     Every file is replaced whole, the metadata last. The dropout that is written down is BERT's, which continued

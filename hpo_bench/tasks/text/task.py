@@ -7,17 +7,19 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hpo_bench.data.digest import digest_of
 from hpo_bench.data.text_table import TextSplits, TextTable
 from hpo_bench.errors import UserError
-from hpo_bench.tasks.base import Labelled, LoadedTask, Task
-from hpo_bench.tasks.targets import target_of
+from hpo_bench.tasks.base import Labelled, LoadedTask
+from hpo_bench.tasks.metrics import metric_of
+from hpo_bench.tasks.objective import Truth
+from hpo_bench.tasks.supervised import CorpusTask
+from hpo_bench.tasks.targets import Target, target_of
 from hpo_bench.tasks.text.corpus import TextCorpus
 from hpo_bench.tasks.text.encoder import BaseModel
-from hpo_bench.tasks.text.metrics import metric_of
-from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES, TextBatch
+from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES
 from hpo_bench.tasks.text.packed import PackedTexts
 from hpo_bench.tasks.text.tokens import Tokeniser
 
@@ -25,7 +27,7 @@ Pairs = Literal["joint", "apart"]
 _ROOM = 8  # tokens of text that an input must have room for
 
 
-class TextTask(Task):
+class TextTask(CorpusTask):
     """Train and valid texts with labels; a split's `inputs` are `PackedTexts`.
 
     Pairs go in as one input (`joint`, as BERT is fine-tuned on GLUE), or each text by itself (`apart`): then the
@@ -35,35 +37,9 @@ class TextTask(Task):
 
     eval_batch_size = 128  # a token's activations are far wider than an atom's
 
-    def __init__(
-        self,
-        name: str,
-        table: TextTable,
-        metric: str,
-        train: Labelled,
-        valid: Labelled,
-        corpus: TextCorpus,
-        pairs: Pairs = "joint",
-    ) -> None:
-        self.name, self.kind, self.metric = name, table.kind, metric_of(metric)
-        self.train, self.valid, self.corpus = train, valid, corpus
-        self.objectives, self.device, self.base_id = corpus.objectives, corpus.device, corpus.base.sha256
-        self.apart = pairs == "apart" and table.second is not None
-        self.embedding_width = corpus.base.width * (2 if self.apart else 1)
-        self.target = target_of(table.kind, train.labels)
-
-    @property
-    def draws_on(self) -> torch.device:
-        return self.corpus.draws_on
-
-    def build_model(self) -> nn.Module:
-        return self.corpus.build_model()
-
-    def draw_batch(self, size: int, generator: torch.Generator) -> TextBatch:
-        return self.corpus.draw_batch(size, generator)
-
-    def objective_losses(self, model: nn.Module, batch: TextBatch) -> Tensor:
-        return self.corpus.objective_losses(model, batch)
+    def __init__(self, *parts: Any, apart: bool = False, **named: Any) -> None:
+        super().__init__(*parts, **named)
+        self.apart = apart
 
     def embed(self, encoder: Any, inputs: PackedTexts, index: Tensor) -> Tensor:
         views = [inputs.side(index, 0), inputs.side(index, 1)] if self.apart else [inputs.batch(index)]
@@ -71,15 +47,6 @@ class TextTask(Task):
         if not self.apart:
             return pooled[0]
         return torch.cat([(pooled[0] - pooled[1]).abs(), pooled[0] * pooled[1]], dim=1)
-
-    def task_loss(self, outputs: Tensor, labels: Tensor) -> Tensor:
-        return self.target.loss(outputs, labels)
-
-    def decode(self, outputs: Tensor) -> Tensor:
-        return self.target.decode(outputs)
-
-    def solve_probe(self, features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        return self.target.probe(features, labels)
 
 
 def build_task(
@@ -119,8 +86,29 @@ def build_task(
 
     train, valid, test = (labelled(part, getattr(splits, part)) for part in ("train", "valid", "test"))
     texts = splits.train.sentences() if corpus_texts is None else list(corpus_texts)
-    corpus = TextCorpus(texts, base, tokeniser, objectives=objectives, limit=limit, device=device, seed=seed)
-    task = TextTask(name, splits.train, metric, train, valid, corpus, pairs)
+    target = target_of(splits.train.kind, train.labels)
+    apart = pairs == "apart" and splits.train.second is not None
+    corpus = TextCorpus(
+        texts,
+        base,
+        tokeniser,
+        objectives=objectives,
+        limit=limit,
+        device=device,
+        seed=seed,
+        truth=_truth(splits.train, texts, train.labels, target),
+    )
+    task = TextTask(
+        name,
+        metric_of(metric),
+        target,
+        train,
+        valid,
+        corpus,
+        embedding_width=base.width * (2 if apart else 1),
+        base_id=base.sha256,
+        apart=apart,
+    )
     report = {
         "train": len(train),
         "valid": len(valid),
@@ -148,6 +136,14 @@ def build_task(
         "tokeniser": tokeniser.fingerprint,
     }
     return LoadedTask(task, test, report, content)
+
+
+def _truth(table: TextTable, texts: Sequence[str], labels: Tensor, target: Target) -> Truth | None:
+    """The labels of a corpus whose texts are the table's own; of a text that occurs twice, the first one's."""
+    first = {text: row for row, text in reversed(list(enumerate(table.first)))}
+    if table.second is not None or not all(text in first for text in texts):
+        return None
+    return Truth(labels[torch.tensor([first[text] for text in texts], device=labels.device)], target)
 
 
 def label_columns(table: TextTable) -> np.ndarray:

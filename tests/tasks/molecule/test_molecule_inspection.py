@@ -8,9 +8,9 @@ import torch
 
 from hpo_bench.data.smiles import count_atom_maps, parse_smiles, scaffolds, without_atom_maps
 from hpo_bench.errors import UserError
+from hpo_bench.tasks.metrics import rmse
 from hpo_bench.tasks.molecule.featurise import featurise_chunk
 from hpo_bench.tasks.molecule.load import csv
-from hpo_bench.tasks.molecule.metrics import rmse
 
 CPU = torch.device("cpu")
 CHAINS = ["C" * length for length in range(2, 42)]

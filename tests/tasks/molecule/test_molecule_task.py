@@ -10,8 +10,8 @@ import torch
 from torch.nn import functional as F
 
 from hpo_bench.errors import UserError
+from hpo_bench.tasks.metrics import mae, rmse, roc_auc
 from hpo_bench.tasks.molecule import Splits, build_task
-from hpo_bench.tasks.molecule.metrics import mae, rmse, roc_auc
 from hpo_bench.tasks.probe import PENALTY, logistic, ridge
 
 NAN = float("nan")

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from hpo_bench.data.text_table import TextSplits, TextTable
+from hpo_bench.tasks.objective import on_any_corpus
 from hpo_bench.tasks.text.encoder import load_base
 from hpo_bench.tasks.text.objectives import OBJECTIVES
 from hpo_bench.tasks.text.task import build_task
@@ -105,7 +106,10 @@ def table(count: int, seed: int, kind: str) -> TextTable:
 METRICS = {"regression": "pearson_spearman", "binary": "matthews", "classes": "accuracy"}
 
 
-def load(kind, base, tokeniser, objectives=tuple(OBJECTIVES), **options):
+EVERY = on_any_corpus(OBJECTIVES)
+
+
+def load(kind, base, tokeniser, objectives=EVERY, **options):
     """A task on 60, 20 and 20 texts."""
     splits = TextSplits(table(60, 1, kind), table(20, 2, kind), table(20, 3, kind))
     return build_task(

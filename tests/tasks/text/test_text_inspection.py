@@ -110,6 +110,20 @@ def test_rows_without_label_or_text_are_left_out_and_said(tmp_path, bert):
         own(tmp_path, lines, bert)
 
 
+def test_a_corpus_that_holds_the_test_texts_is_told(tmp_path, bert):
+    lines = rows(100)
+    tested = own(tmp_path, lines, bert)
+    corpus = tmp_path / "corpus.txt"
+    corpus.write_text("\n".join([*sentences(50, 9), lines[0]["text"].upper()]))
+    told = own(tmp_path, lines, bert, corpus=str(corpus)).notices
+    assert not any("in the corpus too" in notice for notice in tested.notices)
+    held_out = {"valid", "test"} & {word for notice in told if "in the corpus too" in notice for word in notice.split()}
+    corpus.write_text("\n".join(line["text"] for line in lines))
+    with pytest.raises(UserError, match="texts of valid are in the corpus too"):
+        own(tmp_path, lines, bert, corpus=str(corpus))
+    assert len(held_out) <= 1, "one text is in one split at most"
+
+
 def test_half_an_emoji_is_named_by_its_line(tmp_path, bert):
     lines = rows(60)
     lines[11]["text"] += "\ud83d"

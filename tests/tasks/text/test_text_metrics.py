@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from hpo_bench.tasks.metrics import METRICS
 from hpo_bench.tasks.targets import Binary, Classes, Regression
-from hpo_bench.tasks.text.metrics import METRICS
 
 NAN = float("nan")
 

@@ -5,12 +5,13 @@ import torch
 from torch.nn import functional as F
 
 from hpo_bench.errors import UserError
+from hpo_bench.tasks.objective import on_any_corpus, select
 from hpo_bench.tasks.text.corpus import TextCorpus
 from hpo_bench.tasks.text.encoder import load_base
-from hpo_bench.tasks.text.objectives import OBJECTIVES, select
-from tests.tasks.text.conftest import sentences
+from hpo_bench.tasks.text.objectives import OBJECTIVES
+from tests.tasks.text.conftest import load, sentences
 
-ALL = tuple(OBJECTIVES)
+ALL = on_any_corpus(OBJECTIVES)
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +123,18 @@ def test_fresh_heads_start_near_chance(corpus, batch):
 
 def test_names_of_objectives():
     with pytest.raises(UserError, match="Did you mean 'mlm'"):
-        select(["mml"])
+        select(OBJECTIVES, ["mml"])
     with pytest.raises(UserError, match="twice"):
-        select(["mlm", "mlm"])
+        select(OBJECTIVES, ["mlm", "mlm"])
+
+
+@pytest.mark.parametrize("kind", ["regression", "binary", "classes"])
+def test_single_texts_can_be_planted_with_what_their_labels_allow(kind, bert, tokeniser):
+    if kind != "binary":  # pairs: their sentences have no labels of their own
+        with pytest.raises(UserError, match="oracle cannot be planted"):
+            load(kind, bert, tokeniser, objectives=("mlm", "oracle"))
+        return
+    task = load(kind, bert, tokeniser, objectives=("noise", "harmful", "oracle")).task
+    losses = task.objective_losses(task.build_model(), task.draw_batch(8, torch.Generator().manual_seed(0)))
+    assert losses.isfinite().all()
+    assert task.corpus._objectives[2].labels.shape == (len(task.corpus), task.outputs)

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hpo_bench.tasks.text.encoder import TextEncoder
-from hpo_bench.tasks.text.objectives.base import AGAIN, CLEAN, Drawn, Encoded, Objective, wide
+from hpo_bench.tasks.objective import CLEAN, Drawn, DrawnBatch, wide
+from hpo_bench.tasks.text.objectives.base import AGAIN, Encoded, Objective
 from hpo_bench.tasks.text.packed import Tokens
 
 TEMPERATURE = 0.05
@@ -30,9 +30,7 @@ class Contrast(Objective):
     def build_head(self, width: int) -> nn.Module:
         return nn.Sequential(nn.Linear(width, width), nn.Tanh())
 
-    def loss(
-        self, head: Any, encoder: TextEncoder, encoded: Mapping[str, Encoded], targets: Mapping[str, Tensor]
-    ) -> Tensor:
+    def loss(self, head: Any, encoded: Mapping[str, Encoded], batch: DrawnBatch) -> Tensor:
         one = F.normalize(wide(head(encoded[CLEAN].pooled)), dim=1)
         two = F.normalize(wide(head(encoded[AGAIN].pooled)), dim=1)
         similarity = one @ two.T / TEMPERATURE

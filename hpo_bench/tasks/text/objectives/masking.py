@@ -8,16 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hpo_bench.tasks.text.encoder import TextEncoder
-from hpo_bench.tasks.text.objectives.base import (
-    HIDDEN_RATE,
-    CorpusData,
-    Drawn,
-    Encoded,
-    Objective,
-    choose,
-    wide,
-)
+from hpo_bench.tasks.objective import Drawn, DrawnBatch, wide
+from hpo_bench.tasks.text.objectives.base import HIDDEN_RATE, CorpusData, Encoded, Objective, choose
 from hpo_bench.tasks.text.packed import Tokens
 
 _SMALLEST_CHANCE = 0.05  # nats: a corpus of one word must not blow a loss up
@@ -62,11 +54,10 @@ class HiddenTokens(Objective):
             nn.init.zeros_(head.dense.bias)
         return head
 
-    def loss(
-        self, head: TokenHead, encoder: TextEncoder, encoded: Mapping[str, Encoded], targets: Mapping[str, Tensor]
-    ) -> Tensor:
+    def loss(self, head: TokenHead, encoded: Mapping[str, Encoded], batch: DrawnBatch) -> Tensor:
+        targets = batch.targets[self.name]
         hidden = encoded[self.name].hidden.flatten(0, 1).index_select(0, targets["positions"])
-        return F.cross_entropy(wide(head(hidden, encoder.word_embeddings)), targets["ids"])
+        return F.cross_entropy(wide(head(hidden, encoded[self.name].words)), targets["ids"])
 
     def hide(self, clean: Tokens, positions: Tensor, instead: Tensor) -> Drawn:
         """The view with `instead` (M,) at flat `positions` (M,), and what stood there as targets."""

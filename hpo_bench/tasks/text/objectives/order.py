@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hpo_bench.tasks.text.encoder import TextEncoder
-from hpo_bench.tasks.text.objectives.base import Drawn, Encoded, Objective, wide
+from hpo_bench.tasks.objective import Drawn, DrawnBatch, wide
+from hpo_bench.tasks.text.objectives.base import Encoded, Objective
 from hpo_bench.tasks.text.packed import Tokens
 
 
@@ -38,8 +38,7 @@ class HalfOrder(Objective):
     def build_head(self, width: int) -> nn.Module:
         return nn.Linear(width, 1)
 
-    def loss(
-        self, head: Any, encoder: TextEncoder, encoded: Mapping[str, Encoded], targets: Mapping[str, Tensor]
-    ) -> Tensor:
+    def loss(self, head: Any, encoded: Mapping[str, Encoded], batch: DrawnBatch) -> Tensor:
+        targets = batch.targets[self.name]
         logits = wide(head(encoded[self.name].pooled)).squeeze(1)
         return F.binary_cross_entropy_with_logits(logits, targets["swapped"].to(logits.dtype))

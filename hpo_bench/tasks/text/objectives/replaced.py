@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.special import entr
 
-from hpo_bench.tasks.text.encoder import TextEncoder
-from hpo_bench.tasks.text.objectives.base import HIDDEN_RATE, CorpusData, Drawn, Encoded, Objective, choose, wide
+from hpo_bench.tasks.objective import Drawn, DrawnBatch, wide
+from hpo_bench.tasks.text.objectives.base import HIDDEN_RATE, CorpusData, Encoded, Objective, choose
 from hpo_bench.tasks.text.packed import Tokens
 
 
@@ -57,9 +57,8 @@ class ReplacedTokens(Objective):
             head.bias.fill_(torch.logit(torch.tensor(HIDDEN_RATE)))
         return head
 
-    def loss(
-        self, head: Any, encoder: TextEncoder, encoded: Mapping[str, Encoded], targets: Mapping[str, Tensor]
-    ) -> Tensor:
+    def loss(self, head: Any, encoded: Mapping[str, Encoded], batch: DrawnBatch) -> Tensor:
+        targets = batch.targets[self.name]
         hidden = encoded[self.name].hidden.flatten(0, 1).index_select(0, targets["positions"])
         logits = wide(head(hidden)).squeeze(1)
         if "known" not in targets:

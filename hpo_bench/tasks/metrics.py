@@ -1,4 +1,7 @@
-"""Scores as GLUE defines them: two of its tasks report two numbers, whose mean counts (Wang et al. 2019)."""
+"""Scores of a split by name: as MoleculeNet defines them (the mean over a split's labels), and as GLUE does.
+
+Missing labels are left out. Two of GLUE's tasks report two numbers, whose mean counts (Wang et al. 2019).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,40 @@ import numpy as np
 
 from hpo_bench.errors import unknown_name
 from hpo_bench.tasks.base import Metric
+
+
+def roc_auc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean ROC-AUC of the columns of scores (N, L) whose labels (N, L) have both classes; NaN if none has."""
+    from sklearn.metrics import roc_auc_score
+
+    values = []
+    for score, label in zip(scores.T, labels.T, strict=True):
+        known = ~np.isnan(label)
+        if len(np.unique(label[known])) == 2:
+            values.append(roc_auc_score(label[known], score[known]))
+    return float(np.mean(values)) if values else float("nan")
+
+
+def rmse(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over columns of the root mean squared error; columns without a label are left out."""
+    return _mean_over_columns(scores, labels, _root_mean_square)
+
+
+def mae(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over columns of the mean absolute error; columns without a label are left out."""
+    return _mean_over_columns(scores, labels, lambda error: float(np.mean(np.abs(error))))
+
+
+def _root_mean_square(error: np.ndarray) -> float:
+    """Of the errors over the largest one, so that no square overflows or vanishes."""
+    size = float(np.abs(error).max()) or 1.0
+    return size * float(np.sqrt(np.mean((error / size) ** 2)))
+
+
+def _mean_over_columns(scores: np.ndarray, labels: np.ndarray, score: Callable[[np.ndarray], float]) -> float:
+    errors = (column[~np.isnan(column)] for column in (scores - labels).T.astype(np.float64))
+    values = [score(error) for error in errors if len(error)]
+    return float(np.mean(values)) if values else float("nan")
 
 
 def _known(scores: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -90,13 +127,16 @@ def _mean(*parts: Callable[[np.ndarray, np.ndarray], float]) -> Callable[[np.nda
 
 
 METRICS: dict[str, Metric] = {
-    name: Metric(name, higher_is_better=True, compute=compute)
-    for name, compute in {
-        "accuracy": accuracy,
-        "accuracy_f1": _mean(accuracy, f1),
-        "matthews": matthews,
-        "pearson_spearman": _mean(pearson, spearman),
-    }.items()
+    name: Metric(name, higher_is_better=better, compute=compute)
+    for name, better, compute in (
+        ("roc_auc", True, roc_auc),
+        ("rmse", False, rmse),
+        ("mae", False, mae),
+        ("accuracy", True, accuracy),
+        ("accuracy_f1", True, _mean(accuracy, f1)),
+        ("matthews", True, matthews),
+        ("pearson_spearman", True, _mean(pearson, spearman)),
+    )
 }
 
 
