@@ -312,8 +312,8 @@ def test_another_configuration_in_the_same_folder_is_refused_and_nothing_lost(co
 
 
 def test_options_are_read_as_their_types():
-    assert make_method("tapweight", {"levels": "2", "gamma": "0.5", "average": "false"}) == make_method(
-        "tapweight", {"levels": 2, "gamma": 0.5, "average": False}
+    assert make_method("tapweight", {"levels": "2", "gamma": "0.5", "normalise": "false"}) == make_method(
+        "tapweight", {"levels": 2, "gamma": 0.5, "normalise": False}
     )
 
 
