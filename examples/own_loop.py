@@ -1,4 +1,8 @@
-"""Objective weights for any module with three losses and one task: `python examples/own_loop.py`."""
+"""Objective weights for any module with three losses and one task: `python examples/own_loop.py`.
+
+Weights move only where the hypergradients stand out of their noise: here "product" gets nearly everything; with
+torch.manual_seed(1) the evidence is thin and they stay near 1/3.
+"""
 
 import copy
 from typing import Any
@@ -33,8 +37,8 @@ encoder = nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Linear(64, 32), nn.ReLU(
 pretrained, tuned, data = Net(encoder, 10), Net(copy.deepcopy(encoder), 1), torch.randn(320, 8)
 weights = tapweight.ObjectiveWeights(["reconstruct", "product", "noise"])
 adams = [torch.optim.Adam(net.parameters(), lr=1e-3) for net in (pretrained, tuned)]
-levels = tapweight.Pretraining(pretrained, losses), tapweight.Finetuning(tuned, task_loss, gamma=0.1)
-learner = tapweight.Learner(tapweight.WeightLearner(*levels, weights, every=5, warmup=50), *adams)
+levels = tapweight.Pretraining(pretrained, losses), tapweight.Finetuning(tuned, task_loss, gamma=1.0)
+learner = tapweight.Learner(tapweight.WeightLearner(*levels, weights, every=5), *adams)
 for _ in range(1000):
     learner.step(torch.randn(128, 8), data[:64], data[64:])
 print({name: round(float(w), 2) for name, w in zip(weights.names, weights.values, strict=True)})

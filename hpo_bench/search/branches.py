@@ -60,7 +60,7 @@ class Branches(ObjectiveWeightSearch):
     replicates: int = 1
     share: float = 1.0
     design: Literal["vertices", "leave-one-out", "halves"] = "vertices"
-    rows: int = 1024
+    rows: int = 2048
     readings: str = "all"
     strength: float = 1.0
 

@@ -1,0 +1,24 @@
+"""The page of signatures is that of the code."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from api_page import page
+
+import tapweight
+
+DOCS = Path(__file__).parents[2] / "docs" / "api-tapweight.md"
+
+
+@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="annotations print differently in each Python")
+def test_page_is_current():
+    assert DOCS.read_text(encoding="utf-8") == page(), "run: python tests/tapweight/api_page.py > docs/api-tapweight.md"
+
+
+def test_every_public_name_has_a_docstring():
+    for name in tapweight.__all__:
+        thing = getattr(tapweight, name)
+        assert name == "__version__" or (thing.__doc__ and not thing.__doc__.startswith(f"{name}(")), name
