@@ -27,11 +27,17 @@ def bert(size: Size) -> Iterator[Row]:
     from transformers import BertConfig, BertForMaskedLM
 
     rows, tokens, count = (4, 32, 1) if size.small else (32, 512, 5)
-    shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    shape: dict[str, Any] = {
+        "hidden_size": 64,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 128,
+    }
     config = BertConfig(**(shape if size.small else {}))
     what = f"BERT {config.num_hidden_layers} × {config.hidden_size}, mlm, {rows} × {tokens}"
     corpus = _texts(size, config, rows, tokens)
-    plain = BertForMaskedLM(config).to(size.device).train()
+    plain: Any = BertForMaskedLM(config)
+    plain.to(size.device).train()
     optimizer = torch.optim.AdamW(plain.parameters(), lr=1e-5)
     ids = torch.randint(1000, 30000, (rows, tokens), device=size.device)
     hidden = torch.rand(rows, tokens, device=size.device) < 0.15
@@ -62,19 +68,20 @@ def bert(size: Size) -> Iterator[Row]:
 
 def _texts(size: Size, config: Any, rows: int, tokens: int) -> TextCorpus:
     """Texts of words drawn by lot, each at least as long as an input."""
-    from transformers import BertModel, BertTokenizerFast
+    import transformers
 
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     words = [f"w{number}" for number in range(config.vocab_size - len(special))]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "vocab.txt"
         path.write_text("\n".join([*special, *words]) + "\n")
-        BertTokenizerFast(str(path)).save_pretrained(folder)
+        tokenizer: Any = transformers.BertTokenizerFast  # type: ignore[attr-defined]
+        tokenizer(str(path)).save_pretrained(folder)
         tokeniser = Tokeniser(folder)
     draw = torch.Generator().manual_seed(0)
     numbers = torch.randint(len(words), (2 * rows, tokens), generator=draw).tolist()
     texts = [" ".join(words[number] for number in row) for row in numbers]
-    encoder = TextEncoder(BertModel(config, add_pooling_layer=False))
+    encoder = TextEncoder(transformers.BertModel(config, add_pooling_layer=False))
     base = BaseModel(encoder, {}, config.hidden_size, config.vocab_size, 512, config.num_hidden_layers, "random")
     return TextCorpus(texts, base, tokeniser, objectives=("mlm",), limit=tokens, device=size.device)
 

@@ -169,8 +169,8 @@ def steps(size: Size) -> Iterator[Row]:
             yield f"{what}, × PyTorch Geometric", "not run: torch-geometric is not installed", "–", None
             continue
         theirs = _geometric(size, corpus, molecules, arrays, batch, max(count // 2, 1))
-        for precision, base in theirs.items():
-            yield f"{what}, {precision}, PyTorch Geometric", f"{base:.2f} ms", "–", None
+        for kind, base in theirs.items():
+            yield f"{what}, {kind}, PyTorch Geometric", f"{base:.2f} ms", "–", None
         times = theirs["bf16"] / took["bf16"]
         goal = f"≥ {ratio:g}" if size.cuda else "–"
         yield f"{what}, bf16, × PyTorch Geometric", f"{times:.2f}", goal, times >= ratio if size.cuda else None
@@ -193,9 +193,9 @@ def _geometric(
     model = work.Headed(work.GeometricEncoder(base.encoder), base.heads).to(size.device)
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-4)
     took = {}
-    for precision in ("fp32", "bf16"):
+    for kind in ("fp32", "bf16"):
 
-        def step(bf16: bool = precision == "bf16") -> None:
+        def step(bf16: bool = kind == "bf16") -> None:
             with torch.autocast(size.device.type, torch.bfloat16, enabled=bf16):
                 embedded = {name: model.encoder(*view) for name, view in views.items()}
                 loss = corpus.losses_of(model.head, embedded, drawn).sum()  # type: ignore[arg-type]
@@ -204,5 +204,5 @@ def _geometric(
             optimizer.step()
 
         torch.use_deterministic_algorithms(False)  # as its users run it
-        took[precision] = milliseconds(size, step, count)
+        took[kind] = milliseconds(size, step, count)
     return took

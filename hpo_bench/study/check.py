@@ -56,7 +56,7 @@ def check(runs: list[PlannedRun]) -> None:
 def _vouched(run: PlannedRun) -> bool:
     """Is the run done, and its own file of data what it was?"""
     record = run.record() if run.state() == "done" else None
-    files = record["files"] if record else {}
+    files = (record or {}).get("files") or {}  # records of before it was kept have none
     return "path" in files and files == files_of(run.config.task_options)
 
 

@@ -194,3 +194,16 @@ def test_the_table_counts_what_happens(write, tmp_path):
     assert "2 of 6 (33%)" in text
     assert "about 40 s left" in text  # two waiting and two just begun, 20 s each, on two workers
     assert "running: quadratic equal seed 1, quadratic random seed 1" in text
+
+
+def test_a_record_that_names_no_files_is_older_and_done(write, tmp_path):
+    """What the options' files were is kept since lately; a study goes on over records of before."""
+    study = read_study(write("tasks: [quadratic]\nmethods: [none]\nseeds: 1\n"))
+    [planned] = expand(study, tmp_path / "runs")
+    do_run(planned.config)
+    path = planned.config.folder / "run.json"
+    content = json.loads(path.read_text())
+    del content["files"]
+    path.write_text(json.dumps(content))
+    check(expand(study, tmp_path / "runs"))
+    assert planned.state() == "done"
