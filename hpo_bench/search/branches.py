@@ -45,7 +45,7 @@ class Branches(ObjectiveWeightSearch):
     Attributes:
         spend: trials that the whole search may cost; it sets h, the branches' number of steps, T at most.
         replicates: random seeds of every branch. What they disagree about is noise: where it is as large as the effects
-            the weights stay equal, and the record says flat. With one nobody knows, and the estimate is taken whole.
+            the weights stay equal, and the record says flat. With one, the readings' disagreement stands for it.
         share: of the protocol's batch size, in a branch.
         design: the weightings to branch into: vertices, leave-one-out, halves.
         rows: of train and of valid, at most, that a verdict takes.
@@ -57,10 +57,10 @@ class Branches(ObjectiveWeightSearch):
     summary: ClassVar[str] = "short branches from the base with each objective alone, weights by trust (ours)"
 
     spend: float = 2.4
-    replicates: int = 2
-    share: float = 0.5
+    replicates: int = 1
+    share: float = 1.0
     design: Literal["vertices", "leave-one-out", "halves"] = "vertices"
-    rows: int = 1024
+    rows: int = 2048
     readings: str = "all"
     strength: float = 1.0
 

@@ -43,7 +43,7 @@ class Effects:
 
     Attributes:
         values: (K,) slopes of the score in the weights, less their mean; positive is good.
-        per_replicate: (R, K), the same from each replicate (random seed) alone.
+        per_replicate: (R, K), the same from each replicate (random seed) alone; from each reading, see `pooled`.
         ratio: F, the variance of the effects between objectives over that within (replicates); NaN with one replicate.
         shrinkage: max(0, 1 − 1/F), the share of the variance that is signal; 1 with one replicate, where nobody knows.
     """
@@ -96,7 +96,7 @@ def pooled(design: Tensor, readings: Tensor) -> Effects:
 
     Readings have scales of their own (a loss, a metric), and each sees another part of what matters: a replicate's
     effects are the mean over readings of its effects at unit length, so that readings which contradict each other
-    count little.
+    count little. With one replicate its readings stand in for replicates: what they disagree about is taken for noise.
 
     Raises:
         ValueError: as `effects`.
@@ -105,7 +105,8 @@ def pooled(design: Tensor, readings: Tensor) -> Effects:
         raise ValueError(f"readings have the shape (replicates, readings, weightings), not {tuple(readings.shape)}")
     each = torch.stack([effects(design, readings[:, n]).per_replicate for n in range(readings.shape[1])])
     lengths = each.norm(dim=2, keepdim=True)
-    return _over_replicates((each / lengths.clamp_min(torch.finfo(each.dtype).tiny)).mean(0))
+    units = each / lengths.clamp_min(torch.finfo(each.dtype).tiny)  # (N, R, K)
+    return _over_replicates(units[:, 0] if len(readings) == 1 else units.mean(0))
 
 
 def weights_of(found: Effects, strength: float = 1.0) -> Tensor:

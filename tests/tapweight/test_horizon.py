@@ -240,7 +240,11 @@ def test_readings_count_alike_whatever_their_scale_and_cancel_where_they_disagre
     one, other = torch.tensor([1.0, 0.0, -1.0]), torch.tensor([0.0, 1.0, -1.0])
     found = pooled(vertices(3), torch.stack([1000 * one, 0.01 * other])[None])
     assert found.values.tolist() == pytest.approx([0.5**1.5, 0.5**1.5, -2 * 0.5**1.5])
-    assert pooled(vertices(3), torch.stack([one, -5 * one])[None]).values.norm() == pytest.approx(0, abs=1e-12)
+    opposite = pooled(vertices(3), torch.stack([one, -5 * one])[None])
+    assert opposite.values.norm() == pytest.approx(0, abs=1e-12)
+    assert opposite.flat
+    agreed = pooled(vertices(3), torch.stack([one, 3 * one])[None])
+    assert agreed.shrinkage == pytest.approx(1)
 
 
 @pytest.mark.parametrize("scores", [torch.ones(1, 2), torch.tensor([[1.0, float("nan"), 0.0]])])
