@@ -27,7 +27,7 @@ _TEMPERATURE = 1.0  # of the cosines that `harmful` judges: at 0.2 a fifth of th
 class Planted(Objective):
     """An objective that reads the embedding of a whole row and knows something about the row by its number."""
 
-    corpus: Any  # a modality has its own kind of `CorpusData`
+    corpus: Any  # a `CorpusData`, the modality's own where it has one
 
     def loss(self, head: Any, encoded: Mapping[str, Any], batch: Any) -> Tensor:
         return self.loss_of(head, self.embedding(encoded), batch.index)
