@@ -48,7 +48,8 @@ class TapWeight(OnlineSearch):
         parametrisation: how hypergradients move the weights, as in `tapweight.ObjectiveWeights`: evidence, as far as
             their sum stands out of their noise; mirror: mirror descent, the gradient over its running root mean square;
             softmax: Adam on the logits.
-        weight_lr: step of the logits; 0: the library's own for the parametrisation.
+        weight_lr: with evidence, logits for a unit of it (0: 1); with mirror and softmax, the rate (0: 0.05). A rate
+            that was meant for Adam, such as the published 0.002, needs softmax: under evidence nothing would move.
         batches: pretraining batches averaged in one hypergradient; 0: four, or one with a solver that multiplies by
             the Hessian, where each batch costs as much as dozens of steps.
         normalise: each objective's gradient at unit length (no longer the exact derivative).
