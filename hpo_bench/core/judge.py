@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from hpo_bench.core.adaptation import features_of
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.rng import generator
@@ -70,12 +71,7 @@ class Judge:
         if len(split) > self.rows:
             source = generator(device, self.seed, "judge", split.name)
             index = torch.randperm(len(split), generator=source, device=device)[: self.rows].sort().values
-        parts = [self.task.embed(encoder, split.inputs, part) for part in index.split(self.task.eval_batch_size)]
-        features = torch.cat(parts).float()
-        self.meter.passes(len(index), forward=1, kind="adaptation")
-        if not torch.isfinite(features).all():
-            raise Diverged(f"the encoder's features of the {split.name} split are not finite")
-        return features, split.labels[index]
+        return features_of(self.task, encoder, split, index, self.meter), split.labels[index]
 
     def _crossed(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> tuple[float, float]:
         """Means over the folds in which they are defined."""
