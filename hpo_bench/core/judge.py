@@ -3,7 +3,8 @@
 A probe reads the whole train split; on a large set that costs more than the training that it judges, while a linear
 head is known well from some thousand rows (where labels are rare, a thousand are too few: docs/fidelity.md). Few valid
 rows are noisy, so the same features are also cross-fitted: heads solved on four fifths of train and valid together,
-read on the rest. And a loss moves with every prediction, where a metric is what counts. No one was right everywhere.
+read on the rest. A loss moves with every prediction, but the metric is what counts. None of the four was right on every
+task.
 """
 
 from __future__ import annotations
