@@ -9,7 +9,7 @@ from itertools import pairwise
 
 
 def main() -> None:
-    """Run the command line; what a user can put right is told in a sentence, with exit code 2."""
+    """Run the command line. An error that the user can mend is printed as a sentence, with exit code 2."""
     _speak()
     from hpo_bench.cli import app
     from hpo_bench.errors import UserError

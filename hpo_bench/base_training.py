@@ -54,7 +54,7 @@ class Recipe:
         self.protocol(1)
 
     def protocol(self, steps: int) -> Protocol:
-        """The core's words for it. Raises UserError for a setting out of range."""
+        """These settings as the core's `Protocol`. Raises UserError for one that is out of range."""
         names = ("batch_size", "learning_rate", "weight_decay", "precision")
         return Protocol.parsed({"steps": steps} | {name: getattr(self, name) for name in names})
 

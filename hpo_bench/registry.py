@@ -1,4 +1,4 @@
-"""Methods, tasks and adaptations are found through entry points; our own come in by the same door as a stranger's."""
+"""Methods, tasks and adaptations are found through entry points, our own and those of plug-ins alike."""
 
 from __future__ import annotations
 

@@ -78,7 +78,7 @@ def refuse_off_simplex(weights: Tensor) -> None:
 
 
 def no_gradient(what: str, where: str) -> str:
-    """The message for a loss that its parameters cannot be told from."""
+    """The message for a loss from which no gradient reaches the parameters."""
     return (
         f"no gradient of {what} reaches {where}: is it detached, computed under no_grad, or behind re-entrant "
         "checkpointing (use_reentrant=False has one)?"
@@ -93,6 +93,9 @@ def checked_damping(damping: float, *, positive: bool = False) -> float:
 
 
 def agree(a: float, b: float, scale: float, dtype: torch.dtype) -> bool:
-    """Are two numbers that were computed in different ways the same? `scale`: the length of what cancelled in them."""
+    """Are two numbers that were computed in different ways equal up to rounding?
+
+    `scale`: the size of the terms that were summed to get them, which sets the rounding error.
+    """
     unit = torch.finfo(dtype).eps
     return abs(a - b) <= 10 * unit**0.5 * max(abs(a), abs(b)) + 100 * unit * scale

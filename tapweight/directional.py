@@ -1,4 +1,4 @@
-"""The last step: K directional derivatives ⟨∇ℓ_i(θ), r⟩ at once (METHOD.md, step 5).
+"""The last step: K directional derivatives ⟨∇ℓ_i(θ), r⟩ at once (docs/hypergradients.md).
 
 | how | passes per batch | remark |
 | --- | --- | --- |

@@ -1,4 +1,4 @@
-"""The hypergradient dF/dλ by the implicit function theorem: the chain of METHOD.md, steps 1 to 5.
+"""The hypergradient dF/dλ by the implicit function theorem: the chain of docs/hypergradients.md.
 
     v = ∇_φ ℓ_valid(φ)                     in eval mode
     q = H_ft⁻¹ v                           finetune_solver

@@ -1,4 +1,4 @@
-"""The three levels, as their owner states them: a module and its losses, a module and its loss, a coupling.
+"""The three levels, as the caller gives them: a module with its loss or losses for each, and γ, which couples them.
 
     I    θ*(λ) = argmin_θ  Σ_i λ_i ℓ_i(θ)                        Pretraining
     II   φ*(θ) = argmin_φ  ℓ_train(φ) + γ ‖φ_e − θ_e‖²           Finetuning
@@ -49,7 +49,7 @@ class Pair(NamedTuple):
 
 
 class EncoderGradient(NamedTuple):
-    """What the task thinks of the encoder: dF/dθ (p,) through level II's response, ℓ_valid, how the solves went."""
+    """dF/dθ (p,) of the encoder, through how level II responds to it; the loss ℓ_valid; reports of the solves."""
 
     gradient: Tensor
     valid_loss: float

@@ -4,7 +4,7 @@ Then F depends on θ through the features alone, and one backward pass through t
 
     dF/dθ_e = ∂ℓ_valid/∂θ_e − ∂²ℓ_train/∂θ_e∂h (∂²ℓ_train/∂h²)⁻¹ ∂ℓ_valid/∂h,
 
-which takes the place of steps 2 and 3 of METHOD.md: no fine-tuned copy, no proximal term, no first linear solve.
+which takes the place of u in docs/hypergradients.md: no fine-tuned copy, no proximal term, no first linear solve.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Attempt:
 class WeightLearner:
     """Learns objective weights beside a training loop of the caller's own.
 
-        learner = WeightLearner(pretraining, finetuning, ObjectiveWeights(names, updates=steps // 5), every=5)
+        learner = WeightLearner(pretraining, finetuning, ObjectiveWeights(names), every=5)
         for step in range(1, steps + 1):
             ...                                      # train level I on Σ λ_i ℓ_i, λ = learner.weights.values
             ...                                      # train level II; a probe needs no training

@@ -13,7 +13,7 @@ from tapweight.evidence import Evidence
 
 
 def logits_gradient(weights: Tensor, dF_dlambda: Tensor) -> Tensor:
-    """dF/dα = λ ⊙ (dF/dλ − ⟨λ, dF/dλ⟩) for λ = softmax(α); both arguments and the result (K,). METHOD.md, step 6."""
+    """dF/dα = λ ⊙ (dF/dλ − ⟨λ, dF/dλ⟩) for λ = softmax(α); both arguments and the result (K,)."""
     return weights * (dF_dlambda - (weights * dF_dlambda).sum())
 
 

@@ -55,7 +55,7 @@ def test_tapweight_needs_torch_and_nothing_else():
         ("hpo_bench/errors.py", []),
         ("hpo_bench/cores.py", ["errors"]),
         ("hpo_bench/registry.py", ["errors"]),
-        ("hpo_bench/data", ["data", "cores", "errors"]),
+        ("hpo_bench/data", ["data", "records.files", "cores", "errors"]),
         ("hpo_bench/tasks", ["tasks", "data", "cores", "errors"]),
         ("hpo_bench/core", ["core", "registry", "tasks.base", "tasks.sending", "records.files", "cores", "errors"]),
         ("hpo_bench/records", ["records", "core", "errors"]),

@@ -75,7 +75,7 @@ def base_name(label: str) -> str:
 
 
 def method_order(labels: Iterable[str]) -> list[str]:
-    """Our own methods in the order of the design card, then strangers by name; the order of all tables and figures."""
+    """Our own methods in the order of `OWN_METHODS`, then strangers by name; the order of all tables and figures."""
     own = list(OWN_METHODS)
     return sorted(labels, key=lambda label: (own.index(base_name(label)) if base_name(label) in own else 99, label))
 

@@ -125,6 +125,22 @@ def calibrate(model: Scorer, task: Task, index: Tensor, meter: CostMeter) -> Non
     model.train(training)
 
 
+def features_of(task: Task, encoder: nn.Module, split: Labelled, index: Tensor, meter: CostMeter) -> Tensor:
+    """Features (B, D), float32, of the rows `index` (B,) of a split: one forward pass each, on the bill.
+
+    The encoder's mode and whether a gradient is kept are the caller's.
+
+    Raises:
+        Diverged: they are not finite.
+    """
+    parts = [task.embed(encoder, split.inputs, part) for part in index.split(task.eval_batch_size)]
+    features = torch.cat(parts).float()
+    meter.passes(len(index), forward=1, kind="adaptation")
+    if not torch.isfinite(features).all():
+        raise Diverged(f"the encoder's features of the {split.name} split are not finite")
+    return features
+
+
 def predict(task: Task, model: Scorer, split: Labelled, meter: CostMeter) -> np.ndarray:
     """Scores (N, L) of a split in evaluation mode, in the units of the task's metric."""
     model.eval()

@@ -18,12 +18,10 @@ from torch import Tensor
 from hpo_bench.tasks.sending import fields, replaced
 
 Run = Callable[[], None]
-Capture = Callable[[Run], Run]  # gets a run that is not to be executed yet, gives what executes it
+Capture = Callable[[Run], Run]  # records a run, and returns what replays it
 
 MOST_SHAPES = 8  # captured; each holds the memory of a step
-_WARM_UP = (
-    1  # eager steps of a shape before it is captured: they allocate, choose kernels, and make the optimiser's state
-)
+_WARM_UP = 1  # eager steps of a shape before its capture: they allocate, choose kernels, make the optimiser's state
 
 
 class CudaGraphs:

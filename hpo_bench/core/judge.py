@@ -3,7 +3,8 @@
 A probe reads the whole train split; on a large set that costs more than the training that it judges, while a linear
 head is known well from some thousand rows (where labels are rare, a thousand are too few: docs/fidelity.md). Few valid
 rows are noisy, so the same features are also cross-fitted: heads solved on four fifths of train and valid together,
-read on the rest. And a loss moves with every prediction, where a metric is what counts. No one was right everywhere.
+read on the rest. A loss moves with every prediction, but the metric is what counts. None of the four was right on every
+task.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from hpo_bench.core.adaptation import features_of
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.rng import generator
@@ -70,12 +72,7 @@ class Judge:
         if len(split) > self.rows:
             source = generator(device, self.seed, "judge", split.name)
             index = torch.randperm(len(split), generator=source, device=device)[: self.rows].sort().values
-        parts = [self.task.embed(encoder, split.inputs, part) for part in index.split(self.task.eval_batch_size)]
-        features = torch.cat(parts).float()
-        self.meter.passes(len(index), forward=1, kind="adaptation")
-        if not torch.isfinite(features).all():
-            raise Diverged(f"the encoder's features of the {split.name} split are not finite")
-        return features, split.labels[index]
+        return features_of(self.task, encoder, split, index, self.meter), split.labels[index]
 
     def _crossed(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> tuple[float, float]:
         """Means over the folds in which they are defined."""

@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from hpo_bench.core.adaptation import Adaptation, Adapted, Scorer, calibrate, score
+from hpo_bench.core.adaptation import Adaptation, Adapted, Scorer, calibrate, features_of, score
 from hpo_bench.core.meter import CostMeter
-from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.tasks.base import Task
 
@@ -31,12 +30,7 @@ class Frozen(Adaptation):
             model = self.blank(task, encoder, protocol, seed).eval()
             rows = torch.arange(len(task.train), device=task.device)
             calibrate(model, task, rows[: protocol.adapt_batch_size], meter)
-            parts = [task.embed(model.encoder, task.train.inputs, index) for index in rows.split(task.eval_batch_size)]
-            features = torch.cat(parts).float()
-            meter.passes(len(task.train), forward=1, kind="adaptation")
-            if not torch.isfinite(features).all():
-                raise Diverged("the encoder's features of the train split are not finite")
-            self.fit(task, model, features)
+            self.fit(task, model, features_of(task, model.encoder, task.train, rows, meter))
         return Adapted(model, score(task, model, task.valid, meter), 0)
 
     def fit(self, task: Task, model: Any, features: Tensor) -> None:

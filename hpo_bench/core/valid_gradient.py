@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from hpo_bench.core.adaptation import features_of
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.rng import generator
@@ -41,11 +42,7 @@ class ValidGradient:
         try:
             train, valid = self._rows(task.train, number), self._rows(task.valid, number)
             with torch.no_grad():
-                parts = [task.embed(encoder, task.train.inputs, rows) for rows in train.split(task.eval_batch_size)]
-                features = torch.cat(parts).float()
-            self.meter.passes(len(train), forward=1, kind="adaptation")
-            if not torch.isfinite(features).all():
-                raise Diverged("the encoder's features of the train split are not finite")
+                features = features_of(task, encoder, task.train, train, self.meter)
             weight, bias = (part.detach() for part in task.solve_probe(features, task.train.labels[train]))
             parameters = trainable(encoder)
             loss, gradient = torch.zeros((), device=task.device), [torch.zeros_like(p) for p in parameters]

@@ -10,7 +10,6 @@ import hashlib
 import json
 import logging
 import os
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from pathlib import Path
 
 from hpo_bench.data.catalogue import SourceFile
 from hpo_bench.errors import UserError
+from hpo_bench.records.files import write_whole
 
 logger = logging.getLogger("hpo_bench.data")
 
@@ -91,8 +91,8 @@ def store(content: bytes, file: SourceFile, provider: str, detail: str) -> Path:
     path = cache_dir() / file.folder / f"{file.name}{suffix}"
     origin = Origin(provider, detail, hashlib.sha256(content).hexdigest())
     try:
-        _write_whole(_note(path), json.dumps(asdict(origin), indent=2).encode())
-        _write_whole(path, content)
+        write_whole(_note(path), json.dumps(asdict(origin), indent=2).encode())
+        write_whole(path, content)
     except OSError as error:
         raise _unwritable(error) from error
     return path
@@ -135,20 +135,6 @@ def locked(file: SourceFile) -> Iterator[None]:
 
 def _note(path: Path) -> Path:
     return path.with_name(f"{path.name}.origin.json")
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _unwritable(error: OSError) -> UserError:

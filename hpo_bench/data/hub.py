@@ -1,4 +1,4 @@
-"""The model and data hub: asked once before a loader is let loose on it, which without a network tries for a minute."""
+"""The model and data hub. One short request comes first: without a network its loaders would retry for a minute."""
 
 from __future__ import annotations
 

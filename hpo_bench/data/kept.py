@@ -6,13 +6,13 @@ A flipped bit in a featurised molecule changes a score without a word, so no fil
 from __future__ import annotations
 
 import hashlib
-import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
 from hpo_bench.data.cache import cache_dir
+from hpo_bench.records.files import write_whole
 
 T = TypeVar("T")
 
@@ -56,16 +56,9 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Both files aside, then renamed; killed in between, they do not fit and are made again."""
+    """The file, then its digest, each whole; killed in between, they do not fit and are made again."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        for target, part in ((path, content), (digest_path(path), hashlib.sha256(content).hexdigest().encode())):
-            aside = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-            try:
-                aside.write_bytes(part)
-                os.replace(aside, target)
-            except OSError:
-                aside.unlink(missing_ok=True)
-                raise
+        write_whole(path, content)
+        write_whole(digest_path(path), hashlib.sha256(content).hexdigest().encode())
     except OSError as error:
         warnings.warn(f"nothing can be kept in {path.parent}: {error}", stacklevel=3)

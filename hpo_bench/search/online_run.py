@@ -177,13 +177,16 @@ class OnlineRun:
         self.record(number, losses=look.losses.tolist(), **look.more)
 
     def use(self, weights: Tensor) -> None:
-        """Weights (K,) ≥ 0 for the step to be made; where they say nothing, those of the step before stay."""
+        """The weights (K,) of the next step. With a negative one, a sum of 0, NaN or inf the last ones stay."""
         array = weights.detach().cpu().double().numpy()
         if np.isfinite(array).all() and array.sum() > 0 and (array >= 0).all():
             self.weights = array
 
     def record(self, number: int, weights: np.ndarray | None = None, **more: Any) -> None:
-        """Step `number` was made with these weights (those in force); a change, or `more`, goes into the trajectory."""
+        """Note the weights of step `number`, by default those in force.
+
+        The trajectory gets a line if they changed, or if `more` says anything besides the losses.
+        """
         array = self.weights if weights is None else weights
         total = array.sum()
         # Weights that sum to 1 up to rounding are recorded as they are, bit by bit.

@@ -70,7 +70,7 @@ class Ledger(tune.Callback):
         self._journal.report(Progress(f"member {member + 1}, interval {interval + 1}", done, weights, unit["value"]))
 
     def _clear_away(self, interval: int) -> None:
-        """Nobody goes on from an interval after all members have finished the next one."""
+        """Remove checkpoints of the intervals before one that all members have finished: none can go on from them."""
         if all((member, interval) in self._lines for member in range(self._members)):
             for (_, done), line in self._lines.items():
                 if done < interval:

@@ -48,7 +48,8 @@ class TapWeight(OnlineSearch):
         parametrisation: how hypergradients move the weights, as in `tapweight.ObjectiveWeights`: evidence, as far as
             their sum stands out of their noise; mirror: mirror descent, the gradient over its running root mean square;
             softmax: Adam on the logits.
-        weight_lr: step of the logits; 0: the library's own for the parametrisation.
+        weight_lr: with evidence, logits for a unit of it (0: 1); with mirror and softmax, the rate (0: 0.05). A rate
+            that was meant for Adam, such as the published 0.002, needs softmax: under evidence nothing would move.
         batches: pretraining batches averaged in one hypergradient; 0: four, or one with a solver that multiplies by
             the Hessian, where each batch costs as much as dozens of steps.
         normalise: each objective's gradient at unit length (no longer the exact derivative).
@@ -84,11 +85,11 @@ class TapWeight(OnlineSearch):
         if self.normalise and self.last_step != "gradients":
             raise UserError("normalise needs the norm of every objective's gradient", "give -o last_step=gradients too")
         if not 0 < self.gamma < math.inf or not all(0 <= value < math.inf for value in (self.weight_lr, self.damping)):
-            raise UserError("gamma must be positive, weight_lr and damping at least 0, all finite", "see --option")
+            raise UserError("gamma must be positive, weight_lr and damping at least 0, all finite", "give another -o value")
         if self.horizon < 0 or (self.horizon and (self.levels == 2 or self.level_two not in ("protocol", "probe"))):
-            raise UserError("horizon goes through level I alone, and a probe judges", "leave out levels and level_two")
+            raise UserError("horizon needs three levels and a probe as level II", "leave out levels and level_two")
         if min(self.every, self.effort) < 1 or self.batches < 0 or self.warmup < 0:
-            raise UserError("every and effort must be at least 1, batches and warmup at least 0", "see --option")
+            raise UserError("every and effort must be at least 1, batches and warmup at least 0", "give another -o value")
 
     def supports(self, problem: Problem) -> Support:
         if problem.protocol.steps < self.warmup + self.every:
@@ -97,7 +98,7 @@ class TapWeight(OnlineSearch):
                 f"{self.warmup} of warm-up and {self.every} more; give -o warmup=0 or more steps"
             )
         if self.levels == 2 and not self.level(problem).trains:
-            return Support.no("levels=2 trains the head along, the probe solves it; give -o level_two=tuned")
+            return Support.no("levels=2 trains a head, and a probe solves it instead; give -o level_two=tuned")
         model = problem.task.build_model()
         size = sum(parameter.numel() for parameter in model.parameters())
         largest = getattr(self.make_solver(torch.optim.Adam(model.parameters())), "largest", size)

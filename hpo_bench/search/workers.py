@@ -117,7 +117,7 @@ def ray_session(workspace: Path, processes: int, address: str = "") -> Iterator[
 
 @contextmanager
 def _without(variable: str) -> Iterator[None]:
-    """An environment variable is not set inside the block."""
+    """Unset an environment variable inside the block."""
     before = os.environ.pop(variable, None)
     if before is not None:
         warnings.warn(f"{variable} is set and not used: --ray-address names a cluster", stacklevel=4)
@@ -280,7 +280,7 @@ class TrialWorkers:
 
 @contextmanager
 def readable_failures() -> Iterator[None]:
-    """What went wrong in a worker process is raised as what it is, as the person who runs the program should see it."""
+    """Inside, a failure in a worker is raised as the worker's own error, not in Ray's wrapping."""
     import ray
 
     try:

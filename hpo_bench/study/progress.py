@@ -20,7 +20,7 @@ Cell = tuple[str, str]  # task, method
 
 
 class Forecast:
-    """How long what is left will take, from the runs that are finished: the nearest kin that there is."""
+    """How long the runs that are left will take, from finished ones: of the same task and method, or the most alike."""
 
     def __init__(self, workers: int) -> None:
         self._workers = workers

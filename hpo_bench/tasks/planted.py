@@ -86,7 +86,7 @@ class PlantedOracle(Planted):
 
 
 class PlantedHarm(Planted):
-    """Tell pairs by labels turned round: rows of different classes are "the same", rows of one class are not.
+    """Tell whether two rows are alike, by inverted labels: of different classes means alike, of one class not.
 
     Each pair of the batch is a yes-or-no question about the cosine of two embeddings; both answers count alike. There
     is no head that could turn the answers round again, so the encoder must mix the classes. Chance is log 2.

@@ -1,8 +1,8 @@
 """Which weightings to branch into, and what their scores say about each objective.
 
-A hypergradient moves the weights by a hair and must read a hair's effect through the noise of training. A branch may as
-well move them by all there is: the effect grows with the change, the noise does not. Designs are those of experiments
-with mixtures (Scheffé 1958): vertices, all but one, half of each.
+A hypergradient is the effect of a very small change of the weights, and the noise of training hides it. A branch can
+change them as far as the simplex allows: the effect grows with the change, the noise does not. Designs are those of
+experiments with mixtures (Scheffé 1958): vertices, all but one, half of each.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Effects:
         values: (K,) slopes of the score in the weights, less their mean; positive is good.
         per_replicate: (R, K), the same from each replicate (random seed) alone; from each reading, see `pooled`.
         ratio: F, the variance of the effects between objectives over that within (replicates); NaN with one replicate.
-        shrinkage: max(0, 1 − 1/F), the share of the variance that is signal; 1 with one replicate, where nobody knows.
+        shrinkage: max(0, 1 − 1/F), the share of the variance that is signal; 1 with one replicate, which cannot tell.
     """
 
     values: Tensor

@@ -55,7 +55,7 @@ def offline(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of collected public files: `HPO_BENCH_SHARED_DATA`, or `../shared/data` beside the repository."""
+    """The folder of collected public files: `HPO_BENCH_SHARED_DATA`, or `shared/data` beside the repository."""
     folder = Path(os.environ.get("HPO_BENCH_SHARED_DATA") or ROOT.parent / "shared" / "data")
     if not (folder / "molecules").is_dir():
         pytest.skip(f"no collected data in {folder} (set HPO_BENCH_SHARED_DATA)")

@@ -26,7 +26,6 @@ from hpo_bench.tasks.molecule.targets import Statistics
 from hpo_bench.tasks.objective import CLEAN, Truth, seeded, select
 
 STANDARD_ENCODER: dict[str, Any] = {"layers": 3, "width": 64, "dropout": 0.0, "expansion": 2}
-PAPER_ENCODER: dict[str, Any] = {"layers": 5, "width": 300, "dropout": 0.0, "expansion": 2}  # Hu et al. 2020
 _SIZE_SAMPLE = 24  # batches by which the common size of batches is found
 
 

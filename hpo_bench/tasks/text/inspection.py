@@ -93,7 +93,7 @@ def inspect_tokens(
 
 
 def _keys(part: TextTable) -> list[str]:
-    """Texts that are the same to a reader are the same: blanks and case aside."""
+    """One key a row, without blanks and case: rows that look alike to a reader have the same key."""
     pairs = part.first if part.second is None else [f"{a}\0{b}" for a, b in zip(part.first, part.second, strict=True)]
     return [_seen(text) for text in pairs]
 

@@ -130,7 +130,7 @@ def generator():
 
 @pytest.fixture(scope="session")
 def glue_files() -> Path:
-    """GLUE's own files: `HPO_BENCH_SHARED_DATA`, or `../shared/data` beside the repository."""
+    """GLUE's own files: `HPO_BENCH_SHARED_DATA`, or `shared/data` beside the repository."""
     folder = Path(os.environ.get("HPO_BENCH_SHARED_DATA") or ROOT.parent / "shared" / "data") / "glue"
     if not folder.is_dir():
         pytest.skip(f"no GLUE files in {folder} (set HPO_BENCH_SHARED_DATA)")
