@@ -64,11 +64,12 @@ def make_split(
         split = balanced_scaffold_split(scaffolds(table.smiles, workers=workers), seed, fractions)
     else:
         raise unknown_name("split", kind, SPLIT_KINDS)
+    other = "name train, valid and test in the column" if kind == "column" else "another --split, say random"
     for name, part in split.parts().items():
         if part.size == 0:
             raise UserError(
                 f"The {kind} split of {len(table)} molecules leaves the {name} split empty.",
-                "Use more molecules, or another --split (random fills every part).",
+                "Use more molecules." if kind == "random" else f"Use more molecules, or {other}.",
             )
     return split
 

@@ -62,6 +62,25 @@ def test_a_number_that_cannot_be_held_is_told_why(cell: str, told: str, tmp_path
         numbers(read_table_file(write(tmp_path, f"x,y\na,1\nb,{cell}\n")), 1)
 
 
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [
+        ("1e308 -1e308", "largest label .* 1e\\+308"),
+        ("1 1e200", "largest label"),
+        ("1e-200 3e-200", "spread .* 2e-200"),
+    ],
+)
+def test_labels_whose_squares_leave_float64_are_refused(cells: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=told):
+        numbers(read_table_file(write(tmp_path, "\n".join(["y", *cells.split()]))), 0)
+
+
+@pytest.mark.parametrize("cells", ["1e-12 1e12", "1e-140 3e-140", "1e140 -1e140", "0 0", "1e-200 1e-200"])
+def test_other_scales_are_taken(cells: str, tmp_path: Path) -> None:
+    expected = [float(cell) for cell in cells.split()]
+    assert numbers(read_table_file(write(tmp_path, "\n".join(["y", *cells.split()]))), 0).tolist() == expected
+
+
 def test_nothing_is_nothing_whatever_its_exponent(tmp_path: Path) -> None:
     assert numbers(read_table_file(write(tmp_path, "y\n1\n0e-99999999999999999999\n")), 0).tolist() == [1.0, 0.0]
 

@@ -24,6 +24,7 @@ SPLIT_WORDS = {
     "train": 0, "training": 0, "valid": 1, "val": 1, "validation": 1, "dev": 1, "test": 2, "testing": 2,
 }  # fmt: skip
 EXACT = 2**53  # integers above it are not all told apart in float64
+_LARGEST = 1e150  # of a label: the square of a few more digits is beyond float64
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u180e"))
@@ -70,7 +71,23 @@ def numbers(table: TableFile, place: int, values: Mapping[str, float] | None = N
             known[cell] = float("nan")
         else:
             known[cell] = _checked(table, place, table.lines[column.index(cell)], text)
-    return np.fromiter(map(known.__getitem__, column), dtype=np.float64, count=len(column))
+    found = np.fromiter(map(known.__getitem__, column), dtype=np.float64, count=len(column))
+    _check_squares(table, place, found[~np.isnan(found)])
+    return found
+
+
+def _check_squares(table: TableFile, place: int, known: np.ndarray) -> None:
+    """Raise UserError where squares leave float64, so that neither a scale nor an RMSE exists."""
+    if not known.size:
+        return
+    largest, spread = float(np.abs(known).max()), float(np.ptp(known / 2)) * 2
+    if largest > _LARGEST or 0 < spread < 1 / _LARGEST:
+        what, unit = (largest, "larger") if largest > _LARGEST else (spread, "smaller")
+        told = "the largest label" if unit == "larger" else "the spread of the labels"
+        raise UserError(
+            f"{table.path}: {told} in column {table.header[place]!r} is {what:.3g}: its square leaves a float64.",
+            f"Give the column in a {unit} unit.",
+        )
 
 
 def _checked(table: TableFile, place: int, line: int, text: str) -> float:
