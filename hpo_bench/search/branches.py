@@ -66,9 +66,9 @@ class Branches(ObjectiveWeightSearch):
 
     def __post_init__(self) -> None:
         if self.replicates < 1 or self.rows < 2:
-            raise UserError("replicates must be at least 1 and rows at least 2", "give another -o value")
+            raise UserError("replicates must be at least 1 and rows at least 2", "give other -o")
         if not (0 < self.share <= 1 and 0 < self.spend < math.inf and 0 < self.strength < math.inf):
-            raise UserError("share must lie in (0, 1], spend and strength must be positive", "give another -o value")
+            raise UserError("share must lie in (0, 1], spend and strength must be positive", "give other -o")
         if self.readings not in ("all", *READINGS):
             raise UserError(f"there is no reading {self.readings!r}", f"all, or one of: {', '.join(READINGS)}")
 
