@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hpo_bench.core.adaptation import adapt
 from hpo_bench.core.checkpoint import load_state, save_state
-from hpo_bench.core.judge import READINGS, Judge
+from hpo_bench.core.judge import MOST_ROWS, READINGS, Judge
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed
@@ -60,7 +60,7 @@ class Branches(ObjectiveWeightSearch):
     replicates: int = 1
     share: float = 1.0
     design: Literal["vertices", "leave-one-out", "halves"] = "vertices"
-    rows: int = 2048
+    rows: int = MOST_ROWS
     readings: str = "all"
     strength: float = 1.0
 
