@@ -51,14 +51,14 @@ def sample_smiles(
 
 
 def _smiles(opened: Opened, smiles_column: str) -> Iterator[str]:
-    if is_json(opened.name):
+    if is_json(opened):
         table = read_objects(opened)
         header, rows = table.header, iter(table.rows)
     elif opened.name.endswith((".csv", ".tsv", ".tab")):
         header, numbered = iterate_delimited(opened)
         rows = (cells for _, cells in numbered)
     else:
-        yield from (tidy(words[0]) for words in map(str.split, opened.text.splitlines()) if words)
+        yield from (tidy(words[0]) for words in map(str.split, opened.lines()) if words)
         return
     folded = [name.casefold() for name in header]
     if smiles_column.casefold() not in folded:

@@ -106,6 +106,14 @@ def count_atom_maps(smiles: Sequence[str]) -> int:
     return sum(":" in text and _ATOM_MAP.search(text) is not None for text in smiles)
 
 
+_BLANK = re.compile(r"[ \t\r\n]")
+
+
+def rows_with_blank(smiles: Sequence[str]) -> list[int]:
+    """Rows whose SMILES holds a blank: RDKit takes what follows for the molecule's name, so `C C O` is methane."""
+    return [row for row, text in enumerate(smiles) if _BLANK.search(text.strip())]
+
+
 def _parsed(smiles: Sequence[str]) -> list[tuple[str, int] | None]:
     """Canonical SMILES and number of atoms of each; None where RDKit rejects it or it holds no atom."""
     from rdkit import Chem

@@ -78,6 +78,7 @@ def read_table(
         at = [place for place in range(len(table.header)) if place not in (smiles_at, split_at)]
     if not at:
         raise UserError(f"{table.path} has no label column.", "Add one, or name it with --label.")
+    table.check_apart([smiles_at, *at, *([] if split_at is None else [split_at])])
     return _build(table, smiles_at, at, tuple(table.header[place] for place in at), kind, {}, split_at)
 
 

@@ -104,6 +104,7 @@ def read_texts(
     at = table.places([label] if isinstance(label, str) else label, "label column", "--label")
     if len(at) != 1:
         raise UserError(f"the task text has one label, not {len(at)}", "give one column with --label")
+    table.check_apart([*wanted, *at])
     names: tuple[str, ...] = ()
     found: TextKind = "regression"
     notices: list[str] = []
@@ -139,11 +140,11 @@ def read_corpus(path: str | Path) -> tuple[list[str], dict[str, Any]]:
     Returns the texts and where they came from. Raises UserError: a file that cannot be read, no such column, no text.
     """
     opened = read_text(path)
-    if opened.name.endswith((".csv", ".tsv", ".tab")) or is_json(opened.name):
+    if opened.name.endswith((".csv", ".tsv", ".tab")) or is_json(opened):
         table = read_table_file(path)
         lines = [text.strip() for text in _texts(table, table.place("text", "column", "the header"))]
     else:
-        lines = [line.strip() for line in opened.text.splitlines()]
+        lines = [line.strip() for line in opened.lines()]
     texts = [line for line in lines if tidy(line)]
     if not texts:
         raise UserError(f"{opened.path} holds no text.", "Give one text a line, or a table with a column `text`.")
@@ -159,18 +160,8 @@ def check_not_empty(where: str, texts: Sequence[str], lines: Sequence[int]) -> N
 
 
 def _texts(table: TableFile, place: int) -> list[str]:
-    """A column of texts, blanks at their ends taken off. Raises UserError where half of a character is there."""
-    texts = [cell.strip() for cell in table.column(place)]
-    for text, line in zip(texts, table.lines, strict=True):
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            half = f"\\u{ord(text[error.start]):04x}"
-            raise UserError(
-                f"{table.at(line)}: the text in column {table.header[place]!r} holds {half}, half of a character.",
-                "Write both halves of the surrogate pair, or leave it out: a text was cut in the middle of an emoji.",
-            ) from error
-    return texts
+    """A column of texts, blanks at their ends taken off."""
+    return [cell.strip() for cell in table.column(place)]
 
 
 def _first_line(table: TableFile, rows: np.ndarray) -> int | None:

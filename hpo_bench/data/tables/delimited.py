@@ -10,16 +10,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from hpo_bench.data.tables.opening import Opened
+from hpo_bench.data.tables.opening import BREAK, Opened
 from hpo_bench.data.tables.rows import TableFile
 from hpo_bench.data.tables.values import number, tidy
 from hpo_bench.errors import UserError
 
 Quoting = Literal["standard", "none"]
 _DELIMITERS = {",": "a comma", "\t": "a tab", ";": "a semicolon", "|": "a bar"}
-_SEP = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)
+_SEP = re.compile(r'("?)sep=([^"\r\n])\1(?:\r\n|\n|\r)', re.IGNORECASE)
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r)|[^\r\n]+")
-_BREAK = re.compile(r"\r\n|\n|\r")
 _SAMPLE = 500  # rows that a delimiter is checked against
 _FEW = 30  # values that a column may have to be known by them
 
@@ -58,7 +57,7 @@ class _Layout(NamedTuple):
 
 def _layout(opened: Opened, quoting: Quoting) -> _Layout:
     told = _SEP.match(opened.text)
-    return _Layout(told[1], True) if told else _Layout(_delimiter(opened.text, opened.name, quoting), False)
+    return _Layout(told[2], True) if told else _Layout(_delimiter(opened.text, opened.name, quoting), False)
 
 
 def _iterate(
@@ -80,6 +79,10 @@ def _whole(
                 f"{path}, line {line}: {len(cells)} cells where the header has {len(header)}.",
                 f"It was read with {_DELIMITERS.get(delimiter, repr(delimiter))} between the cells. Put fields that "
                 "hold it in double quotes, and write every cell, empty ones too.",
+            )
+        if len(header) > 1 and tidy(cells[0]) == header[0] and tuple(map(tidy, cells)) == header:
+            raise UserError(
+                f"{path}, line {line}: the header is there again.", "Were two files put together? Take the line out."
             )
         yield line, cells
 
@@ -138,10 +141,10 @@ def _check_swallowed(table: TableFile, text: str, delimiter: str) -> None:
     # Only rows with a gap after them, and the last, may have several lines: a wide table has millions of cells.
     ends = [*table.lines[1:], None]
     gaps = [row for row, end in enumerate(ends) if end is None or end > table.lines[row] + 1]
-    tall = {row: place for row in gaps for place, cell in enumerate(table.rows[row]) if _BREAK.search(cell)}
+    tall = {row: place for row in gaps for place, cell in enumerate(table.rows[row]) if BREAK.search(cell)}
     if not tall or len(table.header) < 2:
         return
-    physical = _BREAK.split(text)
+    physical = BREAK.split(text)
     plain = [cells for row, cells in enumerate(table.rows) if row not in tall]
     telling: dict[int, Callable[[str], bool]] = {}
     for place in range(len(table.header)):
@@ -152,7 +155,7 @@ def _check_swallowed(table: TableFile, text: str, delimiter: str) -> None:
             telling[place] = lambda text: number(text) is not None
     for row, inside in tall.items():
         start = table.lines[row]
-        height = sum(len(_BREAK.findall(cell)) for cell in table.rows[row]) + 1
+        height = sum(len(BREAK.findall(cell)) for cell in table.rows[row]) + 1
         parts = [line.split(delimiter) for line in physical[start - 1 : start - 1 + height] if line.strip()]
         asked = {place: known for place, known in telling.items() if place != inside}
         if asked and all(

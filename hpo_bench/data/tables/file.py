@@ -8,7 +8,7 @@ from hpo_bench.data.tables.delimited import Quoting, read_delimited
 from hpo_bench.data.tables.objects import is_json, read_objects
 from hpo_bench.data.tables.opening import read_text
 from hpo_bench.data.tables.rows import TableFile
-from hpo_bench.errors import UserError, unknown_name
+from hpo_bench.errors import unknown_name
 
 
 def read_table_file(path: str | Path, quoting: Quoting | str = "standard") -> TableFile:
@@ -20,9 +20,6 @@ def read_table_file(path: str | Path, quoting: Quoting | str = "standard") -> Ta
     if quoting not in ("standard", "none"):
         raise unknown_name("quoting", str(quoting), ("standard", "none"))
     opened = read_text(path)
-    start = opened.text.lstrip()[:2]
-    if is_json(opened.name) or start in ('{"', "[{"):
+    if is_json(opened):
         return read_objects(opened)
-    if start[:1] == "<":
-        raise UserError(f"{opened.path} holds HTML or XML.", "Was a page downloaded in place of the file?")
     return read_delimited(opened, "none" if quoting == "none" else "standard")

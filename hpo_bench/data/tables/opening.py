@@ -8,6 +8,7 @@ import gzip
 import hashlib
 import io
 import lzma
+import re
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ _FOREIGN = {
     b"%PDF": "a PDF",
 }
 _PACKED_SUFFIXES = (".gz", ".xz", ".bz2", ".zip")
+BREAK = re.compile(r"\r\n|\n|\r")  # what ends a line of a file; str.splitlines also ends one at U+2028 and the like
 # UTF-32's mark begins with UTF-16's, so it comes first.
 _MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
@@ -51,12 +53,18 @@ class Opened:
     text: str
     sha256: str
 
+    def lines(self) -> list[str]:
+        """The text's lines, as an editor counts them."""
+        lines = BREAK.split(self.text)
+        return lines if lines[-1] else lines[:-1]
+
 
 def read_text(path: str | Path) -> Opened:
     """A whole file as text.
 
     Raises:
-        UserError: no such file, not readable, broken or foreign packing, several files in a zip, not UTF-8, a NUL.
+        UserError: no such file, not readable, broken or foreign packing, several files in a zip, not UTF-8,
+            a NUL, a web page.
     """
     path = Path(path).expanduser()
     content = _read_bytes(path)
@@ -78,6 +86,8 @@ def _read_bytes(path: Path) -> bytes:
         raise UserError(f"There is no file {path}.", f"Paths are taken from {Path.cwd()}.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}.", "Name a file that you may read.") from error
+    except ValueError as error:  # a NUL in the name
+        raise UserError(f"{str(path)!r} cannot be read: {error}.", "Name a file that you may read.") from error
 
 
 def _unpack(path: Path, content: bytes) -> tuple[bytes, str]:
@@ -90,6 +100,8 @@ def _unpack(path: Path, content: bytes) -> tuple[bytes, str]:
                 content = unpack(content)
             except (OSError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
                 raise UserError(f"{path} is a broken {what} file: {error}.", "Copy or download it again.") from error
+            if content.startswith((*_UNPACK, b"PK\x03\x04")):
+                raise UserError(f"{path} is packed twice.", f"Unpack the {what} file, and name what was in it.")
             break
     if content[257:262] == b"ustar":
         raise UserError(f"{path} is a tar archive.", "Unpack it, and name the table in it.")
@@ -129,12 +141,16 @@ def _decode(path: Path, content: bytes) -> str:
         line = content.count(b"\n", 0, error.start) + 1
         plain = not path.name.casefold().endswith(_PACKED_SUFFIXES)
         how = f", for example: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8.csv" if plain else ""
-        told = "UTF-8" if encoding.startswith("utf-8") else f"{encoding.upper()}, as its first bytes say"
-        message = f"{path}, line {line}: byte 0x{content[error.start]:02x} is not {told}."
+        message = f"{path}, line {line}: byte 0x{content[error.start]:02x} is not UTF-8."
+        if not encoding.startswith("utf-8"):
+            message = f"{path}, line {line}: this is not {encoding.upper()}, as its first bytes say: {error.reason}."
+            raise UserError(message, "Was it cut short? Copy it again, or save it as UTF-8.") from error
         raise UserError(message, f"Save it as UTF-8{how}") from error
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         raise UserError(
             f"{path}, line {line}: there is a NUL character.", "Is it UTF-16 without its mark? Save it as UTF-8."
         )
-    return text
+    if text.lstrip()[:9].casefold().startswith(("<!doctype", "<html", "<?xml")):
+        raise UserError(f"{path} holds HTML or XML.", "Was a page downloaded in place of the file?")
+    return text.lstrip("\ufeff")  # two marks: a tool marked a marked file

@@ -55,6 +55,15 @@ class TableFile:
             f"Its columns are: {listed(self.header)}. Name one with {option}.",
         )
 
+    def check_apart(self, places: Sequence[int]) -> None:
+        """Raise UserError where one column is named for two things, say as text and as label."""
+        twice = next((place for number, place in enumerate(places) if place in places[:number]), None)
+        if twice is not None:
+            raise UserError(
+                f"the column {self.header[twice]!r} of {self.path} is named for two things.",
+                "Inputs, labels and the split need columns of their own.",
+            )
+
     def places(self, names: Sequence[str], what: str, option: str) -> list[int]:
         """Where several columns are. `names` were parted at commas; parts that make up a column's name are that column.
 

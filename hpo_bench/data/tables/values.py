@@ -25,6 +25,7 @@ SPLIT_WORDS = {
 }  # fmt: skip
 EXACT = 2**53  # integers above it are not all told apart in float64
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
 _INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u180e"))
 
 
@@ -74,25 +75,42 @@ def numbers(table: TableFile, place: int, values: Mapping[str, float] | None = N
 
 def _checked(table: TableFile, place: int, line: int, text: str) -> float:
     value = number(text)
-    where = f"{table.at(line)}: {text!r} in column {table.header[place]!r}"
+    shown = repr(text) if len(text) <= 60 else f"{text[:57]!r}..."
+    where = f"{table.at(line)}: {shown} in column {table.header[place]!r}"
     if value is None:
         remedy = "Labels are finite numbers with a decimal point; leave the cell empty where the label is missing."
-        if re.fullmatch(r"[+-]?\d+,\d+", text):
+        if _NUMBER.fullmatch(text):
+            raise UserError(f"{where} is too large for a float64.", "Give the column in a larger unit.")
+        if _THOUSANDS.fullmatch(text):
+            remedy = "Leave out commas between thousands; if it is a decimal comma, write a point."
+        elif re.fullmatch(r"[+-]?\d+,\d+", text):
             remedy = "Write decimals with a point, not with a comma."
         elif text[:1] in "\u2212\u2013":
             remedy = "Write minus as -, the sign of the keyboard."
         elif any(character.isdecimal() and not character.isascii() for character in text):
             remedy = "Write digits as 0 to 9."
         raise UserError(f"{where} is not a number.", remedy)
-    digits = text.lstrip("+-")
-    if abs(value) >= EXACT and digits.isdigit() and len(digits.strip("0")) > 15 and int(value) != int(text):
+    if not _is_told_apart(text, value):
         raise UserError(
             f"{where} is beyond 2^53: it cannot be told from its neighbours.",
             "Take an offset off the column, or give it in a larger unit.",
         )
-    if value == 0 and Decimal(text) != 0:
+    if value == 0 and re.search("[1-9]", re.split("[eE]", text)[0]):
         raise UserError(f"{where} is too close to 0 for a float64.", "Give the column in a smaller unit.")
     return value
+
+
+def _is_told_apart(text: str, value: float) -> bool:
+    """Is a number not a large integer that float64 rounds to another one, however it is written?"""
+    if abs(value) < EXACT:
+        return True
+    exact = Decimal(text)
+    if text.strip("+-").isdigit():
+        known = len(text.strip("+-0"))
+    else:  # 1.2345e20 is rounded as it stands; its last digit is not the unit
+        known = 0 if int(exact.as_tuple().exponent) > 0 else len(exact.as_tuple().digits)
+    # Up to 15 digits float64 gives back as they were.
+    return known <= 15 or exact == Decimal(value) or exact != exact.to_integral_value()
 
 
 @dataclass(frozen=True)
@@ -143,7 +161,7 @@ def _spelling(text: str) -> str:
     if is_missing(text):
         return ""
     value = number(text)
-    if value is None:
+    if value is None or not _is_told_apart(text, value):  # names such as 20-digit keys stay as they are written
         return text
     return str(int(value)) if value.is_integer() and abs(value) <= EXACT else repr(value)
 

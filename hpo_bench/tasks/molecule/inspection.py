@@ -6,7 +6,7 @@ from pathlib import Path
 
 from hpo_bench.data.notices import Notices
 from hpo_bench.data.repeats import Repeats
-from hpo_bench.data.smiles import ParsedSmiles, count_atom_maps
+from hpo_bench.data.smiles import ParsedSmiles, count_atom_maps, rows_with_blank
 from hpo_bench.data.splits import Split
 from hpo_bench.data.table import MoleculeTable
 
@@ -24,6 +24,9 @@ def inspect_rows(notices: Notices, table: MoleculeTable, parsed: ParsedSmiles) -
         row, text = parsed.skipped[0]
         first = f"first: line {table.lines[row]} of {Path(source.get('path', 'the table')).name}, {_short(text)!r}"
         notices.count(len(parsed.skipped), len(table), f"SMILES cannot be read by RDKit and are left out; {first}")
+    if cut := rows_with_blank(table.smiles):
+        first = f"first: line {table.lines[cut[0]]}, {_short(table.smiles[cut[0]])!r}"
+        notices.count(len(cut), len(table), f"SMILES hold a blank, and are read up to it alone; {first}")
     if mapped := count_atom_maps(table.smiles):
         notices.say(f"{mapped:,} SMILES carry atom-map numbers, which are taken off")
 

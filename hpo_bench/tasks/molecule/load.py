@@ -117,6 +117,8 @@ def _load(
         notices.say(f"{leaked:,} molecules of the corpus are in valid or test, and are left out of it")
     if skipped := regime.report.get("corpus_skipped"):
         notices.say(f"{skipped:,} SMILES of the corpus cannot be read by RDKit and are left out")
+    if cut := regime.report.get("corpus_with_blank"):
+        notices.say(f"{cut:,} SMILES of the corpus hold a blank, and are read up to it alone")
     chosen = {"objectives": objectives, "plant": plant or [], "base": base, "preset": preset, **others}
     chosen["corpus_smiles"] = regime.corpus
     loaded = build(name, table, regime.splits, metric, device, **chosen)

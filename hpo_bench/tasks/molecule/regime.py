@@ -11,6 +11,7 @@ import numpy as np
 from hpo_bench.cores import share_of_cores
 from hpo_bench.data import load_moses, parse_smiles
 from hpo_bench.data.corpus import sample_smiles
+from hpo_bench.data.smiles import rows_with_blank
 from hpo_bench.data.table import MoleculeTable
 from hpo_bench.errors import UserError
 
@@ -69,6 +70,7 @@ def choose_regime(
         report |= {
             "corpus_source": corpus if corpus.startswith(MOSES) else corpus.rsplit("/", 1)[-1],
             "corpus_skipped": len(parsed.skipped),
+            "corpus_with_blank": len(rows_with_blank(given)),
             "corpus_in_valid_or_test": leaked,
             "corpus_repeats": repeated,
         }

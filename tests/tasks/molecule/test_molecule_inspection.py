@@ -53,6 +53,16 @@ def test_unparsable_molecules_are_said_and_beyond_a_share_the_run_stops(tmp_path
         load(many, allow_suspicious="perhaps")
 
 
+def test_what_stands_behind_a_blank_is_said_for_table_and_corpus(tmp_path):
+    corpus = tmp_path / "corpus.csv"
+    corpus.write_text("smiles\nCCN\nC N O\n", encoding="utf-8")
+    told = load(write(tmp_path, ["C C O,1", *classified()]), corpus=str(corpus)).notices
+    assert "1 of 81 SMILES hold a blank, and are read up to it alone; first: line 2, 'C C O' (1.2%)" in told
+    assert "1 SMILES of the corpus hold a blank, and are read up to it alone" in told
+    with pytest.raises(UserError, match="21 of 101 SMILES hold a blank"):
+        load(write(tmp_path, [*[f"C {n},1" for n in range(21)], *classified()]))
+
+
 def test_molecules_in_two_splits_are_said_whatever_way_they_are_written(tmp_path):
     parts = ["train"] * 60 + ["valid"] * 10 + ["test"] * 10
     rows = [f"{row},{part}" for row, part in zip(classified(), parts, strict=True)]

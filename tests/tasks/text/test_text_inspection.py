@@ -127,7 +127,7 @@ def test_a_corpus_that_holds_the_test_texts_is_told(tmp_path, bert):
 def test_half_an_emoji_is_named_by_its_line(tmp_path, bert):
     lines = rows(60)
     lines[11]["text"] += "\ud83d"
-    with pytest.raises(UserError, match=r"line 12: the text in column 'text' holds \\ud83d, half of a character"):
+    with pytest.raises(UserError, match=r"line 12: 'text' holds \\ud83d, half of a character"):
         own(tmp_path, lines, bert)
 
 
