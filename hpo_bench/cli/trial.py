@@ -25,9 +25,11 @@ class TrialFlags:
     """What was given; a field's name is the flag's."""
 
     preset: Annotated[str, typer.Option(help="quick, standard or paper.")] = "standard"
-    mode: Annotated[str | None, typer.Option(help="Adaptation: full (fine-tuning) or probe (linear head).")] = None
+    mode: Annotated[
+        str | None, typer.Option(help="Adaptation: full (fine-tuning), probe (linear head) or neighbours.")
+    ] = None
     objectives: Annotated[str | None, typer.Option(help="Subset, e.g. atom,contrast.")] = None
-    plant: Annotated[str | None, typer.Option(help="Extra objectives that are off by default, e.g. noise.")] = None
+    plant: Annotated[str | None, typer.Option(help="Planted objectives, e.g. noise,harmful,oracle.")] = None
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto"
     precision: Annotated[str | None, typer.Option(help="fp32, tf32 (CUDA) or bf16; of training alone.")] = None
     workers: Annotated[int | None, typer.Option(parser=at_least(1), help="Trials side by side, through Ray.")] = None
@@ -37,7 +39,7 @@ class TrialFlags:
     base: Annotated[Path | None, typer.Option(help="Base checkpoint (default: the one that is shipped).")] = None
     model: Annotated[
         str | None,
-        typer.Option(help="Text: bert-4x256 (shipped), minilm (embedded), a folder, a name on the hub."),
+        typer.Option(help="Text: bert-4x256 (shipped), minilm (through pip), a folder, a name on the hub."),
     ] = None
     corpus: Annotated[str | None, typer.Option(help="File of unlabelled texts or SMILES; molecules: moses:N.")] = None
     encoder: Annotated[str | None, typer.Option(help="Molecules: gin (graphs; default) or imagemol (images).")] = None

@@ -9,7 +9,7 @@ from hpo_bench.errors import UserError
 
 ANSWER_SECONDS = 10.0
 MODEL_REMEDY = (
-    "Give --model bert-4x256 (shipped), minilm (embedded), a folder with config.json, tokenizer.json and "
+    "Give --model bert-4x256 (shipped), minilm (through pip), a folder with config.json, tokenizer.json and "
     "model.safetensors, or a name on the hub (which needs a network or its cache)."
 )
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hpo_bench.core.adaptation import adapt
 from hpo_bench.core.checkpoint import load_state, save_state
-from hpo_bench.core.judge import READINGS, Judge
+from hpo_bench.core.judge import MOST_ROWS, READINGS, Judge
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed
@@ -60,15 +60,15 @@ class Branches(ObjectiveWeightSearch):
     replicates: int = 1
     share: float = 1.0
     design: Literal["vertices", "leave-one-out", "halves"] = "vertices"
-    rows: int = 2048
+    rows: int = MOST_ROWS
     readings: str = "all"
     strength: float = 1.0
 
     def __post_init__(self) -> None:
         if self.replicates < 1 or self.rows < 2:
-            raise UserError("replicates must be at least 1 and rows at least 2", "give another -o value")
+            raise UserError("replicates must be at least 1 and rows at least 2", "give other -o")
         if not (0 < self.share <= 1 and 0 < self.spend < math.inf and 0 < self.strength < math.inf):
-            raise UserError("share must lie in (0, 1], spend and strength must be positive", "give another -o value")
+            raise UserError("share must lie in (0, 1], spend and strength must be positive", "give other -o")
         if self.readings not in ("all", *READINGS):
             raise UserError(f"there is no reading {self.readings!r}", f"all, or one of: {', '.join(READINGS)}")
 

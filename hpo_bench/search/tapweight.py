@@ -85,11 +85,11 @@ class TapWeight(OnlineSearch):
         if self.normalise and self.last_step != "gradients":
             raise UserError("normalise needs the norm of every objective's gradient", "give -o last_step=gradients too")
         if not 0 < self.gamma < math.inf or not all(0 <= value < math.inf for value in (self.weight_lr, self.damping)):
-            raise UserError("gamma must be positive, weight_lr and damping at least 0, all finite", "give another -o value")
+            raise UserError("gamma must be positive, weight_lr and damping at least 0, all finite", "give other -o")
         if self.horizon < 0 or (self.horizon and (self.levels == 2 or self.level_two not in ("protocol", "probe"))):
             raise UserError("horizon needs three levels and a probe as level II", "leave out levels and level_two")
         if min(self.every, self.effort) < 1 or self.batches < 0 or self.warmup < 0:
-            raise UserError("every and effort must be at least 1, batches and warmup at least 0", "give another -o value")
+            raise UserError("every and effort must be at least 1, batches and warmup at least 0", "give other -o")
 
     def supports(self, problem: Problem) -> Support:
         if problem.protocol.steps < self.warmup + self.every:
