@@ -43,7 +43,7 @@ def test_without_a_network_and_a_cache_the_reason_is_told(tmp_path: Path, monkey
     monkeypatch.setattr("huggingface_hub.model_info", no_network)
     with pytest.raises(UserError, match="no hub to ask") as told:
         locate_model(NAME)
-    assert "minilm (embedded)" in told.value.remedy
+    assert "minilm (through pip)" in told.value.remedy
 
 
 def test_a_name_that_can_be_none_is_refused_without_asking() -> None:

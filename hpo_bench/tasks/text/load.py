@@ -52,7 +52,7 @@ SIZES: dict[str, dict[str, Any]] = {
 class TextOptions:
     """Options of every text task."""
 
-    model: str = SHIPPED  # or minilm (embedded), a folder, a name on the hub
+    model: str = SHIPPED  # or minilm (through pip), a folder, a name on the hub
     layers: int | None = None  # the first so many
     tokens: int = 128  # of an input
     pooling: Literal["mean", "first"] = "mean"
