@@ -166,11 +166,11 @@ def plus_minus(estimate: Estimate) -> str:
     """Mean ± half an interval, or the mean alone."""
     if not estimate.has_interval:
         return score(estimate.value)
-    value, half = _alike(estimate)
+    value, half = alike(estimate)
     return f"{value} ± {half}"
 
 
-def _alike(estimate: Estimate) -> tuple[str, str]:
+def alike(estimate: Estimate) -> tuple[str, str]:
     """A value and half its interval, printed by the same rule: that of the larger one."""
     scale = max(abs(estimate.value), abs(estimate.half_width))
     return shown(estimate.value, 3, scale), shown(estimate.half_width, 3, scale)
@@ -181,7 +181,7 @@ def signed(estimate: Estimate) -> str:
     sign = "+" if estimate.value >= 0 else ""  # a minus comes by itself
     if not estimate.has_interval:
         return sign + score(estimate.value)
-    value, half = _alike(estimate)
+    value, half = alike(estimate)
     return f"{sign}{value} ± {half}"
 
 

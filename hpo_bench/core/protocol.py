@@ -83,5 +83,5 @@ class Protocol:
         protocol = read_settings(cls, settings, "protocol setting")
         modes = registry.names(registry.ADAPTATIONS)
         if protocol.mode not in modes:
-            raise unknown_name("adaptation", protocol.mode, modes)
+            raise unknown_name("adaptation mode", protocol.mode, modes)
         return protocol

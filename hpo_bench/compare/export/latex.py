@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hpo_bench.compare.intervals import Estimate
 from hpo_bench.compare.style import metric_name
 from hpo_bench.compare.summary import Row
-from hpo_bench.compare.table import by_task, number, p_value, score
+from hpo_bench.compare.table import alike, by_task, number, p_value, score
 
 _ESCAPED = {
     "\\": r"\textbackslash{}",
@@ -52,8 +52,8 @@ def _interval(estimate: Estimate, signed: bool = False) -> str:
     if not estimate.n:
         return "--"
     sign = "+" if signed and estimate.value >= 0 else ""
-    half = rf" \pm {score(estimate.half_width)}" if estimate.has_interval else ""
-    return f"${sign}{score(estimate.value)}{half}$"
+    value, half = alike(estimate) if estimate.has_interval else (score(estimate.value), "")
+    return f"${sign}{value} \\pm {half}$" if half else f"${sign}{value}$"
 
 
 def _repetitions(group: Sequence[Row]) -> str:

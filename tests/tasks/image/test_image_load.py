@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from hpo_bench import pretrain_base as maker
+from hpo_bench.base_training import Recipe
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.image import ImageCorpus, ImageTask
 from hpo_bench.tasks.image.checkpoint import load_base, save_base
@@ -57,10 +58,21 @@ def test_options_that_do_not_fit_are_user_errors(options):
 
 def test_a_base_is_made_and_started_from(monkeypatch, tmp_path, smiles):
     monkeypatch.setattr("hpo_bench.data.load_moses", lambda count, seed: smiles[:count])
-    sizes = {"molecules": 40, "epochs": 1, "learning_rate": 1e-3, "batch_size": 20, "seed": 0}
+    recipe = Recipe(
+        epochs=1,
+        minutes=None,
+        batch_size=20,
+        learning_rate=1e-3,
+        weight_decay=0.0,
+        warmup=0,
+        clip=1.0,
+        precision="fp32",
+        seed=0,
+    )
+    sizes = {"molecules": 40, "recipe": recipe, "device": "cpu"}
     out = tmp_path / "base.safetensors"
     shape = {"width": 4, "image_size": 32}
-    report = maker.pretrain_base(out, encoder="imagemol", shape=shape, device="cpu", precision="fp32", **sizes)
+    report = maker.pretrain_base(out, encoder="imagemol", shape=shape, **sizes)
     base = load_base(out)
     assert (base.sha256, base.encoder_config) == (report["sha256"], resnet18(4))
     assert set(report["losses"]) == {"cluster_100", "cluster_1000", "cluster_10000", "jigsaw", "mask_contrast"}
@@ -68,4 +80,4 @@ def test_a_base_is_made_and_started_from(monkeypatch, tmp_path, smiles):
     weights = corpus.build_model().encoder.state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in base.state.items())
     with pytest.raises(UserError, match="imagemol has no layers"):
-        maker.pretrain_base(out, encoder="imagemol", shape={"layers": 3}, device="cpu", precision="fp32", **sizes)
+        maker.pretrain_base(out, encoder="imagemol", shape={"layers": 3}, **sizes)

@@ -7,7 +7,6 @@ import tapweight
 from hpo_bench.core.adaptation import AdaptedModel
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import generator
-from hpo_bench.tasks.objective import on_any_corpus
 from tests.tasks.text.conftest import load
 
 OBJECTIVES = ("mlm", "contrast", "sop", "rtd", "span")
@@ -16,7 +15,7 @@ OBJECTIVES = ("mlm", "contrast", "sop", "rtd", "span")
 @pytest.fixture(scope="module")
 def levels(bert, tokeniser):
     """Three levels of a text task in float64, dropout on."""
-    task = load("regression", bert, tokeniser, objectives=on_any_corpus(OBJECTIVES)).task
+    task = load("regression", bert, tokeniser, objectives=OBJECTIVES).task
     model = task.build_model().double().train()
     assert any(isinstance(m, torch.nn.Dropout) and m.p > 0 for m in model.modules())
     tuned = AdaptedModel.start(task, model.encoder, Protocol(), seed=1).double().train()
@@ -32,7 +31,7 @@ def levels(bert, tokeniser):
         return tapweight.hypergradient(
             tapweight.Pretraining(model, task.objective_losses),
             tapweight.Finetuning(tuned, loss, gamma=0.1),
-            torch.full((len(on_any_corpus(OBJECTIVES)),), 1 / len(on_any_corpus(OBJECTIVES)), dtype=torch.float64),
+            torch.full((len(OBJECTIVES),), 1 / len(OBJECTIVES), dtype=torch.float64),
             pretrain_batches=[batch],
             train_batches=[(task.train, rows)],
             valid_batches=[(task.valid, rows)],
