@@ -158,3 +158,11 @@ def test_a_blank_in_a_smiles_is_seen(tmp_path: Path) -> None:
     smiles = ["CCO", "C C O", " CCN ", "CC\tname"]
     assert parse_smiles(smiles).canonical == ["CCO", "C", "CCN", "CC"]  # what RDKit makes of them
     assert rows_with_blank(smiles) == [1, 3]
+
+
+def test_a_text_of_control_characters_is_empty_and_a_label_is_read_without_them(tmp_path: Path) -> None:
+    path = write(tmp_path, "text,label\n\x01\x02\x1b,0\nring\x07 it,1\x7f\nb,0\nc,1\n")
+    table = read_texts(path, "text", "label", "classification")
+    assert (table.source["rows_without_text"], table.source["first_without_text"]) == (1, 2)
+    assert table.first == ["ring\x07 it", "b", "c"]
+    assert table.classes == ("0", "1")

@@ -27,13 +27,14 @@ EXACT = 2**53  # integers above it are not all told apart in float64
 _LARGEST = 1e150  # of a label: the square of a few more digits is beyond float64
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
 _THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
-_INVISIBLE = dict.fromkeys(map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u180e"))
+_CONTROL = (*range(0x01, 0x09), *range(0x0E, 0x1C), 0x7F)  # what is neither a blank nor seen
+_INVISIBLE = dict.fromkeys((*map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u180e"), *_CONTROL))
 
 
 def tidy(cell: str) -> str:
     """Without blanks at its ends and without characters that have no width: what a person sees."""
     plain = cell.strip()
-    return plain if plain.isascii() else plain.translate(_INVISIBLE).strip()
+    return plain if plain.isascii() and plain.isprintable() else plain.translate(_INVISIBLE).strip()
 
 
 def is_missing(cell: str) -> bool:
