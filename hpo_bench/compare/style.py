@@ -85,16 +85,17 @@ def method_style(labels: Iterable[str]) -> dict[str, tuple[str, str]]:
 
     Our own methods have fixed ones. A stranger's come from a hash of its name, so they are the same in every figure of
     every comparison; only where two strangers in one comparison fall on the same place does the later name move on.
+    Once all colours are taken they come round again with the next marker, so 64 strangers are told apart.
     """
     styles = {label: OWN_METHODS[label] for label in labels if label in OWN_METHODS}
-    taken: set[int] = set()
-    for label in sorted(set(labels) - set(styles)):
-        place = int(hashlib.sha256(label.encode()).hexdigest(), 16) % len(OTHER_COLOURS)
-        if len(taken) < len(OTHER_COLOURS):
-            while place in taken:
-                place = (place + 1) % len(OTHER_COLOURS)
-        taken.add(place)
-        styles[label] = OTHER_COLOURS[place], OTHER_MARKERS[place]
+    taken: set[tuple[int, int]] = set()
+    count = len(OTHER_COLOURS)
+    for number, label in enumerate(sorted(set(labels) - set(styles))):
+        place, lap = int(hashlib.sha256(label.encode()).hexdigest(), 16) % count, number // count % count
+        while (place, lap) in taken and number < count * count:
+            place = (place + 1) % count
+        taken.add((place, lap))
+        styles[label] = OTHER_COLOURS[place], OTHER_MARKERS[(place + lap) % count]
     return styles
 
 

@@ -251,6 +251,8 @@ def test_an_out_that_cannot_be_written(tmp_path):
 
 def test_a_method_has_one_colour_whoever_is_beside_it():
     assert method_style(["tpe", "zeus"])["zeus"] == method_style(["equal", "zeus", "grid"])["zeus"]
+    many = method_style([f"stranger-{number}" for number in range(30)])
+    assert len(set(many.values())) == 30
     styles = method_style([*OWN_METHODS, "zeus", "hera", "ares"])
     assert len({colour for colour, _ in styles.values()}) == len(OWN_METHODS) + 3
     assert method_order(["zeus", "tapweight", "hera", "equal"]) == ["equal", "tapweight", "hera", "zeus"]

@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.costs import band, common_axis
-from hpo_bench.compare.figures.save import log_cost_axis, new_figure
+from hpo_bench.compare.figures.save import legend_columns, log_cost_axis, new_figure
 from hpo_bench.compare.style import method_style, metric_label, metric_name
 
 
@@ -40,5 +40,5 @@ def anytime(task: TaskRuns) -> Figure:
     axes.set_ylabel(f"best valid {metric_label(task.metric, task.higher_is_better)}")
     axes.set_title(f"{task.label}: best valid {metric_name(task.metric)} found so far")
     title = "line: median of repetitions\nband: their middle half\nmarker: the search ends\n(dotted: carried on)"
-    figure.legend(loc="outside right center", title=title, title_fontsize=8)
+    figure.legend(loc="outside right center", title=title, title_fontsize=8, ncols=legend_columns(len(task.methods)))
     return figure

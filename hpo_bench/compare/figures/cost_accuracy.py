@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.figures.save import log_cost_axis, new_figure
+from hpo_bench.compare.figures.save import legend_columns, log_cost_axis, new_figure
 from hpo_bench.compare.intervals import repetition_means
 from hpo_bench.compare.style import method_style, metric_label, metric_name
 from hpo_bench.compare.summary import Row
@@ -55,7 +55,8 @@ def cost_accuracy(task: TaskRuns, rows: list[Row]) -> Figure | None:
     axes.set_xlabel("cost of the search, step-equivalents")
     axes.set_ylabel(f"test {metric_label(task.metric, task.higher_is_better)}")
     axes.set_title(f"{task.label}: test {metric_name(task.metric)} against the cost of finding the weights")
-    figure.legend(loc="outside right center", title=_legend_title(rows, places), title_fontsize=8)
+    title, columns = _legend_title(rows, places), legend_columns(len(rows) + 1)
+    figure.legend(loc="outside right center", title=title, title_fontsize=8, ncols=columns)
     return figure
 
 

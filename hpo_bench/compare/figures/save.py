@@ -33,6 +33,11 @@ def log_cost_axis(axes: Axes) -> None:
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def legend_columns(entries: int) -> int:
+    """Columns of a legend beside a figure, so that it does not outgrow the figure's height."""
+    return 1 + (entries - 1) // 14
+
+
 def save(figure: Figure, path: Path) -> list[Path]:
     """Write `path`.png and `path`.svg, folders made as needed; returns both paths.
 

@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.figures.save import new_figure
+from hpo_bench.compare.figures.save import legend_columns, new_figure
 from hpo_bench.compare.style import method_style
 
 
@@ -34,5 +34,5 @@ def final_weights(task: TaskRuns) -> Figure:
     axes.set_xlabel("objective")
     axes.set_title(f"{task.label}: weights that each method ends with")
     title = "bar: mean, mark: one repetition\ndashed: equal weights"
-    figure.legend(loc="outside right center", title=title, title_fontsize=8)
+    figure.legend(loc="outside right center", title=title, title_fontsize=8, ncols=legend_columns(len(labels)))
     return figure
