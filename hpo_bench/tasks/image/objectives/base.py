@@ -17,7 +17,8 @@ from hpo_bench.tasks import objective
 class CorpusData(objective.CorpusData):
     """What objectives are made from: MACCS keys and the encoder's scale, too, each computed when it is asked for.
 
-    `maccs()` are the keys (M, 167). `spread()` is the mean distance between the base encoder's embeddings of two different molecules.
+    `maccs()` are the keys (M, 167). `spread()` is the mean distance between the base encoder's embeddings of two
+    different molecules.
     """
 
     maccs: Callable[[], np.ndarray]
