@@ -188,7 +188,7 @@ def _write(comparison: Comparison, folder: Path, figures: bool) -> list[Path]:
     files.append(folder / "table.parquet")
     jobs: list[Job] = [partial(write_report, comparison, folder / "report.html")]
     if figures:
-        from hpo_bench.compare.figures import draw
+        from hpo_bench.compare.charts import draw
 
         jobs += draw.jobs(draw.drawings(comparison.tasks, by_task(rows), comparison.ranking, reference), folder)
     return files + side_by_side(jobs)
