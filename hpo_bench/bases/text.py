@@ -12,10 +12,10 @@ from typing import Any
 
 from torch import nn
 
-from hpo_bench.base_training import Recipe, Rows, train
+from hpo_bench.bases.training import Recipe, Rows, train
+from hpo_bench.bases.workplace import check_plan, workplace
 from hpo_bench.core.device import prepare_process, resolve_device
 from hpo_bench.errors import UserError
-from hpo_bench.workplace import check_plan, workplace
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpo_bench.base_progress import Progress
+from hpo_bench.bases.progress import Progress
 from hpo_bench.core.checkpoint import load_state, save_state
 from hpo_bench.core.device import synchronise
 from hpo_bench.core.meter import CostMeter

@@ -7,16 +7,16 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-from hpo_bench import task_options
 from hpo_bench.core.protocol import Protocol
-from hpo_bench.presets import PRESETS
+from hpo_bench.run import task_options
+from hpo_bench.run.presets import PRESETS
 
 _DEFAULTS = {f.name: f.default for f in dataclasses.fields(Protocol)}
 USUAL = Path("runs")
 _BUDGET_UNITS = {"trials": "t", "step_equivalents": "se", "seconds": "s"}
 
 
-def again(content: dict[str, Any], out: Path | None = None) -> str:
+def rerun(content: dict[str, Any], out: Path | None = None) -> str:
     """The command that makes a run once more, `content` being its run.json; `out` is named as its --out."""
     config = content["config"]
     words = ["hpo-bench", "run", "--method", content["method"], "--task", content["task"]]

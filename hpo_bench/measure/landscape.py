@@ -14,11 +14,11 @@ from hpo_bench.compare.charts.simplex_points import simplex_points
 from hpo_bench.compare.cohort import cohorts
 from hpo_bench.compare.stats.simplex import Simplex, simplex
 from hpo_bench.compare.style import applied
-from hpo_bench.config import RunConfig, configure
 from hpo_bench.core.budget import Budget
 from hpo_bench.errors import UserError
 from hpo_bench.records.load import finished, load_runs
-from hpo_bench.runner import Observer, run
+from hpo_bench.run.config import RunConfig, configure
+from hpo_bench.run.runner import Observer, run
 from hpo_bench.search.grid import visits
 from hpo_bench.tasks.base import LoadedTask
 

@@ -13,12 +13,12 @@ from rich.table import Table
 from rich.text import Text
 
 from hpo_bench import registry
-from hpo_bench.again import again, out_of
 from hpo_bench.core.cost import Cost
 from hpo_bench.errors import UserError
-from hpo_bench.presets import PRESETS
 from hpo_bench.records.schema import environment_changes, read_bill
 from hpo_bench.records.shown import shown
+from hpo_bench.run.presets import PRESETS
+from hpo_bench.run.rerun import out_of, rerun
 
 _ENCODERS = {
     "molecules": "molecule.gin:Encoder",
@@ -143,7 +143,7 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
     )
     for change in environment_changes(environments):
         console.print(f"another environment: {change}", style="yellow")
-    console.print(f"again: {again(content, out_of(run_folder))}", soft_wrap=True)
+    console.print(f"again: {rerun(content, out_of(run_folder))}", soft_wrap=True)
 
 
 def _score(value: float | None) -> str:

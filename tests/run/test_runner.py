@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from hpo_bench.config import RunConfig, make_method
 from hpo_bench.core.budget import Budget
 from hpo_bench.core.pretraining import Diverged, Pretrainer
 from hpo_bench.core.protocol import Protocol
@@ -18,7 +17,8 @@ from hpo_bench.core.rng import derive_seed
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
 from hpo_bench.records.run_folder import RunFolder
-from hpo_bench.runner import Observer, run
+from hpo_bench.run.config import RunConfig, make_method
+from hpo_bench.run.runner import Observer, run
 from hpo_bench.search.base import SearchResult
 from hpo_bench.tasks.base import LoadedTask
 
@@ -133,8 +133,8 @@ def test_a_retraining_is_a_trial_of_its_own_seed(configure, make_problem):
 
 def test_a_schedule_is_replayed_in_retraining(configure, make_problem, loaded):
     """The runner follows whatever schedule a search returns, piece by piece."""
-    from hpo_bench import runner
     from hpo_bench.core.meter import CostMeter
+    from hpo_bench.run import runner
 
     schedule = WeightSchedule(((0, (1.0, 0.0, 0.0)), (12, (0.0, 0.5, 0.5))))
     config, problem = configure(retrains=1), make_problem(**QUICK)

@@ -9,12 +9,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, ProgressColumn, Task, TextColumn, TimeElapsedColumn
 from rich.text import Text
 
-from hpo_bench.config import RunConfig
 from hpo_bench.core.problem import Problem
 from hpo_bench.records import journal
 from hpo_bench.records.run_folder import RunFolder
 from hpo_bench.records.shown import shown
-from hpo_bench.runner import Observer, show_weights
+from hpo_bench.run.config import RunConfig
+from hpo_bench.run.runner import Observer, show_weights
 
 
 class _Live(ProgressColumn):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hpo_bench.again import USUAL, again, out_of
+from hpo_bench.run.rerun import USUAL, out_of, rerun
 
 CONTENT = {
     "method": "tpe",
@@ -24,7 +24,7 @@ CONTENT = {
 
 
 def test_a_budget_keeps_all_its_digits():
-    words = shlex.split(again(CONTENT))
+    words = shlex.split(rerun(CONTENT))
     assert words[words.index("--budget") + 1] == "1234567se,0.5s"
     assert "--out" not in words
 
@@ -46,4 +46,4 @@ def test_where_a_run_is_made_again(folder, root, out):
 
 
 def test_the_place_is_named():
-    assert again(CONTENT, Path("runs@cg")).endswith("--out runs@cg")
+    assert rerun(CONTENT, Path("runs@cg")).endswith("--out runs@cg")

@@ -10,11 +10,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from hpo_bench.base_training import Recipe, Rows, train
+from hpo_bench.bases.training import Recipe, Rows, train
+from hpo_bench.bases.workplace import workplace
 from hpo_bench.core.device import prepare_process, resolve_device
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.tasks.base import Pretrainable
-from hpo_bench.workplace import workplace
 
 Save = Callable[[Path, nn.Module, dict[str, Any]], str]  # writes a model with its metadata, and gives the SHA-256
 

@@ -14,7 +14,7 @@ from hpo_bench.core.budget import Budget
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.settings import read_settings, read_value
 from hpo_bench.errors import UserError, unknown_name
-from hpo_bench.presets import preset as find_preset
+from hpo_bench.run.presets import preset as find_preset
 from hpo_bench.search.base import ObjectiveWeightSearch
 
 RESERVED = ("device",)  # a loader is told it by the run's configuration

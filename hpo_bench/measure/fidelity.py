@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from hpo_bench import landscape
 from hpo_bench.compare.charts.fidelity import fidelity_points
 from hpo_bench.compare.charts.save import save
 from hpo_bench.compare.stats.fidelity import Fidelity, fidelity
 from hpo_bench.compare.style import applied
-from hpo_bench.config import RunConfig, configure
 from hpo_bench.core.budget import Budget
 from hpo_bench.errors import UserError
-from hpo_bench.runner import Observer, run
+from hpo_bench.measure import landscape
+from hpo_bench.run.config import RunConfig, configure
+from hpo_bench.run.runner import Observer, run
 from hpo_bench.tasks.base import LoadedTask
 
 BUDGET = 100.0  # trials: no estimator is kept from finishing, what it cost is in the table

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from hpo_bench import registry
-from hpo_bench.config import RunConfig, make_method
 from hpo_bench.core.adaptation import adaptation, score
 from hpo_bench.core.cost import Cost
 from hpo_bench.core.device import prepare_process, resolve_device
@@ -23,6 +22,7 @@ from hpo_bench.records import environment
 from hpo_bench.records.files import files_of
 from hpo_bench.records.journal import Journal, Progress
 from hpo_bench.records.run_folder import FINISHED, RunFolder, open_run
+from hpo_bench.run.config import RunConfig, make_method
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult
 from hpo_bench.tasks.base import LoadedTask
 
