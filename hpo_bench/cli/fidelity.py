@@ -29,10 +29,10 @@ def fidelity(
     as_json: Json = False,
 ) -> None:
     """Does an estimator predict what weights do? Its learned weights against a measured landscape, with its cost."""
-    from hpo_bench import landscape
-    from hpo_bench.display import Display
-    from hpo_bench.fidelity import measure, plan, write
-    from hpo_bench.runner import Observer, load_task
+    from hpo_bench.cli.display import Display
+    from hpo_bench.measure import landscape
+    from hpo_bench.measure.fidelity import measure, plan, write
+    from hpo_bench.run.runner import Observer, load_task
 
     chosen = estimator or ESTIMATORS
     config = landscape.plan(task, out=out, seed=seed, method_options=flags.method_options(), **flags.configuration())

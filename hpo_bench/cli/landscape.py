@@ -23,9 +23,9 @@ def landscape(
     as_json: Json = False,
 ) -> None:
     """Does weighting matter? Valid score at vertices, centre and edge midpoints of the simplex × paired seeds."""
-    from hpo_bench.display import Display, print_notices
-    from hpo_bench.landscape import measure, plan, to_json, write
-    from hpo_bench.runner import Observer, load_task
+    from hpo_bench.cli.display import Display, print_notices
+    from hpo_bench.measure.landscape import measure, plan, to_json, write
+    from hpo_bench.run.runner import Observer, load_task
 
     config = plan(task, out=out, seed=seed, method_options=flags.method_options(), **flags.configuration())
     with interruptible(), Display(seeds) as display:

@@ -51,9 +51,7 @@ def save(figure: Figure, path: Path) -> list[Path]:
     if figure.get_layout_engine() is not None:
         figure.set_layout_engine("none")
     png, svg = io.BytesIO(), io.BytesIO()
-    Image.fromarray(np.asarray(raster.buffer_rgba())).convert("RGB").save(
-        png, format="png", dpi=(DPI, DPI), compress_level=3
-    )
+    few_colours(Image.fromarray(np.asarray(raster.buffer_rgba()))).save(png, format="png", dpi=(DPI, DPI))
     FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
     written = []
     for kind, buffer in (("png", png), ("svg", svg)):
@@ -61,3 +59,12 @@ def save(figure: Figure, path: Path) -> list[Path]:
         target.write_bytes(buffer.getvalue())
         written.append(target)
     return written
+
+
+def few_colours(image: Image.Image) -> Image.Image:
+    """The image in 256 colours: a third of the file, and sooner written; white stays white."""
+    few = image.convert("RGB").quantize(256, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE)
+    palette = np.array(few.getpalette(), dtype=np.uint8).reshape(-1, 3)
+    palette[(palette >= 253).all(axis=1)] = 255
+    few.putpalette(palette.ravel().tolist())
+    return few
