@@ -3,54 +3,60 @@
 from __future__ import annotations
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from hpo_bench.compare.charts.save import new_figure
+from hpo_bench.compare.charts.marks import Axis, Bars, Chart, Panel, Text
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.stats.aggregate import task_gains
 from hpo_bench.compare.stats.intervals import Estimate, mean_interval
 from hpo_bench.compare.style import method_order, metric_name
 from hpo_bench.compare.tables.table import score
 
+WORSE, NOTHING, BETTER = (84, 39, 136), (247, 247, 247), (179, 88, 6)  # ends and middle of ColorBrewer's PuOr
 
-def heat_map(tasks: list[TaskRuns], reference: str) -> Figure | None:
+
+def heat_map(tasks: list[TaskRuns], reference: str) -> Chart | None:
     """Colour: relative reduction of error; text: it and the test score; bold where the interval excludes 0."""
     methods = [m for m in method_order({label for task in tasks for label in task.methods}) if m != reference]
-    gains = [[gain(task, label, reference) for task in tasks] for label in methods]
-    values = np.array([[cell.value for cell in row] for row in gains], dtype=float)
+    gains = np.array([[gain(task, label, reference) for task in tasks] for label in methods], dtype=object)
+    values = np.array([[cell.value for cell in row] for row in gains], dtype=float).reshape(len(methods), len(tasks))
     if not np.isfinite(values).any():
         return None
-    figure = new_figure(2.6 + 1.15 * len(tasks), 1.7 + 0.55 * len(methods))
-    axes = figure.add_subplot()
     limit = max(0.02, float(np.nanmax(np.abs(values))))
-    image = axes.imshow(100 * values, cmap="PuOr_r", vmin=-100 * limit, vmax=100 * limit, aspect="auto")
-    for i, label in enumerate(methods):
-        for j, task in enumerate(tasks):
-            cell = gains[i][j]
-            if not np.isfinite(cell.value):
-                axes.text(j, i, "not run", ha="center", va="center", fontsize=7, color="#777777")
-                continue
-            test = mean_interval(task.methods[label].test).value
-            dark = abs(cell.value) > 0.65 * limit
-            axes.text(
-                j,
-                i,
-                f"{100 * cell.value:+.1f} %\n{score(test)}",
-                ha="center",
-                va="center",
-                fontsize=7.5,
-                color="white" if dark else "#222222",
-                fontweight="bold" if cell.excludes(0) else "normal",
+    cells, colours, words = [], [], []
+    for (i, j), value in np.ndenumerate(values):
+        if not np.isfinite(value):
+            words.append(Text(j, i, "not run", size=7))
+            continue
+        test = score(mean_interval(tasks[j].methods[methods[i]].test).value)
+        cells.append((j, i - 0.49))
+        colours.append(shade(value / limit))
+        ink = "#FFFFFF" if abs(value) > 0.6 * limit else "#222222"
+        words.append(Text(j, i, f"{100 * value:+.1f} %\n{test}", colour=ink, size=7.5, bold=gains[i, j].excludes(0)))
+    x, y = np.array(cells).T
+    squares = Bars(x, y, np.full(len(x), 0.98), 0.98, colour=colours)
+    named = [(float(place), f"{task.label}\n{metric_name(task.metric)}") for place, task in enumerate(tasks)]
+    return Chart(
+        f"error taken away from {reference}, and test score",
+        "First line: share of the reference's error that is gone, same seeds (orange: better). Second line: test "
+        "score. Bold: the 95 % interval excludes 0.",
+        [
+            Panel(
+                [squares, *words],
+                Axis(ticks=named, limits=(-0.5, len(tasks) - 0.5), grid=False),
+                Axis(ticks=[(float(i), label) for i, label in enumerate(methods)],
+                     limits=(-0.5, len(methods) - 0.5), reverse=True, grid=False),
+                framed=False,
             )
-    named = [f"{task.label}\n{metric_name(task.metric)}" for task in tasks]
-    axes.set_xticks(range(len(tasks)), named, fontsize=8)
-    axes.set_yticks(range(len(methods)), methods)
-    axes.grid(visible=False)
-    axes.spines[:].set_visible(False)
-    axes.tick_params(length=0)
-    axes.set_title(f"error taken away from {reference}, and test score\n(bold: 95 % interval excludes 0)", fontsize=9)
-    figure.colorbar(image, ax=axes, label=f"reduction of {reference}'s error, %", shrink=0.9)
-    return figure
+        ],
+        size=(1.4 + 1.15 * len(tasks), 1.5 + 0.55 * len(methods)),
+    )  # fmt: skip
+
+
+def shade(share: float) -> str:
+    """Colour of a value between -1 (worse) and 1 (better)."""
+    end = BETTER if share > 0 else WORSE
+    mixed = [round(middle + min(1.0, abs(share)) * (own - middle)) for middle, own in zip(NOTHING, end, strict=True)]
+    return "#" + "".join(f"{part:02X}" for part in mixed)
 
 
 def gain(task: TaskRuns, label: str, reference: str) -> Estimate:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
+import numpy as np
 
-from hpo_bench.compare.charts.save import new_figure
+from hpo_bench.compare.charts.marks import Axis, Bars, Chart, Mark, Panel, Text
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.stats.summary import Row
 
@@ -17,34 +17,40 @@ PHASES = {
 }
 
 
-def time_spent(task: TaskRuns, rows: list[Row]) -> Figure:
+def time_spent(task: TaskRuns, rows: list[Row]) -> Chart:
     """Seconds by phase, and the same as shares, so that cheap methods can be read too."""
-    figure = new_figure(8.4, 1.4 + 0.36 * len(rows))
-    seconds, shares = figure.subplots(1, 2, sharey=True)
-    left, left_share = [0.0] * len(rows), [0.0] * len(rows)
-    totals = [sum(row.bill[f"seconds_{phase}"] for phase in PHASES) for row in rows]
-    for phase, colour in PHASES.items():
-        spent = [row.bill[f"seconds_{phase}"] for row in rows]
-        if not any(spent):
-            continue
-        share = [100 * value / total if total else 0.0 for value, total in zip(spent, totals, strict=True)]
-        seconds.barh(range(len(rows)), spent, left=left, color=colour, height=0.66, label=phase)
-        shares.barh(range(len(rows)), share, left=left_share, color=colour, height=0.66)
-        left = [a + b for a, b in zip(left, spent, strict=True)]
-        left_share = [a + b for a, b in zip(left_share, share, strict=True)]
-    for place, total in enumerate(totals):
-        beside = {"xytext": (3, 0), "textcoords": "offset points", "va": "center", "fontsize": 7}
-        seconds.annotate(f"{total:,.0f}", (total, place), **beside)
-    seconds.set_yticks(range(len(rows)), [row.method for row in rows])
-    seconds.invert_yaxis()
-    seconds.margins(x=0.14)
-    seconds.set_xlabel("seconds of the search, mean over repetitions")
-    shares.set_xlabel("share of its own time, %")
-    shares.set_xlim(0, 100)
-    for axes in (seconds, shares):
-        axes.grid(visible=False, axis="y")
-        axes.tick_params(axis="y", length=0)
-    title = f"{task.label}: where the time of the search went"
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    figure.legend(loc="outside right center")
-    return figure
+    table = np.array([[row.bill[f"seconds_{phase}"] for phase in PHASES] for row in rows])  # (M, phases)
+    totals = table.sum(axis=1)
+    shares = 100 * np.divide(table, totals[:, None], out=np.zeros_like(table), where=totals[:, None] > 0)
+    at = np.arange(len(rows), dtype=float)
+    panels = []
+    for label, values, unit in (
+        ("seconds, mean over repetitions", table, "s"),
+        ("share of its own time, %", shares, "%"),
+    ):
+        start = np.cumsum(values, axis=1) - values
+        marks: list[Mark] = [
+            Bars(at, start[:, place], values[:, place], 0.66, phase, colour, flat=True, legend=unit == "s",
+                 hover=[f"{row.method}, {phase}: {value:,.3g} {unit}"
+                        for row, value in zip(rows, values[:, place], strict=True)])
+            for place, (phase, colour) in enumerate(PHASES.items())
+            if values[:, place].any()
+        ]  # fmt: skip
+        if unit == "s":
+            marks += [
+                Text(total, place, f"{total:,.0f}", "left", size=7, shift=(3, 0))
+                for place, total in zip(at, totals, strict=True)
+            ]
+        limits = (0.0, 100.0) if unit == "%" else (0.0, 1.16 * float(totals.max()) or 1.0)
+        names = [(float(place), row.method) for place, row in enumerate(rows)]
+        y = Axis(ticks=names, limits=(-0.6, len(rows) - 0.4), reverse=True, grid=False)
+        panels.append(Panel(marks, Axis(label, limits=limits), y))
+    return Chart(
+        "where the time of the search went",
+        "Seconds of pretraining and the rest, and the same as shares of each method's own time.",
+        panels,
+        task.label,
+        (3.4, 1.1 + 0.36 * len(rows)),
+        across=2,
+        share_y=True,
+    )
