@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo_bench.compare.charts.fidelity import fidelity_points
+from hpo_bench.compare.charts.forest import fidelity_points
 from hpo_bench.compare.charts.printed import save
 from hpo_bench.compare.stats.fidelity import Fidelity, fidelity
 from hpo_bench.core.budget import Budget

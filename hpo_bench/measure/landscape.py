@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from hpo_bench.compare.charts.forest import simplex_points
 from hpo_bench.compare.charts.printed import save
-from hpo_bench.compare.charts.simplex import simplex_points
 from hpo_bench.compare.cohort import cohorts
 from hpo_bench.compare.stats.simplex import Simplex, simplex
 from hpo_bench.core.budget import Budget

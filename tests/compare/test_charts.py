@@ -8,9 +8,9 @@ from synthetic import write_runs
 
 from hpo_bench.compare import compare
 from hpo_bench.compare.charts import draw, printed
-from hpo_bench.compare.charts.heat_map import shade
 from hpo_bench.compare.charts.landscape import landscape
 from hpo_bench.compare.charts.marks import INK, Axis, Bars, Chart, Line, Panel, Points, Rule, Text
+from hpo_bench.compare.charts.over_tasks import shade
 from hpo_bench.compare.report.on_page import plot
 from hpo_bench.compare.stats.equivalence import Region
 from hpo_bench.compare.tables.table import by_task

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from hpo_bench.compare.charts.marks import PAPER, Axis, Chart, Line, Mark, Panel, Points
+from hpo_bench.compare.charts.marks import PAPER, Axis, Chart, Line, Mark, Panel, Points, dot
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.stats.intervals import repetition_means
 from hpo_bench.compare.stats.summary import Row
@@ -29,15 +29,13 @@ def cost_accuracy(task: TaskRuns, rows: list[Row]) -> Chart | None:
         marks.append(Line(*np.array(front).T, "Pareto front", width=1.0, dashed=True, legend=True))
     for row, place in zip(rows, places, strict=True):
         colour, marker = styles[row.method]
-        own, test = task.methods[row.method], row.test
-        ends = (np.array([test.low]), np.array([test.high])) if test.has_interval else None
-        said = f"{row.method}: {plus_minus(test)}\n{row.cost:,.0f} step-equivalents"
-        mean = Points(np.array([place]), np.array([test.value]), row.method, colour, marker, 8.0, edge=PAPER, ends=ends,
-                      legend=True, hover=[said])  # fmt: skip
+        own = task.methods[row.method]
+        said = f"{row.method}: {plus_minus(row.test)}\n{row.cost:,.0f} step-equivalents"
+        look = {"label": row.method, "colour": colour, "marker": marker, "edge": PAPER}
+        mean = dot(row.test, place, "y", said, size=8.0, legend=True, **look)
         scored = [folder for folder, line in zip(own.folders, own.test, strict=True) if np.isfinite(line).any()]
         each = repetition_means(own.test)
-        x = np.full(len(each), place)
-        marks += [mean, Points(x, each, row.method, colour, marker, 4.0, 0.8, PAPER, folders=scored)]
+        marks += [mean, Points(np.full(len(each), place), each, size=4.0, alpha=0.8, folders=scored, **look)]
     bar = "bar: 95 % interval; " if any(row.test.has_interval for row in rows) else "no interval: one repetition; "
     moved = any(abs(place / row.cost - 1) > 0.01 for row, place in zip(rows, places, strict=True) if row.cost > 0)
     aside = ". Equal costs are drawn side by side" if moved else ""

@@ -9,15 +9,12 @@ from typing import TYPE_CHECKING
 
 from hpo_bench.compare.charts.anytime import anytime
 from hpo_bench.compare.charts.cost_accuracy import cost_accuracy
-from hpo_bench.compare.charts.equivalence import equivalence
-from hpo_bench.compare.charts.heat_map import heat_map
+from hpo_bench.compare.charts.forest import average_ranks
 from hpo_bench.compare.charts.landscape import landscape
 from hpo_bench.compare.charts.marks import Chart
-from hpo_bench.compare.charts.profile import performance_profile
-from hpo_bench.compare.charts.ranks import average_ranks
-from hpo_bench.compare.charts.time_spent import time_spent
-from hpo_bench.compare.charts.trajectories import trajectories
-from hpo_bench.compare.charts.weights import final_weights
+from hpo_bench.compare.charts.over_tasks import heat_map, performance_profile
+from hpo_bench.compare.charts.stacked import equivalence, time_spent
+from hpo_bench.compare.charts.weights import final_weights, trajectories
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.side_by_side import Job
 from hpo_bench.compare.stats.summary import Row
@@ -66,7 +63,8 @@ def jobs(comparison: Comparison, folder: Path) -> list[Job]:
 
 
 def _draw(drawing: Drawing, path: Path) -> list[Path]:
-    from hpo_bench.compare.charts.printed import save
+
+    from hpo_bench.compare.charts.printed import save  # matplotlib: only where something is drawn
 
     chart = drawing()
     return [] if chart is None else save(chart, path)

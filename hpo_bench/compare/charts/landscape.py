@@ -36,13 +36,21 @@ def landscape(task: TaskRuns, reference: str) -> Chart | None:
     names, tried = task.objectives, weights[order]
     said = [f"{value:.4g}\n{_named(names, own)}" for value, own in zip(scale.values, tried, strict=True)]
     if len(names) == 2:
-        return _line(task, tried, scale, said, title, caption)
+        end = float(scale.values.min() if task.higher_is_better else scale.values.max())
+        trials = Points(tried[:, 0], scale.values, "trial", "#777777", size=4.0, alpha=0.6, hover=said)
+        marks = [trials, *_ends(task, lambda own: (own[:, 0], np.full(len(own), end)))]
+        x = Axis(f"weight of {names[0]} (the rest goes to {names[1]})", limits=(-0.04, 1.04))
+        caption = f"Dot: one trial.{thinned} Marks at the edge: mean end points; small ones: one repetition; no score."
+        return Chart(title, caption, [Panel(marks, x, Axis(what))], task.label)
     if len(names) == 3:
-        marks = [*_triangle(names), *_clouds(task, tried, scale, said, _on_triangle)]
+        trials = Points(*_on_triangle(tried), "trial", hover=said, scale=scale)
+        marks = [*_triangle(names), trials, *_ends(task, _on_triangle)]
         return Chart(title, caption, [Panel(marks, bare=True)], task.label, (6.2, 4.8))
-    marks = list(_clouds(task, tried, scale, said, None))
-    high_weight = max(float(own.weights.max()) for own in marks if isinstance(own, Points) and own.weights is not None)
-    axis = Axis(limits=(-0.03, min(1.0, high_weight) + 0.05))
+    nowhere = np.zeros(0)
+    trials = Points(nowhere, nowhere, "trial", size=3.5, hover=said, scale=scale, weights=tried)
+    marks = [trials, *_ends(task, lambda _: (nowhere, nowhere), choose=True)]
+    most = max(float(weights.max()), *(float(runs.weights.max()) for runs in task.weightings.values()))
+    axis = Axis(limits=(-0.03, min(1.0, most) + 0.05))
     side = 1.25 * (len(names) - 1)
     size = (1.4 + 1.04 * side, 1.2 + side)
     return Chart(title, caption, [Panel(marks, axis, axis)], task.label, size, choose=names)
@@ -64,46 +72,21 @@ def scored_weights(task: TaskRuns, reference: str) -> tuple[np.ndarray, np.ndarr
     return np.array(weights).reshape(-1, len(task.objectives)), np.array(values) - np.array(shift), relative
 
 
-def _clouds(
-    task: TaskRuns, tried: np.ndarray, scale: Scale, said: Sequence[str], place: Place | None
-) -> Sequence[Points]:
-    """The trials, every repetition's end as a small mark, and their mean as a large one; without `place` as weights."""
-    nowhere = np.zeros(0)
-
-    def where(points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        return (*place(points), None) if place is not None else (nowhere, nowhere, points)
-
-    x, y, free = where(tried)
-    marks = [Points(x, y, "trial", size=3.5 if place is None else 6.0, hover=said, scale=scale, weights=free)]
+def _ends(task: TaskRuns, place: Place, choose: bool = False) -> list[Points]:
+    """Every repetition's end as a small mark, and their mean as a large one on top; `choose` leaves the weights."""
     styles = method_style(task.methods)
-    large = []
+    small, large = [], []
     for label, own in task.weightings.items():
         colour, marker = styles[label]
-        words = [f"{label} ended here\n{_named(task.objectives, weights)}" for weights in own.weights]
-        x, y, free = where(own.weights)
-        marks.append(
-            Points(x, y, label, colour, marker, 3.3, 0.85, INK, bar_width=0.5, folders=own.folders,
-                   hover=words, weights=free)
-        )  # fmt: skip
         mean = own.weights.mean(axis=0, keepdims=True)
-        x, y, free = where(mean)
-        word = f"{label}, mean end point\n{_named(task.objectives, mean[0])}"
-        large.append(Points(x, y, label, colour, marker, 6.0, 1.0, INK, legend=True, hover=[word], weights=free))
-    return [*marks, *large]
-
-
-def _line(task: TaskRuns, tried: np.ndarray, scale: Scale, said: Sequence[str], title: str, caption: str) -> Chart:
-    marks: list[Mark] = [Points(tried[:, 0], scale.values, "trial", "#777777", size=4.0, alpha=0.6, hover=said)]
-    floor = np.array([scale.values.min(), scale.values.max()])
-    for label, own in task.weightings.items():
-        colour, marker = method_style(task.methods)[label]
-        end = own.weights[:, 0].mean()
-        marks.append(Line(np.array([end, end]), floor, label, colour, 1.0, 0.7))
-        marks.append(Points(np.array([end]), floor[:1], label, colour, marker, 7.0, edge=INK, legend=True,
-                            hover=[f"{label}: mean end point {end:.3g}"]))  # fmt: skip
-    x = Axis(f"weight of {task.objectives[0]} (the rest goes to {task.objectives[1]})", limits=(-0.04, 1.04))
-    caption = "Dot: one trial; upright line with its mark: the mean end point of a method, at no height of its own."
-    return Chart(title, caption, [Panel(marks, x, Axis(scale.label))], task.label)
+        for marks, weights, what, size in ((small, own.weights, "one end", 3.3), (large, mean, "mean end", 6.0)):
+            said = [f"{label}, {what}\n{_named(task.objectives, w)}" for w in weights]
+            folders = own.folders if marks is small else ()
+            marks.append(
+                Points(*place(weights), label, colour, marker, size, 0.85 if folders else 1.0, INK, folders=folders,
+                       legend=marks is large, hover=said, weights=weights if choose else None)
+            )  # fmt: skip
+    return [*small, *large]
 
 
 def _on_triangle(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+
+from hpo_bench.compare.stats.intervals import Estimate
 
 INK, PAPER, FAINT = "ink", "page", "line"
 
@@ -134,6 +137,12 @@ class Axis:
     reverse: bool = False
     grid: bool = True
 
+    @classmethod
+    def of_names(cls, names: Sequence[str], reverse: bool = True) -> Axis:
+        """Names at 0, 1, …; on a y axis the first is on top."""
+        ticks = [(float(place), name) for place, name in enumerate(names)]
+        return cls(ticks=ticks, limits=(-0.6, len(names) - 0.4), reverse=reverse, grid=False)
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -167,6 +176,14 @@ class Chart:
     across: int = 1
     share_y: bool = False
     choose: Sequence[str] = ()
+
+
+def dot(mean: Estimate, at: float, along: str, said: str, **look: Any) -> Points:
+    """A mean with its interval, along the x or the y axis, `at` the other one."""
+    value, other = np.array([mean.value]), np.array([float(at)])
+    x, y = (value, other) if along == "x" else (other, value)
+    ends = (np.array([mean.low]), np.array([mean.high])) if mean.has_interval else None
+    return Points(x, y, ends=ends, along=along, hover=[said], **look)
 
 
 def method_size(marker: str, size: float) -> float:

@@ -1,14 +1,15 @@
-"""Method x task: how much of the reference's error each method takes away."""
+"""Methods over tasks: a heat map of gains, and performance profiles."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from hpo_bench.compare.charts.marks import Axis, Bars, Chart, Panel, Text
+from hpo_bench.compare.charts.marks import Axis, Bars, Chart, Line, Mark, Panel, Points, Text
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.stats.aggregate import task_gains
 from hpo_bench.compare.stats.intervals import Estimate, mean_interval
-from hpo_bench.compare.style import method_order, metric_name
+from hpo_bench.compare.stats.profiles import Profile
+from hpo_bench.compare.style import method_order, method_style, metric_name
 from hpo_bench.compare.tables.table import score
 
 WORSE, NOTHING, BETTER = (84, 39, 136), (247, 247, 247), (179, 88, 6)  # ends and middle of ColorBrewer's PuOr
@@ -35,21 +36,14 @@ def heat_map(tasks: list[TaskRuns], reference: str) -> Chart | None:
     x, y = np.array(cells).T
     squares = Bars(x, y, np.full(len(x), 0.98), 0.98, colour=colours)
     named = [(float(place), f"{task.label}\n{metric_name(task.metric)}") for place, task in enumerate(tasks)]
+    across = Axis(ticks=named, limits=(-0.5, len(tasks) - 0.5), grid=False)
     return Chart(
         f"error taken away from {reference}, and test score",
         "First line: share of the reference's error that is gone, same seeds (orange: better). Second line: test "
         "score. Bold: the 95 % interval excludes 0.",
-        [
-            Panel(
-                [squares, *words],
-                Axis(ticks=named, limits=(-0.5, len(tasks) - 0.5), grid=False),
-                Axis(ticks=[(float(i), label) for i, label in enumerate(methods)],
-                     limits=(-0.5, len(methods) - 0.5), reverse=True, grid=False),
-                framed=False,
-            )
-        ],
+        [Panel([squares, *words], across, Axis.of_names(methods), framed=False)],
         size=(1.4 + 1.15 * len(tasks), 1.5 + 0.55 * len(methods)),
-    )  # fmt: skip
+    )
 
 
 def shade(share: float) -> str:
@@ -63,3 +57,29 @@ def gain(task: TaskRuns, label: str, reference: str) -> Estimate:
     """Mean share of the reference's error that a method takes away on a task, with its interval."""
     gains = task_gains(task, label, reference)
     return Estimate(np.nan) if gains is None else mean_interval(gains)
+
+
+def performance_profile(found: Profile | None) -> Chart | None:
+    """On what share of tasks a method's error is within a factor of the best, over the factor (Dolan & Moré 2002)."""
+    if found is None:
+        return None
+    end = 1 + 1.05 * max(float(found.ratios[np.isfinite(found.ratios)].max()) - 1, 0.01)
+    styles = method_style(found.methods)
+    marks: list[Mark] = []
+    for label, own in zip(found.methods, found.ratios.T, strict=True):
+        colour, marker = styles[label]
+        x = np.unique(np.r_[1.0, own[np.isfinite(own)]])
+        y = np.array([100 * np.mean(own <= factor) for factor in x])
+        marks.append(Line(np.r_[x, end], np.r_[y, y[-1]], label, colour, step=True))
+        pairs = zip(x, y, strict=True)
+        said = [
+            f"{label}: {share:.0f} % of tasks within {100 * (by - 1):.2g} % of the best error" for by, share in pairs
+        ]
+        marks.append(Points(x, y, label, colour, marker, 5.0, legend=True, hover=said))
+    x_axis = Axis("error divided by the best method's", limits=(1 - 0.02 * (end - 1), end))
+    return Chart(
+        f"performance profile over {len(found.ratios)} tasks",
+        "Height: share of tasks on which the method's error is at most so many times the smallest error of any method. "
+        "At the left: how often it is the best.",
+        [Panel(marks, x_axis, Axis("share of tasks, %", limits=(-3.0, 103.0)))],
+    )
