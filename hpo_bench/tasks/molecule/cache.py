@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpo_bench.cores import share_of_cores
+from hpo_bench.core.cores import share_of_cores
 from hpo_bench.data.kept import kept
 from hpo_bench.data.processes import in_processes
 from hpo_bench.tasks.molecule.featurise import FEATURISER_VERSION, MoleculeArrays, featurise_chunk

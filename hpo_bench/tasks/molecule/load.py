@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from hpo_bench.cores import share_of_cores
+from hpo_bench.core.cores import share_of_cores
 from hpo_bench.data import check_split, get_dataset, load_table, make_split, parse_smiles, read_table
 from hpo_bench.data.notices import Notices
 from hpo_bench.data.repeats import find_repeats
