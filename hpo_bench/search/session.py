@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hpo_bench.core.settings import PLACE
 from hpo_bench.core.cores import cores
+from hpo_bench.core.settings import PLACE
 from hpo_bench.errors import UserError
 from hpo_bench.records import scratch
 from hpo_bench.search.cluster import check_address, no_cluster
