@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from hpo_bench.compare.fidelity import Fidelity, fidelity
-from hpo_bench.compare.figures.fidelity import fidelity_points
-from hpo_bench.compare.figures.save import save
+from hpo_bench.compare.charts.fidelity import fidelity_points
+from hpo_bench.compare.charts.save import save
+from hpo_bench.compare.stats.fidelity import Fidelity, fidelity
 from hpo_bench.compare.style import applied
 from hpo_bench.core.budget import Budget
 from hpo_bench.errors import UserError

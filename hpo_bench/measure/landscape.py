@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from hpo_bench.compare.charts.save import save
+from hpo_bench.compare.charts.simplex_points import simplex_points
 from hpo_bench.compare.cohort import cohorts
-from hpo_bench.compare.figures.save import save
-from hpo_bench.compare.figures.simplex_points import simplex_points
-from hpo_bench.compare.simplex import Simplex, simplex
+from hpo_bench.compare.stats.simplex import Simplex, simplex
 from hpo_bench.compare.style import applied
 from hpo_bench.core.budget import Budget
 from hpo_bench.errors import UserError

@@ -10,9 +10,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from hpo_bench.compare.charts.end_points import EXPLAINED, end_points
+from hpo_bench.compare.charts.save import new_figure
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.figures.end_points import EXPLAINED, end_points
-from hpo_bench.compare.figures.save import new_figure
 
 LOW = -0.03  # where a panel begins
 GAP = 0.2  # between panels, of a panel's side

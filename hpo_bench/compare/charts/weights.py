@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from hpo_bench.compare.charts.save import legend_columns, new_figure
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.figures.save import legend_columns, new_figure
 from hpo_bench.compare.style import method_style
 
 

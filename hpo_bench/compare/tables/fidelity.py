@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from hpo_bench.compare.fidelity import Fidelity
-from hpo_bench.compare.intervals import Estimate
+from hpo_bench.compare.stats.fidelity import Fidelity
+from hpo_bench.compare.stats.intervals import Estimate
 
 if TYPE_CHECKING:
     from rich.table import Table

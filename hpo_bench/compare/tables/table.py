@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
-from hpo_bench.compare.intervals import Estimate
+from hpo_bench.compare.stats.intervals import Estimate
+from hpo_bench.compare.stats.summary import Row
 from hpo_bench.compare.style import metric_label
-from hpo_bench.compare.summary import Row
 from hpo_bench.records.shown import shown
 
 if TYPE_CHECKING:

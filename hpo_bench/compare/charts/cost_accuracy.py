@@ -7,11 +7,11 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
+from hpo_bench.compare.charts.save import legend_columns, log_cost_axis, new_figure
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.figures.save import legend_columns, log_cost_axis, new_figure
-from hpo_bench.compare.intervals import repetition_means
+from hpo_bench.compare.stats.intervals import repetition_means
+from hpo_bench.compare.stats.summary import Row
 from hpo_bench.compare.style import method_style, metric_label, metric_name
-from hpo_bench.compare.summary import Row
 
 STEP_ASIDE = 0.055  # of a decade at least between two marks
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from hpo_bench.compare.figures.save import new_figure
-from hpo_bench.compare.ranks import Ranking, critical_difference
+from hpo_bench.compare.charts.save import new_figure
+from hpo_bench.compare.stats.ranks import Ranking, critical_difference
 from hpo_bench.compare.style import method_style
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from hpo_bench.compare.fidelity import Fidelity
-from hpo_bench.compare.figures.save import new_figure
+from hpo_bench.compare.charts.save import new_figure
+from hpo_bench.compare.stats.fidelity import Fidelity
 
 
 def fidelity_points(found: Fidelity) -> Figure:

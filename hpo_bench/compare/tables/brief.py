@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from hpo_bench.compare.aggregate import Overall
-from hpo_bench.compare.overall_table import cells
+from hpo_bench.compare.stats.aggregate import Overall
+from hpo_bench.compare.stats.summary import Row
 from hpo_bench.compare.style import method_order, metric_name
-from hpo_bench.compare.summary import Row
-from hpo_bench.compare.table import by_task, number, plus_minus
+from hpo_bench.compare.tables.overall import cells
+from hpo_bench.compare.tables.table import by_task, number, plus_minus
 from hpo_bench.errors import UserError
 
 BEGIN, END = "<!-- compare: begin -->", "<!-- compare: end -->"

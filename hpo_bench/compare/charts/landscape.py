@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from hpo_bench.compare.charts.end_points import EXPLAINED, end_points
+from hpo_bench.compare.charts.landscape_pairs import pairs
+from hpo_bench.compare.charts.save import new_figure
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.figures.end_points import EXPLAINED, end_points
-from hpo_bench.compare.figures.landscape_pairs import pairs
-from hpo_bench.compare.figures.save import new_figure
 from hpo_bench.compare.style import method_style, metric_name
 
 MIN_TRIALS = 4

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from hpo_bench.compare.intervals import LEVEL, Estimate, mean_interval, repetition_means, share_interval
+from hpo_bench.compare.stats.intervals import LEVEL, Estimate, mean_interval, repetition_means, share_interval
 
 EXACT_REPETITIONS = 14  # up to here all 2^R sign patterns are tried
 SIGN_DRAWS = 20_000

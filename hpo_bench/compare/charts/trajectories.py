@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from hpo_bench.compare.charts.save import new_figure
 from hpo_bench.compare.cohort import MethodRuns, TaskRuns
-from hpo_bench.compare.figures.save import new_figure
 from hpo_bench.compare.style import objective_colours
 
 PANELS_A_ROW = 3

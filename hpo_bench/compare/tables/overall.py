@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from hpo_bench.compare.aggregate import Overall
-from hpo_bench.compare.intervals import Estimate
+from hpo_bench.compare.stats.aggregate import Overall
+from hpo_bench.compare.stats.intervals import Estimate
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from hpo_bench.compare.cohort import BILL, MethodRuns, TaskRuns, aligned
-from hpo_bench.compare.costs import cost_to_reach, near_best, pareto_front
-from hpo_bench.compare.intervals import Estimate, mean_interval
-from hpo_bench.compare.paired import PairedComparison, compare_paired, holm
+from hpo_bench.compare.stats.costs import cost_to_reach, near_best, pareto_front
+from hpo_bench.compare.stats.intervals import Estimate, mean_interval
+from hpo_bench.compare.stats.paired import PairedComparison, compare_paired, holm
 
 
 @dataclass(frozen=True)

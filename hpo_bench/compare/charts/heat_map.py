@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from hpo_bench.compare.aggregate import task_gains
+from hpo_bench.compare.charts.save import new_figure
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.figures.save import new_figure
-from hpo_bench.compare.intervals import Estimate, mean_interval
+from hpo_bench.compare.stats.aggregate import task_gains
+from hpo_bench.compare.stats.intervals import Estimate, mean_interval
 from hpo_bench.compare.style import method_order, metric_name
-from hpo_bench.compare.table import score
+from hpo_bench.compare.tables.table import score
 
 
 def heat_map(tasks: list[TaskRuns], reference: str) -> Figure | None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
+from hpo_bench.compare.charts.save import new_figure
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.figures.save import new_figure
-from hpo_bench.compare.summary import Row
+from hpo_bench.compare.stats.summary import Row
 
 PHASES = {
     "pretraining": "#4477AA",

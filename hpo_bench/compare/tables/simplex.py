@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpo_bench.compare.simplex import Simplex
+from hpo_bench.compare.stats.simplex import Simplex
 from hpo_bench.compare.style import metric_label
-from hpo_bench.compare.table import plus_minus, signed
+from hpo_bench.compare.tables.table import plus_minus, signed
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from hpo_bench.compare.cohort import TaskRuns, aligned
-from hpo_bench.compare.landscape import retrained_blocks, tried_blocks
-from hpo_bench.compare.paired import compare_paired
+from hpo_bench.compare.stats.blocks import retrained_blocks, tried_blocks
+from hpo_bench.compare.stats.paired import compare_paired
+from hpo_bench.compare.stats.summary import Row
+from hpo_bench.compare.stats.variance import VarianceShare, variance_share
 from hpo_bench.compare.style import metric_name
-from hpo_bench.compare.summary import Row
-from hpo_bench.compare.table import number, p_equals, score, signed
-from hpo_bench.compare.variance import VarianceShare, variance_share
+from hpo_bench.compare.tables.table import number, p_equals, score, signed
 
 NEEDS = "at least two weightings scored with the same two seeds: run two methods with --repeats 3"
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpo_bench.compare.intervals import LEVEL, Estimate
+from hpo_bench.compare.stats.intervals import LEVEL, Estimate
 
 PERMUTATIONS = 5000
 DRAWS = 5000

@@ -8,20 +8,20 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from hpo_bench.compare.charts.anytime import anytime
+from hpo_bench.compare.charts.cost_accuracy import cost_accuracy
+from hpo_bench.compare.charts.heat_map import heat_map
+from hpo_bench.compare.charts.landscape import landscape
+from hpo_bench.compare.charts.rank_diagram import rank_diagram
+from hpo_bench.compare.charts.save import save
+from hpo_bench.compare.charts.time_spent import time_spent
+from hpo_bench.compare.charts.trajectories import trajectories
+from hpo_bench.compare.charts.weights import final_weights
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.figures.anytime import anytime
-from hpo_bench.compare.figures.cost_accuracy import cost_accuracy
-from hpo_bench.compare.figures.heat_map import heat_map
-from hpo_bench.compare.figures.landscape import landscape
-from hpo_bench.compare.figures.rank_diagram import rank_diagram
-from hpo_bench.compare.figures.save import save
-from hpo_bench.compare.figures.time_spent import time_spent
-from hpo_bench.compare.figures.trajectories import trajectories
-from hpo_bench.compare.figures.weights import final_weights
-from hpo_bench.compare.ranks import Ranking
 from hpo_bench.compare.side_by_side import Job
+from hpo_bench.compare.stats.ranks import Ranking
+from hpo_bench.compare.stats.summary import Row
 from hpo_bench.compare.style import applied
-from hpo_bench.compare.summary import Row
 
 Drawing = Callable[[], Figure | None]  # None: the records do not hold what it takes
 

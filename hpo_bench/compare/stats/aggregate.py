@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpo_bench.compare.cohort import TaskRuns, aligned
-from hpo_bench.compare.intervals import Estimate, mean_of_means, pooled_iqm, stratified_interval
-from hpo_bench.compare.ranks import Ranking, rank_methods
+from hpo_bench.compare.stats.intervals import Estimate, mean_of_means, pooled_iqm, stratified_interval
+from hpo_bench.compare.stats.ranks import Ranking, rank_methods
 from hpo_bench.compare.style import method_order
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
+from hpo_bench.compare.charts.save import legend_columns, log_cost_axis, new_figure
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.costs import band, common_axis
-from hpo_bench.compare.figures.save import legend_columns, log_cost_axis, new_figure
+from hpo_bench.compare.stats.costs import band, common_axis
 from hpo_bench.compare.style import method_style, metric_label, metric_name
 
 

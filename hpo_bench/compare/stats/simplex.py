@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.intervals import Estimate, mean_interval
-from hpo_bench.compare.paired import PairedComparison, compare_paired, holm
+from hpo_bench.compare.stats.intervals import Estimate, mean_interval
+from hpo_bench.compare.stats.paired import PairedComparison, compare_paired, holm
+from hpo_bench.compare.stats.variance import VarianceShare, variance_share
 from hpo_bench.compare.style import metric_name
-from hpo_bench.compare.table import p_equals
-from hpo_bench.compare.variance import VarianceShare, variance_share
+from hpo_bench.compare.tables.table import p_equals
 from hpo_bench.errors import UserError
 
 

@@ -1,6 +1,6 @@
 """Does an estimator of the weights point where the weights matter? Learned weights against measured effects.
 
-A landscape (`compare.simplex`) says what weights do: the effect of an objective is the mean score of the weightings,
+A landscape (`stats.simplex`) says what weights do: the effect of an objective is the mean score of the weightings,
 weighted by its share, less the mean over all. An estimator is judged by the centred cosine of its weights to these
 effects, and by the rank correlation of what its weights predict for all weightings with what they scored: the
 counterfactual accuracy of Engstrom et al. 2025 (arXiv 2503.13751). The ceiling is the landscape itself: one seed's
@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from hpo_bench.compare.intervals import Estimate, mean_interval
-from hpo_bench.compare.simplex import Simplex
+from hpo_bench.compare.stats.intervals import Estimate, mean_interval
+from hpo_bench.compare.stats.simplex import Simplex
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from hpo_bench.compare.figures.save import new_figure
-from hpo_bench.compare.simplex import Simplex
+from hpo_bench.compare.charts.save import new_figure
+from hpo_bench.compare.stats.simplex import Simplex
 from hpo_bench.compare.style import metric_label, metric_name
 
 
