@@ -39,7 +39,7 @@ def transfer(
         return
     from rich.console import Console
 
-    from hpo_bench.compare.transfer_table import transfer_table
+    from hpo_bench.compare.tables.transfer import transfer_table
 
     console = Console(markup=False)
     console.print(found.sentence, style="bold", highlight=False)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo_bench.compare.transfer import Transfer, transfer
+from hpo_bench.compare.stats.transfer import Transfer, transfer
 from hpo_bench.core.adaptation import score
 from hpo_bench.core.budget import Budget
 from hpo_bench.core.device import prepare_process

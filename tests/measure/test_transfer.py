@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from hpo_bench.__main__ import main
-from hpo_bench.compare.transfer import transfer
+from hpo_bench.compare.stats.transfer import transfer
 
 WORDS = ["--task", "quadratic", "--preset", "quick", "--set", "steps=8", "--set", "batch_size=16", "--mode", "probe"]
 POINTS = np.array([[1 / 2, 1 / 2], [1, 0], [0, 1]])

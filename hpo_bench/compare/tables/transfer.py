@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hpo_bench.compare.fidelity_table import told
-from hpo_bench.compare.transfer import Transfer
+from hpo_bench.compare.stats.transfer import Transfer
+from hpo_bench.compare.tables.fidelity import told
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -1,6 +1,6 @@
 """Does what weights do on valid hold on test? Every search chooses on valid; this bounds what choosing can be worth.
 
-The effects of objectives on valid and on test (`compare.fidelity`) come from the same trainings, of several seeds. One
+The effects of objectives on valid and on test (`stats.fidelity`) come from the same trainings, of several seeds. One
 seed's valid effects are held against the other seeds' test effects, so that no training's own noise is on both sides.
 """
 
@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from hpo_bench.compare.fidelity import centred_cosine, effects, without_nan
-from hpo_bench.compare.intervals import Estimate, mean_interval
+from hpo_bench.compare.stats.fidelity import centred_cosine, effects, without_nan
+from hpo_bench.compare.stats.intervals import Estimate, mean_interval
 
 
 @dataclass(frozen=True)
