@@ -25,7 +25,7 @@ from hpo_bench.tasks.molecule.objectives.base import MASKED, Embedded
 from hpo_bench.tasks.molecule.objectives.masking import MASK_RATE
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules, joined
 from hpo_bench.tasks.molecule.padded import Sizes, common_sizes, padded, sizes_of, trimmed
-from hpo_bench.tasks.molecule.refinement import prepared
+from hpo_bench.tasks.molecule.refinement import Refinement
 from hpo_bench.tasks.molecule.targets import Statistics
 from hpo_bench.tasks.objective import CLEAN, Truth, seeded, select
 from hpo_bench.tasks.sending import sent
@@ -43,8 +43,9 @@ class MoleculeCorpus(Corpus):
         encoder: arguments of `gin.Encoder`; with a base, the base's own (giving others is an error).
         base: a base checkpoint to start from; None starts from scratch, with `statistics` fitted on this corpus.
         seed: decides fresh initialisations, k-means and the labels of `noise`.
-        molecules: the featurised corpus, if the caller has it.
+        molecules: the featurised corpus with the targets that `targets_of` names, if the caller has it.
         truth: the task's labels of the corpus, if it has any: for planted objectives.
+        refine: let a layer work on one atom of each class of equal surroundings (`refinement`).
 
     The views pass through the encoder together, but batch norm takes the statistics of each alone: hidden and whole
     molecules mixed, an objective's loss would depend on which other objectives are on.
@@ -63,12 +64,13 @@ class MoleculeCorpus(Corpus):
         molecules: MoleculeArrays | None = None,
         packed: PackedMolecules | None = None,
         truth: Truth | None = None,
+        refine: bool = True,
     ) -> None:
         kinds, device = select(OBJECTIVES, objectives), torch.device(device)
         self.base = load_base(base) if isinstance(base, str | Path) else base
         self.encoder_config = self._encoder_config(encoder)
         self.data_hash = content_key(smiles)
-        molecules = molecules if molecules is not None else featurise(smiles)
+        molecules = molecules if molecules is not None else featurise(smiles, targets_of(objectives))
         self.statistics = self.base.statistics if self.base else Statistics.fit(molecules, clusters, seed)
         self.packed = packed if packed is not None else PackedMolecules(molecules, device)
         data = CorpusData(
@@ -80,6 +82,8 @@ class MoleculeCorpus(Corpus):
             packed=self.packed,
             statistics=self.statistics,
         )
+        # Dropout inside the encoder tells equal atoms apart.
+        self.refinement = Refinement(int(self.encoder_config["layers"]), refine and not self.encoder_config["dropout"])
         encoder_ = seeded(lambda: Encoder(**self.encoder_config), seed, "encoder")
         width = int(self.encoder_config["width"])  # of atom and molecule embeddings
         made = [kind(data) for kind in kinds]
@@ -89,10 +93,6 @@ class MoleculeCorpus(Corpus):
         self._known_sizes: dict[int, Sizes] = {}
         if self.base is not None:
             self._base.load_state_dict(self._start(self.base))
-
-    def prepare(self, graphs: Graphs) -> Graphs:
-        """For training: refined, unless dropout inside the encoder tells equal atoms apart."""
-        return graphs if self.encoder_config["dropout"] else prepared(graphs, int(self.encoder_config["layers"]))
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class MoleculeCorpus(Corpus):
 
     def ready(self, batch: MoleculeBatch) -> MoleculeBatch:
         """The batch with its views joined for the encoder."""
-        return replace(batch, joint=self.prepare(self._joined(batch)))
+        return replace(batch, joint=self.refinement(self._joined(batch)))
 
     def _joined(self, batch: MoleculeBatch) -> Graphs:
         return joined([batch.views[view] for view in self._views])
@@ -214,6 +214,11 @@ class MoleculeCorpus(Corpus):
             listed = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
             raise UserError(f"the base checkpoint does not fit the model ({listed})", "make the base again")
         return {**state, **given}
+
+
+def targets_of(objectives: Sequence[str]) -> tuple[str, ...]:
+    """The kinds of targets that the objectives read: nothing else is computed."""
+    return tuple({kind: None for one in select(OBJECTIVES, objectives) for kind in one.targets})
 
 
 def choose_atoms(graphs: Graphs, generator: torch.Generator, rate: float = MASK_RATE) -> Tensor:
