@@ -120,8 +120,10 @@ def stratified_interval(
     return Estimate(value, value - half, value + half, total)
 
 
-def share_interval(wins: float, n: int, level: float = LEVEL) -> Estimate:
+def share_interval(wins: float, n: float, level: float = LEVEL) -> Estimate:
     """Interval of a share that rests on `n` independent observations (Clopper & Pearson 1934, never too short).
+
+    `n` of a mean of shares is the number of observations with the same variance, and need not be whole.
 
     Args:
         wins: n times the observed share; need not be whole, because ties count one half and retrainings are averaged.
@@ -131,4 +133,4 @@ def share_interval(wins: float, n: int, level: float = LEVEL) -> Estimate:
     tail = (1 - level) / 2
     low = 0.0 if wins <= 0 else float(stats.beta.ppf(tail, wins, n - wins + 1))
     high = 1.0 if wins >= n else float(stats.beta.ppf(1 - tail, wins + 1, n - wins))
-    return Estimate(wins / n, low, high, n)
+    return Estimate(wins / n, low, high, round(n))
