@@ -63,6 +63,11 @@ class RunFolder:
         changes = {"status": "running", "error": None, "ended": None, **changes}
         self.update(sessions=number, environments=environments, **changes)
 
+    def notice(self, sentence: str) -> None:
+        """Something that whoever reads the record should know."""
+        data = self.content["data"]
+        self.update(data={**data, "notices": list(dict.fromkeys([*data["notices"], sentence]))})
+
     def finish(self, status: Status, error: str | None = None, **changes: Any) -> None:
         """Set the final status."""
         self.update(status=status, error=error, ended=now(), **changes)
