@@ -35,7 +35,7 @@ TARGETS = ("program", "program", "group", "child")  # a child exists with worker
 PER_RUN = 3
 PATIENCE = 900  # seconds for one run to end on a busy machine, Ray's start included
 MARK = "HPO_BENCH_KILLS"  # in the environment of everything that a case starts
-SIZES = ("--preset", "quick", "--set", "steps=40", "--budget", "5", "--retrains", "2", "--device", "cpu", "--json")
+SIZES = ("--preset", "quick", "--set", "steps=40", "--budget", "8", "--retrains", "2", "--device", "cpu", "--json")
 KINDS = ("finished trials lost", "trials twice", "records unreadable", "leftovers", "other end", "traceback", "other")
 
 

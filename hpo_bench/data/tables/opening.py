@@ -164,4 +164,6 @@ def _decode(path: Path, content: bytes) -> str:
         )
     if text.lstrip()[:9].casefold().startswith(("<!doctype", "<html", "<?xml")):
         raise UserError(f"{path} holds HTML or XML.", "Was a page downloaded in place of the file?")
+    if re.search(r"^M  END\s*$", text, re.MULTILINE):
+        raise UserError(f"{path} is an SD file or a molfile.", "Write it as a table with SMILES (RDKit can).")
     return text.lstrip("\ufeff")  # two marks: a tool marked a marked file
