@@ -333,7 +333,7 @@ def one_run(case: Case, chance: random.Random, tally: Tally, most: int = PER_RUN
 
 def harness(kills: int, seed: int, methods: Sequence[str] = (), alone: bool = False) -> Tally:
     """Kill runs of all methods in a random order until there were so many kills."""
-    for name in ("hpo_bench.cli.run", "hpo_bench.runner", "torch._dynamo", "optuna"):
+    for name in ("hpo_bench.cli.run", "hpo_bench.run.runner", "torch._dynamo", "optuna"):
         importlib.import_module(name)  # before any fork: a start then costs next to nothing
     inductor = str(Path(tempfile.gettempdir()) / "inductor")  # PyTorch's cache is nobody's leftover
     os.environ |= {"HPO_BENCH_THREADS": "1", "OMP_NUM_THREADS": "1", "TORCHINDUCTOR_CACHE_DIR": inductor}
