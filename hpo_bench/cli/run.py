@@ -24,6 +24,7 @@ def run(
     budget: Annotated[str | None, typer.Option(help="16 (trials), 5000se (step-equivalents), 600s.")] = None,
     retrains: Annotated[int | None, typer.Option(parser=at_least(0), help="Fresh seeds to retrain with.")] = None,
     ray_address: Annotated[str | None, typer.Option(help="`auto` or an address of a Ray cluster.")] = None,
+    ray_timeout: Annotated[str | None, typer.Option(help="Seconds that the cluster may take to answer (60).")] = None,
     solver: Annotated[str | None, typer.Option(help="Inverse-Hessian solver of tapweight.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Method option: name=value.")] = None,
     out: Out = Path("runs"),
@@ -35,6 +36,7 @@ def run(
     from hpo_bench.run.runner import Observer, load_task, vouched
     from hpo_bench.run.runner import run as do_run
 
+    own = given(solver=solver, ray_address=ray_address, ray_timeout=ray_timeout) | flags.method_options()
     config = configure(
         method,
         task,
@@ -42,7 +44,7 @@ def run(
         seed=seed,
         budget=budget,
         retrains=retrains,
-        method_options=together(pairs(option), given(solver=solver, ray_address=ray_address) | flags.method_options()),
+        method_options=together(pairs(option), own),
         **flags.configuration(),
     )
     records = []

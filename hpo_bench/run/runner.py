@@ -18,6 +18,7 @@ from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.core.rng import derive_seed
+from hpo_bench.core.settings import without_place
 from hpo_bench.errors import UserError, doubts
 from hpo_bench.records import environment, schema
 from hpo_bench.records.files import files_of
@@ -87,7 +88,7 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
             metric={"name": task.metric.name, "higher_is_better": task.metric.higher_is_better},
             data={**loaded.report, "notices": _notices(loaded, folder)},
             trial_cost=problem.trial_cost,
-            options=dataclasses.asdict(method) if dataclasses.is_dataclass(method) else {},
+            options=_options(method),
         )
         with doubts(folder.notice):
             _run_recorded(config, method, problem, loaded, folder, observer)
@@ -116,6 +117,11 @@ def _notices(loaded: LoadedTask, folder: RunFolder) -> list[str]:
     return list(dict.fromkeys([*loaded.notices, *before]))
 
 
+def _options(method: ObjectiveWeightSearch) -> dict[str, Any]:
+    """All options of a method, for its record."""
+    return without_place(type(method), dataclasses.asdict(method)) if dataclasses.is_dataclass(method) else {}
+
+
 def _run_recorded(
     config: RunConfig,
     method: ObjectiveWeightSearch,
@@ -127,6 +133,7 @@ def _run_recorded(
     """Search, retrain, and set the status, whatever happens."""
     try:
         journal = Journal(folder.folder, problem.meter, observer.progressed)
+        journal.on_node = folder.add_node
         observer.started(config, problem)
         with problem.meter.phase("orchestration"):
             found = method.search(problem, journal)
@@ -150,7 +157,8 @@ def _run_recorded(
             folder.finish("failed", f"{type(error).__name__}: {error}")
         raise
     # A resumed run also pays for what the kill lost, and a last trial may outlast a limit in seconds.
-    over = bill.step_equivalents > problem.allowance * (1 + 1e-9) and folder.content["sessions"] == 1
+    own = bill.step_equivalents - journal.lost
+    over = own > problem.allowance * (1 + 1e-9) and folder.content["sessions"] == 1
     folder.finish("over-budget" if over else "done", result=result, cost=cost)
 
 

@@ -54,8 +54,10 @@ class OptunaSearch(TrialSearch):
         """The sampler of one trial."""
 
     def supports(self, problem: Problem) -> Support:
-        if self.prune and self.workers > 1:
-            return Support.no("pruning compares with finished trials, one after the other; give --workers 1")
+        if self.prune and (self.workers > 1 or self.ray_address):
+            return Support.no(
+                "pruning compares with finished trials, one after the other; give --workers 1 and no --ray-address"
+            )
         if self.prune and not 0 < self.prune_points < problem.protocol.steps:
             return Support.no(f"prune_points={self.prune_points} do not fit {problem.protocol.steps} steps")
         if self.prune and problem.allowance < self.worst_cost(problem):

@@ -18,8 +18,7 @@ from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import Doubt, doubts
 from hpo_bench.records.journal import Journal, Progress, TrialRecord, TrialState
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
-
-MOST_WORKERS = 1024
+from hpo_bench.search.session import MOST_WORKERS, SideBySide, processes_for
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Outcome:
 
 
 @dataclass
-class TrialSearch(ObjectiveWeightSearch):
+class TrialSearch(SideBySide, ObjectiveWeightSearch):
     """A method that proposes the weights of trial after trial.
 
     Trials go in batches of `workers` (one, unless trials run side by side): all of a batch are proposed, trained and
@@ -43,13 +42,9 @@ class TrialSearch(ObjectiveWeightSearch):
     holds are observed again and not trained again.
 
     Attributes:
-        workers: trials of a batch, which train side by side in processes of their own (Ray actors), as many as there
-            are cores; 1 trains in this process.
-        ray_address: an existing Ray cluster to use ("auto" finds it); empty starts Ray on this machine.
+        workers: trials of a batch, which train side by side in processes of their own, as many as there are cores; 1
+            trains in this process.
     """
-
-    workers: int = 1
-    ray_address: str = ""
 
     @classmethod
     def takes(cls) -> tuple[str, ...]:
@@ -76,6 +71,10 @@ class TrialSearch(ObjectiveWeightSearch):
     def propose(self, problem: Problem, number: int) -> np.ndarray:
         """The weights (K,) of trial `number` = 0, 1, …"""
 
+    def batch(self, problem: Problem, first: int) -> int:
+        """How many trials from number `first` on may be trained side by side before any of them is observed."""
+        return self.workers
+
     def prepare(self, problem: Problem, journal: Journal) -> None:
         """Called once before the first trial."""
 
@@ -100,23 +99,24 @@ class TrialSearch(ObjectiveWeightSearch):
                 self.prepare(problem, journal)
             first = 0
             while True:
-                known = journal.trials[first : first + self.workers]
-                if len(known) < self.workers:
-                    train_all(self._proposals(problem, journal.trials, known))
-                batch = journal.trials[first : first + self.workers]
+                size = self.batch(problem, first)
+                known = journal.trials[first : first + size]
+                if len(known) < size:
+                    train_all(self._proposals(problem, journal.trials, known, size))
+                batch = journal.trials[first : first + size]
                 with problem.meter.phase("orchestration"):
                     for record in batch:
                         self.observe(problem, record)
-                if len(batch) < self.workers:
+                if len(batch) < size:
                     break
-                first += self.workers
+                first += size
         return best_of(problem, journal.trials)
 
     def _proposals(
-        self, problem: Problem, records: Sequence[TrialRecord], begun: Sequence[TrialRecord]
+        self, problem: Problem, records: Sequence[TrialRecord], begun: Sequence[TrialRecord], size: int
     ) -> list[tuple[int, np.ndarray]]:
-        """Numbers and weights that complete the batch of which `begun` is recorded already."""
-        new = range(len(records), len(records) + self.payable(problem, records, self.workers - len(begun)))
+        """Numbers and weights that complete the batch of `size` trials of which `begun` is recorded already."""
+        new = range(len(records), len(records) + self.payable(problem, records, size - len(begun)))
         with problem.meter.phase("orchestration"):
             if new:
                 for record in begun:
@@ -154,14 +154,14 @@ class TrialSearch(ObjectiveWeightSearch):
 
             return one_by_one
 
-        from hpo_bench.search.workers import TrialWorkers, processes_for
+        from hpo_bench.search.trial_crew import TrialCrew
 
         paid = min(self.planned_trials(problem), problem.allowance / self.worst_cost(problem) + 1e-9)
         processes = processes_for(self.workers, int(min(paid, MOST_WORKERS)), self.ray_address)
-        pool = TrialWorkers(problem, journal, processes, self.ray_address, stack)
+        crew = TrialCrew(problem, journal, self, processes, stack)
 
         def side_by_side(proposals: list[tuple[int, np.ndarray]]) -> None:
-            pool.run(proposals, record)
+            crew.run(proposals, record)
 
         return side_by_side
 
