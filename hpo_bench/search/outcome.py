@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +12,7 @@ from hpo_bench.core.meter import Cost
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.errors import doubts
 from hpo_bench.records.journal import TrialState
 
 
@@ -33,10 +35,10 @@ def follow_and_score(problem: Problem, schedule: WeightSchedule) -> Outcome:
     """Train one trial from the base under a schedule and score it."""
     before = problem.meter.snapshot()
     value, state = None, "diverged"
-    try:
+    found: list[str] = []
+    with doubts(found.append), suppress(Diverged):
         trial = problem.start_trial()
         trial.follow(schedule)
         value, state = trial.validate().value, "done"
-    except Diverged:
-        pass
-    return Outcome(state, value, problem.meter.snapshot() - before)  # type: ignore[arg-type]
+    note = {"doubts": found} if found else {}
+    return Outcome(state, value, problem.meter.snapshot() - before, note)  # type: ignore[arg-type]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -13,6 +14,7 @@ import numpy as np
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.errors import Doubt
 from hpo_bench.records.journal import Journal, Progress, TrialRecord
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
 from hpo_bench.search.outcome import Outcome, whole_trial
@@ -127,6 +129,8 @@ class TrialSearch(SideBySide, ObjectiveWeightSearch):
 
         def record(number: int, weights: np.ndarray, outcome: Outcome) -> None:
             note = {**self.note(problem, number), **outcome.note}
+            for doubt in outcome.note.get("doubts", ()):  # a worker's own warnings nobody sees
+                warnings.warn(doubt, Doubt, stacklevel=2)
             listed = weights.tolist()
             journal.record_trial(number, listed, outcome.value, outcome.cost, state=outcome.state, note=note)
             done = problem.budget.fraction(number + 1, problem.meter.snapshot())
