@@ -136,7 +136,6 @@ def test_nothing_decides_by_the_name_of_a_method():
         "transformers",
         "matplotlib",
         "pandas",
-        "plotly",
         "jinja2",
         "torchjd",
         "cvxpy",

@@ -46,7 +46,7 @@ def fidelity(
         return
     from rich.console import Console
 
-    from hpo_bench.compare.fidelity_table import fidelity_table
+    from hpo_bench.compare.tables.fidelity import fidelity_table
 
     console = Console(markup=False)
     console.print(fidelity_table(found))

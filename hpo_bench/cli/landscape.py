@@ -38,7 +38,7 @@ def landscape(
         return
     from rich.console import Console
 
-    from hpo_bench.compare.simplex_table import simplex_table
+    from hpo_bench.compare.tables.simplex import simplex_table
 
     console = Console(markup=False)
     console.print(found.sentence, style="bold", highlight=False)
