@@ -52,7 +52,8 @@ def repetition_means(scores: np.ndarray) -> np.ndarray:
 
     Repetitions without any score are left out, so R' <= R.
     """
-    scores = np.asarray(scores, dtype=float).reshape(len(scores), -1)
+    scores = np.asarray(scores, dtype=float)
+    scores = scores.reshape(len(scores), math.prod(scores.shape[1:]))
     counts = np.isfinite(scores).sum(axis=1)
     sums = np.where(np.isfinite(scores), scores, 0.0).sum(axis=1)
     return sums[counts > 0] / counts[counts > 0]
