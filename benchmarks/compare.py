@@ -18,15 +18,15 @@ from pathlib import Path
 import numpy as np
 
 from hpo_bench.compare import compare
-from hpo_bench.compare.aggregate import overall
+from hpo_bench.compare.charts.draw import drawings
+from hpo_bench.compare.charts.save import save
 from hpo_bench.compare.cohort import cohorts
 from hpo_bench.compare.export.latex import to_latex
-from hpo_bench.compare.figures.draw import drawings
-from hpo_bench.compare.figures.save import save
+from hpo_bench.compare.stats.aggregate import overall
+from hpo_bench.compare.stats.summary import summarise
 from hpo_bench.compare.style import applied
-from hpo_bench.compare.summary import summarise
-from hpo_bench.compare.table import by_task, to_csv, to_json, to_markdown
-from hpo_bench.compare.verdict import verdict, weights_matter
+from hpo_bench.compare.tables.table import by_task, to_csv, to_json, to_markdown
+from hpo_bench.compare.tables.verdict import verdict, weights_matter
 from hpo_bench.records.load import finished, load_runs
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "compare"))

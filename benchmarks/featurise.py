@@ -1,8 +1,7 @@
 """Featurising whole data sets: molecules a second, memory, and what a second start costs.
 
     python benchmarks/featurise.py hiv muv --data-dir FOLDER
-    python benchmarks/featurise.py bace --kinds     # time by kind of target, in this process, RDKit's own beside
-    python benchmarks/featurise.py hiv --check      # compare every array with what RDKit gives molecule by molecule
+    python benchmarks/featurise.py bace --kinds     # time by kind of target, in this process
 
 Every set is featurised from an empty cache with all targets, read back from the cache, packed and trained on for a few
 steps. `second` is a whole second start, from the file to a task that is ready to train. Memory is of the arrays, of
@@ -18,23 +17,19 @@ import os
 import resource
 import tempfile
 import time
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 
 from hpo_bench.core.device import describe_processor, prepare_process
 from hpo_bench.data import load_table, make_split, parse_smiles
 from hpo_bench.tasks.molecule.cache import featurise
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
-from hpo_bench.tasks.molecule.featurise import MoleculeArrays
 from hpo_bench.tasks.molecule.packed import PackedMolecules
 
 STEPS = 10
 BATCH = 128
-CHUNK = 250  # molecules in one call
 
 
 def timed(work: Callable[[], Any]) -> tuple[Any, float]:
@@ -106,62 +101,28 @@ def train(corpus: MoleculeCorpus) -> None:
 
 
 def by_kind(name: str, data_dir: str | None, most: int) -> None:
-    """Print microseconds a molecule by kind of target, of many molecules together and by RDKit alone."""
+    """Print microseconds a molecule by kind of target."""
     from hpo_bench.data.smiles import silent_rdkit
     from hpo_bench.tasks.molecule.featurise import featurise_chunk, parse
-    from hpo_bench.tasks.molecule.surroundings import read_surroundings
     from hpo_bench.tasks.molecule.targets import TARGET_KINDS
 
     table = load_table(name, data_dir)
-    smiles = table.take(parse_smiles(table.smiles).kept[: 2 * most]).smiles
-    chunks = [smiles[start : start + CHUNK] for start in range(0, len(smiles), CHUNK)]
-    warm, chunks = chunks[: len(chunks) // 2], chunks[len(chunks) // 2 :]
-    count = sum(map(len, chunks))
+    smiles = table.take(parse_smiles(table.smiles).kept[:most]).smiles
 
-    def per_molecule(work: Callable[[Any], Any], parts: list[Any]) -> tuple[list[Any], float]:
+    def per_molecule(work: Callable[[Any], Any], parts: Sequence[Any]) -> float:
         start = time.process_time()
-        result = [work(part) for part in parts]
-        return result, 1e6 * (time.process_time() - start) / count
+        for part in parts:
+            work(part)
+        return 1e6 * (time.process_time() - start) / len(smiles)
 
     with silent_rdkit():
-        kinds = tuple(TARGET_KINDS)
-        _, first = per_molecule(lambda chunk: featurise_chunk(chunk, kinds=kinds), warm)
-        _, fresh = per_molecule(lambda chunk: featurise_chunk(chunk, kinds=kinds), chunks)
-        _, again = per_molecule(lambda chunk: featurise_chunk(chunk, kinds=kinds), chunks)
-        print(f"{name}: {count} molecules after {len(smiles) - count} others; microseconds a molecule, one process")
-        print(f"  the others {first * count / (len(smiles) - count):.0f}, these {fresh:.0f}, these again {again:.0f}")
-        molecules, parsing = per_molecule(lambda chunk: [parse(text) for text in chunk], chunks)
-        around, reading = per_molecule(
-            lambda pair: read_surroundings(*pair)[0], list(zip(molecules, chunks, strict=True))
+        print(f"{name}: {len(smiles)} molecules; microseconds a molecule, one process")
+        print(
+            f"  parse {per_molecule(parse, smiles):.0f}, parse and graphs {per_molecule(featurise_chunk, [smiles]):.0f}"
         )
-        print(f"  parse {parsing:.0f}, read surroundings {reading:.0f}")
         for kind, target in TARGET_KINDS.items():
-            _, fast = per_molecule(target.of_surroundings, around)
-            fresh_ones = [parse(text) for text in smiles[-count:]]  # RDKit keeps what it has computed in the molecule
-            _, plain = per_molecule(target.of_molecule, fresh_ones)
-            print(f"  {kind:12s}{fast:7.0f}  by RDKit alone {plain:7.0f}")
-
-
-def check(name: str, data_dir: str | None, workers: int, most: int | None) -> None:
-    """Print how many numbers of each array are not those that RDKit gives molecule by molecule."""
-    table = load_table(name, data_dir)
-    smiles = table.take(parse_smiles(table.smiles, workers=workers).kept[:most]).smiles
-    chunks = [smiles[start : start + CHUNK] for start in range(0, len(smiles), CHUNK)]
-    with ProcessPoolExecutor(workers) as pool:
-        plain = MoleculeArrays.concatenate(list(pool.map(by_rdkit, chunks)))
-    found = featurise(smiles, workers=workers, use_cache=False).as_dict()
-    wrong = {key: np.count_nonzero(found[key] != array) for key, array in plain.as_dict().items()}
-    print(f"{name:14s}{len(smiles):8,d} molecules, wrong:", ", ".join(f"{key} {count}" for key, count in wrong.items()))
-
-
-def by_rdkit(smiles: list[str]) -> MoleculeArrays:
-    """The arrays of some molecules, by RDKit alone."""
-    from hpo_bench.data.smiles import silent_rdkit
-    from hpo_bench.tasks.molecule.featurise import of_molecules, parse
-    from hpo_bench.tasks.molecule.targets import TARGET_KINDS
-
-    with silent_rdkit():
-        return of_molecules([parse(text) for text in smiles], tuple(TARGET_KINDS))
+            fresh = [parse(text) for text in smiles]  # RDKit keeps what it has computed in the molecule
+            print(f"  {kind:12s}{per_molecule(target.of, fresh):7.0f}")
 
 
 def main() -> None:
@@ -172,11 +133,10 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--most", type=int, help="take only the first molecules")
     parser.add_argument("--kinds", action="store_true", help="time by kind of target instead")
-    parser.add_argument("--check", action="store_true", help="compare with RDKit's own instead")
     given = parser.parse_args()
     prepare_process()
     print(f"{describe_processor()}, {given.workers} processes")
-    if not given.kinds and not given.check:
+    if not given.kinds:
         print(
             "set               rows atoms/mol featurise  processor  parse   split    cache   second    pack"
             "   10 steps  arrays MB kB/mol peak MB  a child"
@@ -184,8 +144,6 @@ def main() -> None:
     for name in given.sets:
         if given.kinds:
             by_kind(name, given.data_dir, given.most or 700)
-        elif given.check:
-            check(name, given.data_dir, given.workers, given.most)
         else:
             measure(name, given.data_dir, given.workers, given.most)
 

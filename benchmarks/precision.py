@@ -21,8 +21,8 @@ from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.schedule import WeightSchedule
-from hpo_bench.presets import preset
-from hpo_bench.runner import load_task
+from hpo_bench.run.presets import preset
+from hpo_bench.run.runner import load_task
 from hpo_bench.tasks.base import Task
 
 

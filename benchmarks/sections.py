@@ -17,9 +17,9 @@ import device_steps
 from device_steps import Row, Size
 
 from hpo_bench import registry
-from hpo_bench.config import configure
 from hpo_bench.errors import UserError
-from hpo_bench.runner import load_task, run
+from hpo_bench.run.config import configure
+from hpo_bench.run.runner import load_task, run
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ["tests/core/test_core_captured.py", "tests/search/test_task_contract.py"]

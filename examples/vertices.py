@@ -14,7 +14,7 @@ from itertools import combinations
 
 import numpy as np
 
-from hpo_bench.compare.intervals import mean_interval
+from hpo_bench.compare.stats.intervals import mean_interval
 from hpo_bench.records.load import finished, load_runs, load_trials
 
 

@@ -17,6 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from tapweight import heads
 from tapweight.checks import group_of, inner, mean_over_ranks, no_gradient
 from tapweight.errors import HypergradientFailure
 from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode, require_finite, trainable
@@ -105,72 +106,41 @@ def ridge_head(features: Tensor, labels: Tensor, strength: float) -> Head:
     """argmin over (w, b) of mean squared error + strength · ‖w‖², one problem per label, in closed form.
 
     features (N, D), labels (N, L) with NaN where missing; weight (L, D), bias (L,). Differentiable.
+
+    Raises:
+        HypergradientFailure: a label that no row has.
     """
-    ones, share, penalty = _design(features, labels, strength)
-    right = (2 * share * labels.nan_to_num()).T @ ones
-    solution = torch.linalg.solve(_curvature(ones, 2 * share, penalty), right.unsqueeze(-1)).squeeze(-1)
-    return solution[:, :-1], solution[:, -1]
+    rows, penalty = _design(features, labels)
+    return _split(heads.squares(rows, labels, strength * penalty), features)
 
 
 def logistic_head(features: Tensor, labels: Tensor, strength: float, *, iterations: int = 100) -> Head:
     """argmin over (w, b) of mean binary cross-entropy + strength · ‖w‖², by Newton's method with step halving.
 
     features (N, D), labels (N, L) in {0, 1} or NaN; weight (L, D), bias (L,). The gradient is that of the implicit
-    function theorem: one more Newton step is taken with its matrix held constant, whose derivative in the features is
-    −(∂²ℓ/∂h²)⁻¹ ∂²ℓ/∂h∂features at the optimum.
+    function theorem.
 
     Raises:
-        HypergradientFailure: a label of one class only, or Newton's method did not converge.
+        HypergradientFailure: a label of one class only or that no row has, or Newton's method did not converge.
     """
-    ones, share, penalty = _design(features, labels, strength)
-    target = labels.nan_to_num()
+    rows, penalty = _design(features, labels)
     ones_seen, zeros_seen = ((labels == 1).any(0), (labels == 0).any(0))
     if not bool((ones_seen & zeros_seen).all()):  # the bias, which has no penalty, would run off to infinity
         raise HypergradientFailure("a label has a single class in these train batches: use more of them")
-
-    def gradient(head: Tensor) -> Tensor:  # (L, D + 1)
-        return (share * ((ones @ head.T).sigmoid() - target)).T @ ones + penalty * head
-
-    def objective(head: Tensor) -> Tensor:
-        each = F.binary_cross_entropy_with_logits(ones @ head.T, target, reduction="none")
-        return (share * each).sum() + 0.5 * (penalty * head.square()).sum()
-
-    def newton(head: Tensor) -> Tensor:
-        with torch.no_grad():
-            p = (ones @ head.T).sigmoid()
-            matrix = _curvature(ones, share * p * (1 - p), penalty)
-        return torch.linalg.solve(matrix, gradient(head).unsqueeze(-1)).squeeze(-1)
-
-    with torch.no_grad():
-        head = ones.new_zeros(labels.shape[1], ones.shape[1])
-        tolerance = 10 * torch.finfo(features.dtype).eps
-        for _ in range(iterations):
-            step, value, length = newton(head), objective(head), 1.0
-            while length > 1e-4 and not bool(objective(head - length * step) <= value + 1e-6 * value.abs()):
-                length /= 2
-            head = head - length * step
-            if float(step.norm()) <= tolerance**0.5 * (1 + float(head.norm())) and length == 1.0:
-                break
-        else:
-            raise HypergradientFailure(f"the logistic head did not converge in {iterations} steps: raise strength")
-    # Quadratic convergence: this step squares the remaining error, and carries the derivative.
-    head = head - newton(head)
-    return head[:, :-1], head[:, -1]
+    return _split(heads.cross_entropy(rows, labels, 2 * strength * penalty, iterations=iterations), features)
 
 
-def _design(features: Tensor, labels: Tensor, strength: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Features with a column of ones (N, D+1), each row's share in each label's mean (N, L), the penalty (D+1,)."""
-    present = (~labels.isnan()).to(features)
-    if not bool((present.sum(0) > 0).all()):
+def _design(features: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Features with a column of ones (N, D + 1), and 1 for each weight and 0 for the bias (D + 1,)."""
+    if not bool((~labels.isnan()).any(0).all()):
         raise HypergradientFailure("a label has no value at all in these train batches: use more of them")
-    ones = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
-    penalty = torch.cat([torch.full_like(features[0], 2 * strength), features.new_zeros(1)])
-    return ones, present / present.sum(0), penalty
+    rows = torch.cat([features, features.new_ones(len(features), 1)], dim=1)
+    return rows, torch.cat([features.new_ones(features.shape[1]), features.new_zeros(1)])
 
 
-def _curvature(ones: Tensor, weights: Tensor, penalty: Tensor) -> Tensor:
-    """Σ_n weight_nl x_n x_nᵀ + diag(penalty), one matrix per label: (L, D+1, D+1)."""
-    return torch.einsum("nl,nd,ne->lde", weights, ones, ones) + penalty.diag()
+def _split(solution: Tensor, features: Tensor) -> Head:
+    solution = solution.to(features.dtype)
+    return solution[:, :-1], solution[:, -1]
 
 
 def _beside(labels: Tensor, features: Tensor) -> Tensor:

@@ -5,11 +5,11 @@ import io
 
 from rich.console import Console
 
+from hpo_bench.cli.display import print_notices
+from hpo_bench.cli.listing import show_run
 from hpo_bench.compare.comparison import compare
-from hpo_bench.config import configure
-from hpo_bench.display import print_notices
-from hpo_bench.listing import show_run
-from hpo_bench.runner import load_task, run
+from hpo_bench.run.config import configure
+from hpo_bench.run.runner import load_task, run
 
 TOLD = "12 of 150 molecules of test are in train too (8.0%)"
 

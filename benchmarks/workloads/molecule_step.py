@@ -142,7 +142,7 @@ def our_supervised(corpus: MoleculeCorpus, batch: int) -> Alternative:
 
     def load() -> Any:
         index = torch.randperm(len(corpus), generator=generator)[:batch]
-        return corpus.prepare(corpus.packed.batch(index)), (index % 2).float()[:, None]
+        return corpus.refinement(corpus.packed.batch(index)), (index % 2).float()[:, None]
 
     def loss(given: Any) -> Tensor:
         return F.binary_cross_entropy_with_logits(model.head(model.encoder(given[0])[1]).float(), given[1])
@@ -166,6 +166,6 @@ def agreement(corpus: MoleculeCorpus, batch: int) -> float:
     given = theirs.load()
     alone, own = geometric_supervised(corpus, batch), our_supervised(corpus, batch)
     data = alone.load()
-    labels = corpus.prepare(corpus.packed.batch(data.row)), data.y
+    labels = corpus.refinement(corpus.packed.batch(data.row)), data.y
     pairs = [(theirs.loss(given), ours.loss(corpus.ready(given[1]))), (alone.loss(data), own.loss(labels))]
     return max(float(((a - b) / a).detach().abs()) for a, b in pairs)

@@ -25,7 +25,7 @@ def compare(
 
     comparison = do_compare(path, out, reference=reference, figures=figures)
     if insert is not None:
-        from hpo_bench.compare.brief import insert as insert_into
+        from hpo_bench.compare.tables.brief import insert as insert_into
 
         insert_into(comparison.to_brief_markdown(), insert)
     if as_json:

@@ -29,10 +29,10 @@ def fidelity(
     as_json: Json = False,
 ) -> None:
     """Does an estimator predict what weights do? Its learned weights against a measured landscape, with its cost."""
-    from hpo_bench import landscape
-    from hpo_bench.display import Display
-    from hpo_bench.fidelity import measure, plan, write
-    from hpo_bench.runner import Observer, load_task
+    from hpo_bench.cli.display import Display
+    from hpo_bench.measure import landscape
+    from hpo_bench.measure.fidelity import measure, plan, write
+    from hpo_bench.run.runner import Observer, load_task
 
     chosen = estimator or ESTIMATORS
     config = landscape.plan(task, out=out, seed=seed, method_options=flags.method_options(), **flags.configuration())
@@ -46,7 +46,7 @@ def fidelity(
         return
     from rich.console import Console
 
-    from hpo_bench.compare.fidelity_table import fidelity_table
+    from hpo_bench.compare.tables.fidelity import fidelity_table
 
     console = Console(markup=False)
     console.print(fidelity_table(found))

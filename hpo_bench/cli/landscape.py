@@ -23,9 +23,9 @@ def landscape(
     as_json: Json = False,
 ) -> None:
     """Does weighting matter? Valid score at vertices, centre and edge midpoints of the simplex × paired seeds."""
-    from hpo_bench.display import Display, print_notices
-    from hpo_bench.landscape import measure, plan, to_json, write
-    from hpo_bench.runner import Observer, load_task
+    from hpo_bench.cli.display import Display, print_notices
+    from hpo_bench.measure.landscape import measure, plan, to_json, write
+    from hpo_bench.run.runner import Observer, load_task
 
     config = plan(task, out=out, seed=seed, method_options=flags.method_options(), **flags.configuration())
     with interruptible(), Display(seeds) as display:
@@ -38,7 +38,7 @@ def landscape(
         return
     from rich.console import Console
 
-    from hpo_bench.compare.simplex_table import simplex_table
+    from hpo_bench.compare.tables.simplex import simplex_table
 
     console = Console(markup=False)
     console.print(found.sentence, style="bold", highlight=False)

@@ -67,10 +67,10 @@ def pretrain_base(
 
     Killed? The same command goes on where it was saved last.
     """
-    from hpo_bench.base_training import Recipe
+    from hpo_bench.bases.molecules import pretrain_base as make_base
+    from hpo_bench.bases.text import TextShape, pretrain_text
+    from hpo_bench.bases.training import Recipe
     from hpo_bench.errors import UserError
-    from hpo_bench.pretrain_base import pretrain_base as make_base
-    from hpo_bench.pretrain_text import TextShape, pretrain_text
 
     use_data_dir(data_dir)
     recipe = Recipe(

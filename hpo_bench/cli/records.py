@@ -15,7 +15,7 @@ from hpo_bench.cli.options import Json
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """Methods, tasks, presets, objectives and solvers."""
-    from hpo_bench.listing import listing, show_listing
+    from hpo_bench.cli.listing import listing, show_listing
 
     found = listing()
     print(json.dumps(found, indent=1)) if as_json else show_listing(found)
@@ -27,7 +27,7 @@ def show(
     as_json: Json = False,
 ) -> None:
     """One run: status, weights, scores, bill, and how to do it again."""
-    from hpo_bench.listing import show_run
+    from hpo_bench.cli.listing import show_run
     from hpo_bench.records.schema import read_run
 
     content = read_run(run)

@@ -30,10 +30,10 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Search for weights with one method on one task, retrain with them, test once per fresh seed."""
-    from hpo_bench.config import configure
-    from hpo_bench.display import Display, print_notices
-    from hpo_bench.runner import Observer, load_task
-    from hpo_bench.runner import run as do_run
+    from hpo_bench.cli.display import Display, print_notices
+    from hpo_bench.run.config import configure
+    from hpo_bench.run.runner import Observer, load_task
+    from hpo_bench.run.runner import run as do_run
 
     config = configure(
         method,

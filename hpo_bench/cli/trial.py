@@ -52,7 +52,7 @@ class TrialFlags:
 
     def configuration(self) -> dict[str, Any]:
         """Preset, protocol, task's options and device, as `configure` and `plan` take them."""
-        from hpo_bench import task_options as words
+        from hpo_bench.run import task_options as words
 
         flags = asdict(self)
         lists = given(**{name: _names(name, flags[name]) for name in _LISTS})

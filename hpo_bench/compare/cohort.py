@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpo_bench.compare.costs import Curve, best_so_far
+from hpo_bench.compare.stats.costs import Curve, best_so_far
 from hpo_bench.compare.style import method_order
 from hpo_bench.records.load import DAMAGED
 from hpo_bench.records.schema import read_trajectory, read_trials

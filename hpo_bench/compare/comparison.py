@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hpo_bench.compare.aggregate import Overall, overall
-from hpo_bench.compare.brief import brief_markdown
 from hpo_bench.compare.cohort import TaskRuns, cohorts, left_out
 from hpo_bench.compare.export.latex import to_latex
-from hpo_bench.compare.overall_table import overall_markdown, overall_table
-from hpo_bench.compare.ranks import Ranking
 from hpo_bench.compare.side_by_side import Job, side_by_side
-from hpo_bench.compare.summary import Row, summarise
-from hpo_bench.compare.table import TerminalTable, by_task, table_frame, to_csv, to_json, to_markdown
-from hpo_bench.compare.verdict import pretraining_pays, verdict, weights_matter
+from hpo_bench.compare.stats.aggregate import Overall, overall
+from hpo_bench.compare.stats.ranks import Ranking
+from hpo_bench.compare.stats.summary import Row, summarise
+from hpo_bench.compare.tables.brief import brief_markdown
+from hpo_bench.compare.tables.overall import overall_markdown, overall_table
+from hpo_bench.compare.tables.table import TerminalTable, by_task, table_frame, to_csv, to_json, to_markdown
+from hpo_bench.compare.tables.verdict import pretraining_pays, verdict, weights_matter
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.records.load import finished, load_runs
 from hpo_bench.records.schema import environment_changes
@@ -188,7 +188,7 @@ def _write(comparison: Comparison, folder: Path, figures: bool) -> list[Path]:
     files.append(folder / "table.parquet")
     jobs: list[Job] = [partial(write_report, comparison, folder / "report.html")]
     if figures:
-        from hpo_bench.compare.figures import draw
+        from hpo_bench.compare.charts import draw
 
         jobs += draw.jobs(draw.drawings(comparison.tasks, by_task(rows), comparison.ranking, reference), folder)
     return files + side_by_side(jobs)

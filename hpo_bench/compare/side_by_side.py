@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-from hpo_bench.cores import end_with
+from hpo_bench.core.cores import end_with
 from hpo_bench.errors import UserError
 
 Job = Callable[[], list[Path]]  # returns what it wrote

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from hpo_bench.core.cores import share_of_cores
 from hpo_bench.core.protocol import Precision
-from hpo_bench.cores import share_of_cores
 from hpo_bench.errors import UserError
 
 

@@ -15,7 +15,7 @@ class Notices:
     """Sentences in the order in which they were found. `allowed` (the task option `allow_suspicious`) lets all pass."""
 
     def __init__(self, allowed: object = False) -> None:
-        self.allowed = _yes(allowed)
+        self.allowed = yes(OPTION, allowed)
         self.sentences: list[str] = []
 
     def say(self, *sentences: str) -> None:
@@ -70,10 +70,11 @@ def _percent(share: float) -> str:
     return f"{share:.1%}" if share < 0.1 else f"{share:.0%}"
 
 
-def _yes(value: object) -> bool:
+def yes(option: str, value: object) -> bool:
+    """What a task option that is yes or no says; a UserError where it says neither."""
     word = str(value).strip().casefold()
     if word in ("true", "yes", "1", "on"):
         return True
     if word in ("false", "no", "0", "off", "none"):
         return False
-    raise UserError(f"the task option {OPTION} is {value!r}", "write yes or no")
+    raise UserError(f"the task option {option} is {value!r}", "write yes or no")

@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import TypeVar
 
-from hpo_bench.cores import end_with
+from hpo_bench.core.cores import end_with
 from hpo_bench.errors import UserError
 
 Job = TypeVar("Job")

@@ -27,11 +27,11 @@ import numpy as np
 
 from hpo_bench import registry
 from hpo_bench.core.budget import Budget
+from hpo_bench.core.cores import cores
 from hpo_bench.core.device import memory_told, prepare_process, resolve_device
 from hpo_bench.core.meter import Cost, CostMeter
 from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.core.protocol import Protocol
-from hpo_bench.cores import cores
 from hpo_bench.errors import UserError
 from hpo_bench.records import scratch
 from hpo_bench.records.files import own_folder, write_whole

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from hpo_bench.config import make_method
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.errors import UserError
 from hpo_bench.records.files import files_of
 from hpo_bench.records.run_folder import check_content
-from hpo_bench.runner import load_task
+from hpo_bench.run.config import make_method
+from hpo_bench.run.runner import load_task
 from hpo_bench.study.plan import PlannedRun, State
 from hpo_bench.tasks.base import LoadedTask
 

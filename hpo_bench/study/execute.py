@@ -15,12 +15,12 @@ from typing import Any, Protocol
 
 from filelock import Timeout
 
-from hpo_bench.config import make_method
-from hpo_bench.cores import cores
+from hpo_bench.core.cores import cores
 from hpo_bench.errors import UserError
 from hpo_bench.records import scratch
 from hpo_bench.records.files import locked, own_folder
 from hpo_bench.records.run_folder import FINISHED, unwritable
+from hpo_bench.run.config import make_method
 from hpo_bench.study.plan import PlannedRun
 
 _POLL = 0.5  # seconds between two looks at the clock

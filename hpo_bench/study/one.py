@@ -35,7 +35,7 @@ def main() -> None:
 
 
 def _outcome(words: dict[str, Any]) -> dict[str, Any]:
-    from hpo_bench.runner import run
+    from hpo_bench.run.runner import run
 
     config = from_words(words)
     try:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hpo_bench.config import RunConfig, configure, variant
 from hpo_bench.records.run_folder import FINISHED, check_identity, made_way
 from hpo_bench.records.schema import read_run
+from hpo_bench.run.config import RunConfig, configure, variant
 from hpo_bench.study.spec import Study
 
 State = Literal["new", "begun", "done"]

@@ -8,11 +8,11 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from hpo_bench import registry
-from hpo_bench.config import make_method, variant
 from hpo_bench.core.budget import Budget
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.errors import UserError, nearest, unknown_name
-from hpo_bench.presets import preset as find_preset
+from hpo_bench.run.config import make_method, variant
+from hpo_bench.run.presets import preset as find_preset
 from hpo_bench.study.marks import Document, Problem, read_yaml
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"  # it becomes a folder's name

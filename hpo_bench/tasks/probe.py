@@ -10,14 +10,13 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+
+from tapweight import heads
 
 PENALTY = 1e-2  # per training row, on standardised features; one value for every task, never tuned on valid
 _BIAS_PENALTY = 1e-6  # keeps the bias finite where a label has one class only
 _NEVER = -30.0  # the logit of a class that no row has
 _ROUNDINGS = 8  # units of the last place that a constant column may vary by
-_NEWTON_STEPS = 100
-_TOLERANCE = 1e-10
 
 
 def standardiser(values: Tensor, rounding: float | None = None) -> tuple[Tensor, Tensor]:
@@ -47,13 +46,7 @@ def ridge(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[T
     y_mean, y_std = standardiser(labels.double())
     targets = (labels.double() - y_mean) / y_std
     design, mean, std = _design(features)
-    columns = []
-    for target in targets.T:
-        rows = design[~target.isnan()]
-        known = target[~target.isnan()]
-        count = max(len(rows), 1)
-        columns.append(torch.linalg.solve(rows.T @ rows / count + _penalties(design, penalty), rows.T @ known / count))
-    solution = torch.stack(columns) * y_std[:, None]
+    solution = heads.squares(design, targets, _penalties(design, penalty)) * y_std[:, None]
     weight, bias = _raw(solution, mean, std)
     return weight.to(features.dtype), (bias + y_mean).to(features.dtype)
 
@@ -64,7 +57,7 @@ def logistic(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tupl
     mean binary cross-entropy + penalty/2 ‖w‖² on standardised features (N, D), by Newton's method with halving.
     """
     design, mean, std = _design(features)
-    solution = torch.stack([_newton(design, target.double(), _penalties(design, penalty)) for target in labels.T])
+    solution = heads.cross_entropy(design, labels, _penalties(design, penalty))
     weight, bias = _raw(solution, mean, std)
     return weight.to(features.dtype), bias.to(features.dtype)
 
@@ -103,7 +96,7 @@ def _lbfgs(design: Tensor, targets: Tensor, penalty: float) -> Tensor:
 def _softmax_step(design: Tensor, targets: Tensor, solution: Tensor, penalty: float) -> Tensor:
     """A solution (C, D + 1) less one Newton step: L-BFGS stops early, and the step carries the derivative."""
     classes, width = solution.shape
-    penalties = _penalties(design, penalty)
+    penalties = _penalties(design, penalty).diag()
     share = (design @ solution.T).softmax(1)
     gradient = (share - targets).T @ design / len(design) + solution @ penalties
     with torch.no_grad():
@@ -117,34 +110,6 @@ def _softmax_step(design: Tensor, targets: Tensor, solution: Tensor, penalty: fl
     return solution - torch.linalg.solve(hessian, gradient.flatten()).view(classes, width)
 
 
-def _newton(design: Tensor, target: Tensor, penalties: Tensor) -> Tensor:
-    rows, known = design[~target.isnan()], target[~target.isnan()]
-    count = max(len(rows), 1)
-
-    def value(w: Tensor) -> Tensor:
-        return F.binary_cross_entropy_with_logits(rows @ w, known, reduction="sum") / count + w @ penalties @ w / 2
-
-    def step(w: Tensor) -> tuple[Tensor, Tensor]:
-        """Gradient (with a path to the features) and Hessian (without)."""
-        probability = torch.sigmoid(rows @ w)
-        gradient = rows.T @ (probability - known) / count + penalties @ w
-        curvature = (probability * (1 - probability)).detach()[:, None]
-        return gradient, (rows.T @ (curvature * rows)).detach() / count + penalties
-
-    with torch.no_grad():
-        w = torch.zeros(design.shape[1], dtype=torch.float64, device=design.device)
-        for _ in range(_NEWTON_STEPS):
-            gradient, hessian = step(w)
-            if gradient.abs().max() < _TOLERANCE:
-                break
-            direction, size, before = torch.linalg.solve(hessian, gradient), 1.0, value(w)
-            while value(w - size * direction) > before and size > 1e-6:
-                size /= 2
-            w = w - size * direction
-    gradient, hessian = step(w)
-    return w - torch.linalg.solve(hessian, gradient)
-
-
 def _design(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Standardised features with a column of ones (N, D + 1) in float64, and the mean and deviation used."""
     wide = features.double()
@@ -155,7 +120,7 @@ def _design(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def _penalties(design: Tensor, penalty: float) -> Tensor:
     diagonal = torch.full((design.shape[1],), penalty, dtype=torch.float64, device=design.device)
     diagonal[-1] = _BIAS_PENALTY
-    return torch.diag(diagonal)
+    return diagonal
 
 
 def _raw(solution: Tensor, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:

@@ -5,7 +5,7 @@ from synthetic import write_runs
 from typer.testing import CliRunner
 
 from hpo_bench.cli import app
-from hpo_bench.compare.brief import BEGIN, END, insert
+from hpo_bench.compare.tables.brief import BEGIN, END, insert
 from hpo_bench.errors import UserError
 
 

@@ -13,7 +13,7 @@ from synthetic import write_run, write_runs
 from hpo_bench.__main__ import main
 from hpo_bench.compare import compare
 from hpo_bench.compare.style import OWN_METHODS, method_order, method_style, objective_colours
-from hpo_bench.compare.verdict import _fraction
+from hpo_bench.compare.tables.verdict import _fraction
 from hpo_bench.errors import UserError
 
 TASK_FIGURES = ("cost-accuracy", "anytime", "weights", "trajectories", "time", "landscape")
@@ -22,7 +22,7 @@ TASK_FIGURES = ("cost-accuracy", "anytime", "weights", "trajectories", "time", "
 @pytest.fixture
 def no_figures(monkeypatch):
     """For tests that look at tables alone."""
-    monkeypatch.setattr("hpo_bench.compare.figures.draw.drawings", lambda *arguments: {})
+    monkeypatch.setattr("hpo_bench.compare.charts.draw.drawings", lambda *arguments: {})
 
 
 @pytest.fixture(scope="module")

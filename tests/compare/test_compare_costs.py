@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from hpo_bench.compare.costs import Curve, band, best_so_far, common_axis, cost_to_reach, near_best, pareto_front
+from hpo_bench.compare.stats.costs import Curve, band, best_so_far, common_axis, cost_to_reach, near_best, pareto_front
 
 
 def test_best_so_far_skips_missing_values():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from hpo_bench.compare.intervals import (
+from hpo_bench.compare.stats.intervals import (
     Estimate,
     iqm,
     mean_interval,

@@ -5,7 +5,13 @@ import math
 import numpy as np
 import pytest
 
-from hpo_bench.compare.paired import compare_paired, holm, probability_of_improvement, sign_flip_test, wilcoxon_test
+from hpo_bench.compare.stats.paired import (
+    compare_paired,
+    holm,
+    probability_of_improvement,
+    sign_flip_test,
+    wilcoxon_test,
+)
 
 RNG = np.random.default_rng(0)
 

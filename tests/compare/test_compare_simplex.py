@@ -8,7 +8,7 @@ import pytest
 from synthetic import bill, write_run
 
 from hpo_bench.compare.cohort import cohorts
-from hpo_bench.compare.simplex import simplex
+from hpo_bench.compare.stats.simplex import simplex
 from hpo_bench.errors import UserError
 from hpo_bench.records.load import load_runs
 

@@ -7,11 +7,11 @@ import pytest
 from scipy import stats
 from synthetic import write_runs
 
-from hpo_bench.compare.aggregate import relative_gain
+from hpo_bench.compare.charts.landscape import scored_weights
 from hpo_bench.compare.cohort import cohorts
-from hpo_bench.compare.figures.landscape import scored_weights
-from hpo_bench.compare.ranks import critical_difference, rank_methods
-from hpo_bench.compare.variance import variance_share
+from hpo_bench.compare.stats.aggregate import relative_gain
+from hpo_bench.compare.stats.ranks import critical_difference, rank_methods
+from hpo_bench.compare.stats.variance import variance_share
 from hpo_bench.records.load import finished, load_runs
 
 BLOCK = np.array([[1.0, 2.0], [3.0, 6.0]])

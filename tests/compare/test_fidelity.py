@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from hpo_bench.compare.fidelity import centred_cosine, effects, fidelity
-from hpo_bench.compare.fidelity_table import fidelity_table, told
-from hpo_bench.compare.figures.fidelity import fidelity_points
-from hpo_bench.compare.intervals import Estimate, mean_interval
-from hpo_bench.compare.simplex import Point, Simplex
+from hpo_bench.compare.charts.fidelity import fidelity_points
+from hpo_bench.compare.stats.fidelity import centred_cosine, effects, fidelity
+from hpo_bench.compare.stats.intervals import Estimate, mean_interval
+from hpo_bench.compare.stats.simplex import Point, Simplex
+from hpo_bench.compare.tables.fidelity import fidelity_table, told
 
 LATTICE = np.array([[1 / 3] * 3, [1, 0, 0], [0, 1, 0], [0, 0, 1], [0.5, 0.5, 0], [0.5, 0, 0.5], [0, 0.5, 0.5]])
 

@@ -3,9 +3,9 @@
 import numpy as np
 from synthetic import OBJECTIVES, write_runs
 
+from hpo_bench.compare.charts.landscape import landscape, scored_weights
+from hpo_bench.compare.charts.landscape_pairs import GAP, LOW
 from hpo_bench.compare.cohort import cohorts
-from hpo_bench.compare.figures.landscape import landscape, scored_weights
-from hpo_bench.compare.figures.landscape_pairs import GAP, LOW
 from hpo_bench.records.load import finished, load_runs
 
 

@@ -8,11 +8,11 @@ from html.parser import HTMLParser
 import pytest
 from synthetic import write_run, write_runs
 
-from hpo_bench.again import again
 from hpo_bench.compare import compare
 from hpo_bench.compare.report.page import in_script, render
 from hpo_bench.compare.report.records import digits, plain
 from hpo_bench.compare.report.tables import sort_number
+from hpo_bench.run.rerun import rerun
 
 BAD = '<script>alert(1)</script><img src=x onerror="window.hacked=1">'
 
@@ -41,7 +41,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr("hpo_bench.compare.figures.draw.drawings", lambda *arguments: {})
+    monkeypatch.setattr("hpo_bench.compare.charts.draw.drawings", lambda *arguments: {})
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_every_record_is_there_whole_with_its_command(records, tmp_path):
             for key, value in run["record"].items()
         }
         assert whole == record
-        assert run["again"] == again(record)
+        assert run["again"] == rerun(record)
     assert sum(run["record"]["error"] == "out of memory" for run in data["runs"]) == 1
     assert len(data["pool"]) < 10  # what runs have in common is there once
 

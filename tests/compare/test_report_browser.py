@@ -49,7 +49,7 @@ def address(tmp_path_factory):
                   "task_options": {}, "preset": "standard", "retrains": 3, "device": "cpu"}  # fmt: skip
         write_run(root / f"option{len(option)}", method="grid", trials=4, config=config)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hpo_bench.compare.figures.draw.drawings", lambda *arguments: {})
+        patch.setattr("hpo_bench.compare.charts.draw.drawings", lambda *arguments: {})
         compare(root, root / "out")
     return (root / "out" / "report.html").as_uri()
 

@@ -8,7 +8,7 @@ import pytest
 from hpo_bench.core.budget import Budget
 from hpo_bench.core.settings import read_settings, real, whole
 from hpo_bench.errors import UserError
-from hpo_bench.task_options import read as read_task_options
+from hpo_bench.run.task_options import read as read_task_options
 
 
 @dataclass

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from hpo_bench.compare.intervals import Estimate
-from hpo_bench.compare.table import plus_minus, signed
+from hpo_bench.compare.stats.intervals import Estimate
+from hpo_bench.compare.tables.table import plus_minus, signed
 from hpo_bench.records.shown import shown
 
 

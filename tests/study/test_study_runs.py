@@ -13,7 +13,7 @@ from rich.text import Text
 
 from hpo_bench.errors import UserError
 from hpo_bench.records.files import read_lines
-from hpo_bench.runner import run as do_run
+from hpo_bench.run.runner import run as do_run
 from hpo_bench.study.check import check, states
 from hpo_bench.study.execute import Outcome
 from hpo_bench.study.plan import expand

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from hpo_bench.compare.intervals import Estimate
+from hpo_bench.compare.stats.intervals import Estimate
+from hpo_bench.compare.stats.summary import Row
 from hpo_bench.compare.style import metric_name
-from hpo_bench.compare.summary import Row
-from hpo_bench.compare.table import alike, by_task, number, p_value, score
+from hpo_bench.compare.tables.table import alike, by_task, number, p_value, score
 
 _ESCAPED = {
     "\\": r"\textbackslash{}",

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from hpo_bench.compare.table import harmless
+from hpo_bench.compare.tables.table import harmless
 from hpo_bench.records.load import load_runs, load_trajectories, load_trials
 
 

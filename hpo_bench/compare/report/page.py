@@ -12,7 +12,7 @@ from hpo_bench.compare.report import plots, plots_overall, plots_weights
 from hpo_bench.compare.report.plots import Plot
 from hpo_bench.compare.report.records import plain, run_entries
 from hpo_bench.compare.report.tables import Table, overall_table, runs_table, task_table
-from hpo_bench.compare.table import by_task
+from hpo_bench.compare.tables.table import by_task
 
 if TYPE_CHECKING:
     from hpo_bench.compare.comparison import Comparison

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
+from hpo_bench.compare.charts.cost_accuracy import side_by_side
+from hpo_bench.compare.charts.time_spent import PHASES
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.costs import band, common_axis
-from hpo_bench.compare.figures.cost_accuracy import side_by_side
-from hpo_bench.compare.figures.time_spent import PHASES
-from hpo_bench.compare.intervals import repetition_means
 from hpo_bench.compare.report.records import digits
+from hpo_bench.compare.stats.costs import band, common_axis
+from hpo_bench.compare.stats.intervals import repetition_means
+from hpo_bench.compare.stats.summary import Row
 from hpo_bench.compare.style import method_style, metric_label, metric_name
-from hpo_bench.compare.summary import Row
 
 SYMBOLS = {
     "o": "circle", "^": "triangle-up", "s": "square", "D": "diamond", "v": "triangle-down", "*": "star", "P": "cross",

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from hpo_bench.compare.charts.heat_map import gain
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.figures.heat_map import gain
-from hpo_bench.compare.intervals import mean_interval
-from hpo_bench.compare.ranks import Ranking, critical_difference
 from hpo_bench.compare.report.plots import Plot, mark_of
 from hpo_bench.compare.report.records import digits
+from hpo_bench.compare.stats.intervals import mean_interval
+from hpo_bench.compare.stats.ranks import Ranking, critical_difference
 from hpo_bench.compare.style import method_order, metric_name
-from hpo_bench.compare.table import score
+from hpo_bench.compare.tables.table import score
 
 PUOR = ("#2D004B", "#542788", "#8073AC", "#B2ABD2", "#D8DAEB", "#F7F7F7",
         "#FEE0B6", "#FDB863", "#E08214", "#B35806", "#7F3B08")  # fmt: skip

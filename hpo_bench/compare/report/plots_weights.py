@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from hpo_bench.compare.charts.landscape import MIN_TRIALS, scored_weights
+from hpo_bench.compare.charts.trajectories import at_steps, paths_of
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.figures.landscape import MIN_TRIALS, scored_weights
-from hpo_bench.compare.figures.trajectories import at_steps, paths_of
 from hpo_bench.compare.report.plots import Plot, Runs, level, mark_of
 from hpo_bench.compare.report.records import digits
 from hpo_bench.compare.style import metric_name, objective_colours

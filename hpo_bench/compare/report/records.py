@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpo_bench.again import USUAL, again, out_of
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.style import objective_colours
 from hpo_bench.records.load import DAMAGED
 from hpo_bench.records.schema import environment_changes, read_run, read_trials
+from hpo_bench.run.rerun import USUAL, out_of, rerun
 
 SHARED = ("config", "environments", "data", "metric", "objectives", "options")  # the same in many runs: written once
 EXACT = 2**53  # integers above it lose digits in a browser
@@ -50,7 +50,7 @@ def run_entries(runs: pd.DataFrame, tasks: list[TaskRuns]) -> tuple[list[dict[st
             {
                 "task": task,
                 "method": method,
-                "again": again(record, out_of(Path(folder), USUAL)),
+                "again": rerun(record, out_of(Path(folder), USUAL)),
                 "colours": _shared(list(objective_colours(row["objectives"]).values()), pool, places),
                 "trials": [_trial(trial) for trial in found],
                 "sessions": environment_changes(record["environments"]),

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpo_bench.compare.aggregate import Overall
-from hpo_bench.compare.intervals import repetition_means
-from hpo_bench.compare.overall_table import HEADERS, cells
+from hpo_bench.compare.stats.aggregate import Overall
+from hpo_bench.compare.stats.intervals import repetition_means
+from hpo_bench.compare.stats.summary import Row
 from hpo_bench.compare.style import method_style, objective_colours
-from hpo_bench.compare.summary import Row
-from hpo_bench.compare.table import bill_columns, number, score, score_columns
+from hpo_bench.compare.tables.overall import HEADERS, cells
+from hpo_bench.compare.tables.table import bill_columns, number, score, score_columns
 
 SECONDS = ("pretraining", "adaptation", "hypergradient", "evaluation", "orchestration")
 LEADING = re.compile(r"^[<>]?\s*([+\-−]?[\d,]*\.?\d+(?:e[+-]?\d+)?)")

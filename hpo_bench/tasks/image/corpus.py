@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,6 @@ class ImageCorpus(Corpus):
         self.encoder_config = dict(base.encoder_config if base else encoder or RESNET18)
         self.data_hash = content_key(smiles, size)
         self.packed = packed if packed is not None else PackedImages(render(smiles, size), device)
-        maccs = featurise(smiles, ("maccs",)).maccs
         start: Encoder = seeded(lambda: Encoder(**self.encoder_config), seed, "encoder")
         if base is not None:
             start.load_state_dict(base.state)
@@ -71,7 +71,7 @@ class ImageCorpus(Corpus):
             device=device,
             seed=seed,
             truth=truth,
-            maccs=maccs,
+            maccs=cache(lambda: featurise(smiles, ("maccs",)).maccs),
             spread=lambda: spread_of(start, self.packed, seed),
         )
         made, width = [kind(data) for kind in kinds], int(self.encoder_config["widths"][-1])

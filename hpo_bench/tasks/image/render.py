@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo_bench.cores import share_of_cores
+from hpo_bench.core.cores import share_of_cores
 from hpo_bench.data.processes import in_processes
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.image.stored import stored

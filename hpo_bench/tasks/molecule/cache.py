@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hpo_bench.cores import share_of_cores
+from hpo_bench.core.cores import share_of_cores
 from hpo_bench.data.kept import kept
 from hpo_bench.data.processes import in_processes
 from hpo_bench.tasks.molecule.featurise import FEATURISER_VERSION, MoleculeArrays, featurise_chunk
@@ -37,7 +37,9 @@ def featurise(
     workers: int | None = None,
     use_cache: bool = True,
 ) -> MoleculeArrays:
-    """Features and targets of all molecules, from the cache if they are there.
+    """Features of all molecules and their targets of some kinds, from the cache if they are there.
+
+    RDKit computes everything, molecule by molecule, about 1 ms each with all targets; processes share the work.
 
     `workers` defaults to `share_of_cores()`. A progress bar is shown on a terminal.
     Raises ValueError, naming the row, for a SMILES that RDKit rejects.

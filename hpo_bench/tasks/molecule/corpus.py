@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.corpus import Corpus
+from hpo_bench.tasks.molecule import assembled as assembling
+from hpo_bench.tasks.molecule.assembled import Lots, Needs, quotas
 from hpo_bench.tasks.molecule.cache import content_key, featurise
 from hpo_bench.tasks.molecule.checkpoint import Base, load_base
 from hpo_bench.tasks.molecule.featurise import MoleculeArrays
@@ -21,9 +25,10 @@ from hpo_bench.tasks.molecule.objectives.base import MASKED, Embedded
 from hpo_bench.tasks.molecule.objectives.masking import MASK_RATE
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules, joined
 from hpo_bench.tasks.molecule.padded import Sizes, common_sizes, padded, sizes_of, trimmed
-from hpo_bench.tasks.molecule.refinement import prepared
+from hpo_bench.tasks.molecule.refinement import Refinement
 from hpo_bench.tasks.molecule.targets import Statistics
 from hpo_bench.tasks.objective import CLEAN, Truth, seeded, select
+from hpo_bench.tasks.sending import sent
 
 STANDARD_ENCODER: dict[str, Any] = {"layers": 3, "width": 64, "dropout": 0.0, "expansion": 2}
 _SIZE_SAMPLE = 24  # batches by which the common size of batches is found
@@ -38,8 +43,9 @@ class MoleculeCorpus(Corpus):
         encoder: arguments of `gin.Encoder`; with a base, the base's own (giving others is an error).
         base: a base checkpoint to start from; None starts from scratch, with `statistics` fitted on this corpus.
         seed: decides fresh initialisations, k-means and the labels of `noise`.
-        molecules: the featurised corpus, if the caller has it.
+        molecules: the featurised corpus with the targets that `targets_of` names, if the caller has it.
         truth: the task's labels of the corpus, if it has any: for planted objectives.
+        refine: let a layer work on one atom of each class of equal surroundings (`refinement`).
 
     The views pass through the encoder together, but batch norm takes the statistics of each alone: hidden and whole
     molecules mixed, an objective's loss would depend on which other objectives are on.
@@ -58,12 +64,13 @@ class MoleculeCorpus(Corpus):
         molecules: MoleculeArrays | None = None,
         packed: PackedMolecules | None = None,
         truth: Truth | None = None,
+        refine: bool = True,
     ) -> None:
         kinds, device = select(OBJECTIVES, objectives), torch.device(device)
         self.base = load_base(base) if isinstance(base, str | Path) else base
         self.encoder_config = self._encoder_config(encoder)
         self.data_hash = content_key(smiles)
-        molecules = molecules if molecules is not None else featurise(smiles)
+        molecules = molecules if molecules is not None else featurise(smiles, targets_of(objectives))
         self.statistics = self.base.statistics if self.base else Statistics.fit(molecules, clusters, seed)
         self.packed = packed if packed is not None else PackedMolecules(molecules, device)
         data = CorpusData(
@@ -75,6 +82,8 @@ class MoleculeCorpus(Corpus):
             packed=self.packed,
             statistics=self.statistics,
         )
+        # Dropout inside the encoder tells equal atoms apart.
+        self.refinement = Refinement(int(self.encoder_config["layers"]), refine and not self.encoder_config["dropout"])
         encoder_ = seeded(lambda: Encoder(**self.encoder_config), seed, "encoder")
         width = int(self.encoder_config["width"])  # of atom and molecule embeddings
         made = [kind(data) for kind in kinds]
@@ -84,10 +93,6 @@ class MoleculeCorpus(Corpus):
         self._known_sizes: dict[int, Sizes] = {}
         if self.base is not None:
             self._base.load_state_dict(self._start(self.base))
-
-    def prepare(self, graphs: Graphs) -> Graphs:
-        """For training: refined, unless dropout inside the encoder tells equal atoms apart."""
-        return graphs if self.encoder_config["dropout"] else prepared(graphs, int(self.encoder_config["layers"]))
 
     @property
     def metadata(self) -> dict[str, Any]:
@@ -105,39 +110,50 @@ class MoleculeCorpus(Corpus):
         """The processor, also for an accelerator: a seed means the same batch on every device."""
         return torch.device("cpu")
 
-    def draw_batch(self, size: int, generator: torch.Generator) -> MoleculeBatch:
+    def draw_batch(self, size: int, generator: torch.Generator) -> MoleculeBatch | Lots:
         """`size` different molecules (all of them, if the corpus is smaller) and their masks.
 
         The generator must live on `draws_on`, the processor. Molecules are drawn first, masks after, so the molecules
         of a step do not depend on the choice of objectives.
         """
-        return self._sendable(self._drawn(size, generator), size)
+        return self.batch_at(torch.randperm(len(self), generator=generator)[:size], generator)
 
-    def batch_at(self, index: Tensor, generator: torch.Generator) -> MoleculeBatch:
-        return self._sendable(self.batch_of(index, generator), len(index))
+    def batch_at(self, index: Tensor, generator: torch.Generator) -> MoleculeBatch | Lots:
+        if not self.packed.in_order:
+            return self.ready(self.batch_of(index, generator))
+        if not assembling.ON_DEVICE:
+            return self.sent(self.batch_of(index, generator), self._sizes(len(index)))
+        return self._lots(index, generator)
 
-    def _sendable(self, batch: MoleculeBatch, size: int) -> MoleculeBatch:
-        return self.ready(batch) if not self.packed.in_order else self.sent(batch, self._sizes(size))
-
-    def _drawn(self, size: int, generator: torch.Generator) -> MoleculeBatch:
-        order = torch.randperm(len(self), generator=generator)
-        return self.batch_of(order[:size], generator)
+    def _lots(self, index: Tensor, generator: torch.Generator) -> Lots:
+        """What the host draws of a batch for an accelerator, sent there."""
+        need, usual = self._needs.of(index), self._sizes(len(index))
+        sizes = usual if usual.hold(need) else need.rounded()
+        lots = None
+        if self._needs_mask:  # the numbers of `choose_atoms`
+            lots = F.pad(torch.rand(need.atoms, generator=generator), (0, sizes.atoms - need.atoms))
+        return sent(Lots(index.int(), lots, sizes), self.device)
 
     def sent(self, batch: MoleculeBatch, sizes: Sizes) -> MoleculeBatch:
         """A batch of the processor on the device, padded to `sizes`, or to its own where it is larger."""
         have = sizes_of(batch)
         return padded(batch, sizes if sizes.hold(have) else have.rounded(), self.packed)
 
+    @cached_property
+    def _needs(self) -> Needs:
+        return Needs(self.packed, MASK_RATE)
+
     def _sizes(self, size: int) -> Sizes:
         """With room for nearly every batch of `size`, by a sample that is the same in every process."""
         if size not in self._known_sizes:
-            draws = (self._drawn(size, torch.Generator().manual_seed(seed)) for seed in range(_SIZE_SAMPLE))
-            self._known_sizes[size] = common_sizes(draws)
+            sources = (torch.Generator().manual_seed(seed) for seed in range(_SIZE_SAMPLE))
+            draws = (torch.randperm(len(self), generator=source)[:size] for source in sources)
+            self._known_sizes[size] = common_sizes(self._needs.of(index) for index in draws)
         return self._known_sizes[size]
 
     def ready(self, batch: MoleculeBatch) -> MoleculeBatch:
         """The batch with its views joined for the encoder."""
-        return replace(batch, joint=self.prepare(self._joined(batch)))
+        return replace(batch, joint=self.refinement(self._joined(batch)))
 
     def _joined(self, batch: MoleculeBatch) -> Graphs:
         return joined([batch.views[view] for view in self._views])
@@ -156,8 +172,10 @@ class MoleculeCorpus(Corpus):
         views = {CLEAN: clean, MASKED: clean.masked(hidden, edges)}
         return MoleculeBatch(index, views, atoms, one_way.nonzero().squeeze(1))
 
-    def objective_losses(self, model: nn.Module, batch: MoleculeBatch) -> Tensor:
+    def objective_losses(self, model: nn.Module, batch: MoleculeBatch | Lots) -> Tensor:
         """Losses (K,) in the order of `objectives`, each about 1 at chance."""
+        if isinstance(batch, Lots):
+            batch = assembling.assembled(batch, self.packed, MASK_RATE)
         if not model.training and not torch.is_grad_enabled():
             batch = trimmed(batch)  # so that FLOPs are counted as on a processor
         joint = self._joined(batch) if batch.joint is None else batch.joint
@@ -198,13 +216,18 @@ class MoleculeCorpus(Corpus):
         return {**state, **given}
 
 
+def targets_of(objectives: Sequence[str]) -> tuple[str, ...]:
+    """The kinds of targets that the objectives read: nothing else is computed."""
+    return tuple({kind: None for one in select(OBJECTIVES, objectives) for kind in one.targets})
+
+
 def choose_atoms(graphs: Graphs, generator: torch.Generator, rate: float = MASK_RATE) -> Tensor:
     """Atoms to hide, ascending: in a molecule of n atoms, 1 + floor(rate x n) of them by lot, but never more than n."""
     # In float64 the sum is exact: rounded up, an atom could slip into the next molecule.
     key = graphs.molecule.double() + torch.rand(graphs.num_atoms, generator=generator, device=graphs.molecule.device)
-    order = key.argsort()  # molecules stay in order, atoms within a molecule are shuffled
+    order = key.argsort(stable=True)  # molecules stay in order, atoms within a molecule are shuffled
     sizes = graphs.sizes.squeeze(1)
     first = sizes.cumsum(0) - sizes
     rank = torch.arange(graphs.num_atoms, device=order.device) - first.index_select(0, graphs.molecule)
-    quota = torch.minimum(1 + (rate * sizes).floor(), sizes)
+    quota = quotas(sizes, rate)
     return order[rank < quota.index_select(0, graphs.molecule)].sort().values

@@ -8,14 +8,11 @@ masked view writes over an atom or a bond.
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from hpo_bench.data.smiles import silent_rdkit, without_atom_maps
-from hpo_bench.tasks.molecule.codes import ByCode
-from hpo_bench.tasks.molecule.surroundings import IN_RING, Surroundings, read_surroundings
 from hpo_bench.tasks.molecule.targets import TARGET_KINDS
 
 if TYPE_CHECKING:
@@ -123,45 +120,13 @@ def featurise_chunk(smiles: list[str], first_row: int = 0, kinds: tuple[str, ...
     """Featurise molecules in this process; `kinds` names the targets to compute beside (see `targets.TARGET_KINDS`)."""
     with silent_rdkit():
         molecules = [parse(text, row) for row, text in enumerate(smiles, start=first_row)]
-        surroundings, rows = read_surroundings(molecules, smiles)
-        others = np.setdiff1d(np.arange(len(smiles)), rows)
-        parts = [of_molecules([molecules[row] for row in others], kinds)]
-        if len(rows):
-            parts.append(_of_surroundings(surroundings, [smiles[row] for row in rows], kinds))
-    return MoleculeArrays.concatenate(parts).take(np.argsort(np.concatenate([others, rows])))
-
-
-def _of_surroundings(surroundings: Surroundings, smiles: list[str], kinds: tuple[str, ...]) -> MoleculeArrays:
-    """Features and targets of the molecules that were read."""
-    molecules, start, of_bond = surroundings.molecules, surroundings.start, surroundings.bond_molecule
-    atoms = _atom_categories(surroundings.codes)
-    for row, text in enumerate(smiles):
-        if "@" in text:
-            for atom in molecules[row].GetAtomsMatchingQuery(_has_chirality()):
-                atoms[start[row] + atom.GetIdx(), 1] = _chirality(atom)
-    bonds = np.stack([surroundings.kind % IN_RING, np.zeros_like(surroundings.kind)], axis=1)
-    ends = surroundings.ends.T - start[of_bond][:, None]
-    directed = np.array(["/" in text or "\\" in text for text in smiles], dtype=bool)
-    for bond in np.flatnonzero(directed[of_bond] & (bonds[:, 0] == 1)).tolist():
-        bonds[bond, 1] = _stereo(molecules[of_bond[bond]].GetBondBetweenAtoms(*ends[bond].tolist()))
-    return _arrays(
-        atoms,
-        np.concatenate([ends, bonds], axis=1),
-        surroundings.count(surroundings.molecule),
-        surroundings.count(of_bond),
-        {kind: TARGET_KINDS[kind].of_surroundings(surroundings) for kind in kinds},
-    )
-
-
-def of_molecules(molecules: list[Mol], kinds: tuple[str, ...] = ()) -> MoleculeArrays:
-    """Features and targets of any molecules, one by one: slow, and equal to those of `featurise_chunk`."""
-    return _arrays(
-        [_atom_row(atom) for molecule in molecules for atom in molecule.GetAtoms()],
-        [row for molecule in molecules for row in sorted(map(_bond_row, molecule.GetBonds()))],
-        [molecule.GetNumAtoms() for molecule in molecules],
-        [molecule.GetNumBonds() for molecule in molecules],
-        {kind: [TARGET_KINDS[kind].of_molecule(molecule) for molecule in molecules] for kind in kinds},
-    )
+        return _arrays(
+            [_atom_row(atom) for molecule in molecules for atom in molecule.GetAtoms()],
+            [row for molecule in molecules for row in sorted(map(_bond_row, molecule.GetBonds()))],
+            [molecule.GetNumAtoms() for molecule in molecules],
+            [molecule.GetNumBonds() for molecule in molecules],
+            {kind: [TARGET_KINDS[kind].of(molecule) for molecule in molecules] for kind in kinds},
+        )
 
 
 def _arrays(atoms: Any, bonds: Any, atom_counts: Any, bond_counts: Any, targets: dict[str, Any]) -> MoleculeArrays:
@@ -181,37 +146,19 @@ def _arrays(atoms: Any, bonds: Any, atom_counts: Any, bond_counts: Any, targets:
     )
 
 
-def _atom_category(
-    element: int, charge: int, hydrogens: int, aromatic: bool, degree: int, chirality: int = 0
-) -> list[int]:
-    """Categories in the order of `ATOM_FEATURES`."""
-    charged = charge + 3 if -3 <= charge <= 3 else 7
-    return [element, chirality, min(degree, 7), charged, min(hydrogens, 5), int(aromatic)]
-
-
-_atom_categories = ByCode(lambda code: _atom_category(*code[:5]))
-
-
 def _atom_row(atom: Any) -> list[int]:
-    itself = atom.GetAtomicNum(), atom.GetFormalCharge(), atom.GetTotalNumHs(), atom.GetIsAromatic(), atom.GetDegree()
-    return _atom_category(*itself, _chirality(atom))
-
-
-def _chirality(atom: Any) -> int:
-    return min(int(atom.GetChiralTag()), 3)
+    """Categories in the order of `ATOM_FEATURES`."""
+    charge = atom.GetFormalCharge()
+    return [
+        atom.GetAtomicNum(),
+        min(int(atom.GetChiralTag()), 3),
+        min(atom.GetDegree(), 7),
+        charge + 3 if -3 <= charge <= 3 else 7,
+        min(atom.GetTotalNumHs(), 5),
+        int(atom.GetIsAromatic()),
+    ]
 
 
 def _bond_row(bond: Any) -> tuple[int, int, int, int]:
     ends = sorted((bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()))
-    return ends[0], ends[1], _BOND_TYPES.get(bond.GetBondType(), 4), _stereo(bond)
-
-
-def _stereo(bond: Any) -> int:
-    return min(int(bond.GetStereo()), 4)
-
-
-@cache
-def _has_chirality() -> Any:
-    from rdkit.Chem import rdqueries
-
-    return rdqueries.HasChiralTagQueryAtom()
+    return ends[0], ends[1], _BOND_TYPES.get(bond.GetBondType(), 4), min(int(bond.GetStereo()), 4)

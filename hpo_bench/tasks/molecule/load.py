@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from hpo_bench.cores import share_of_cores
+from hpo_bench.core.cores import share_of_cores
 from hpo_bench.data import check_split, get_dataset, load_table, make_split, parse_smiles, read_table
-from hpo_bench.data.notices import Notices
+from hpo_bench.data.notices import Notices, yes
 from hpo_bench.data.repeats import find_repeats
 from hpo_bench.data.splits import SPLIT_KINDS
 from hpo_bench.data.table import MoleculeTable
@@ -155,6 +155,7 @@ def _graphs(
     base: str | None,
     preset: str | None,
     corpus_smiles: Sequence[str] | None = None,
+    refine: object = True,
 ) -> LoadedTask:
     return build_task(
         name,
@@ -166,6 +167,7 @@ def _graphs(
         objectives=with_plants(objectives, DEFAULT_OBJECTIVES, plant, OBJECTIVES),
         base=choose_base(base, preset),
         corpus_smiles=corpus_smiles,
+        refine=yes("refine", refine),
         device=device,
     )
 
@@ -178,7 +180,7 @@ def _images(name: str, table: MoleculeTable, splits: Splits, metric: str, device
 
 # Who builds a task for an encoder, and the options that belong to it.
 ENCODERS: dict[str, tuple[Callable[..., LoadedTask], tuple[str, ...]]] = {
-    "gin": (_graphs, ()),
+    "gin": (_graphs, ("refine",)),
     "imagemol": (_images, ("image_size", "checkpoint")),
 }
 

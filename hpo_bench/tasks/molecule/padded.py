@@ -24,7 +24,7 @@ from hpo_bench.tasks.sending import sent
 
 _STEP = 64  # sizes are multiples: matrix units work on tiles
 _DEVIATIONS = 4.5  # of a batch's size from the mean: one batch in 100,000 is larger, were sizes normal
-_SPARE_MOLECULES = 64
+SPARE_MOLECULES = 64
 
 
 class Sizes(NamedTuple):
@@ -50,9 +50,9 @@ def sizes_of(batch: MoleculeBatch) -> Sizes:
     return Sizes(clean.num_atoms, len(clean.source), len(batch.masked_atoms), len(batch.masked_edges))
 
 
-def common_sizes(batches: Iterable[MoleculeBatch]) -> Sizes:
-    """Sizes with room for each of `batches` and for nearly every other; a larger batch gets sizes of its own."""
-    every = np.array([sizes_of(batch) for batch in batches])
+def common_sizes(found: Iterable[Sizes]) -> Sizes:
+    """Sizes with room for each of those `found` and for nearly every other; a larger batch gets sizes of its own."""
+    every = np.array(list(found))
     usual = every.mean(0) + _DEVIATIONS * every.std(0)
     return Sizes(*np.maximum(every.max(0), usual).astype(int).tolist()).rounded()
 
@@ -85,8 +85,8 @@ def padded(batch: MoleculeBatch, sizes: Sizes, packed: PackedMolecules) -> Molec
     degrees = np.bincount(destination, minlength=sizes.atoms)
     sheet.add("index", batch.index.numpy())
     # Spare atoms are shared out to spare molecules, for the same reason.
-    spare_ends = n + np.arange(_SPARE_MOLECULES + 1) * spare_atoms // _SPARE_MOLECULES
-    spare_molecules = len(clean) + np.repeat(np.arange(_SPARE_MOLECULES), np.diff(spare_ends))
+    spare_ends = n + np.arange(SPARE_MOLECULES + 1) * spare_atoms // SPARE_MOLECULES
+    spare_molecules = len(clean) + np.repeat(np.arange(SPARE_MOLECULES), np.diff(spare_ends))
     sheet.add("molecule", np.concatenate([clean.molecule.numpy(), spare_molecules]))
     sheet.add("molecule_ends", np.concatenate([clean.molecule_ends.numpy()[:-2], spare_ends]))
     sheet.add("source", source)

@@ -8,7 +8,7 @@ rounding: sums over atoms are taken in another order.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import numpy as np
@@ -21,12 +21,18 @@ _ROWS = 64  # levels are padded to a multiple: oneDNN compiles a bf16 product an
 _ODD = np.int64(0x5851F42D4C957F2D)  # any large odd number: the top bits of a product are new ones
 
 
-def prepared(graphs: Graphs, depth: int) -> Graphs:
-    """The graphs ready for `depth` layers: refined on a processor, as they are on an accelerator.
+@dataclass
+class Refinement:
+    """Makes graphs ready for `depth` layers: refined on a processor while it is `on`, otherwise as they are.
 
     An accelerator would have to wait for the numbers of classes, and its products cost less than finding them.
     """
-    return refined(graphs, depth) if graphs.atom_code.device.type == "cpu" else graphs
+
+    depth: int
+    on: bool = True
+
+    def __call__(self, graphs: Graphs) -> Graphs:
+        return refined(graphs, self.depth) if self.on and graphs.atom_code.device.type == "cpu" else graphs
 
 
 def whole(graphs: Graphs, depth: int) -> Levels:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo_bench.cores import share_of_cores
+from hpo_bench.core.cores import share_of_cores
 from hpo_bench.data import load_moses, parse_smiles
 from hpo_bench.data.corpus import sample_smiles
 from hpo_bench.data.smiles import rows_with_blank

@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from hpo_bench.tasks.molecule.descriptors import descriptor_names, descriptors, descriptors_of
-from hpo_bench.tasks.molecule.keys import maccs_bits
-from hpo_bench.tasks.molecule.screen import PatternScreen
+from hpo_bench.errors import UserError
+from hpo_bench.tasks.molecule.descriptors import descriptor_names, descriptors
 
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
     from hpo_bench.tasks.molecule.featurise import MoleculeArrays
-    from hpo_bench.tasks.molecule.surroundings import Surroundings
 
 DESCRIPTOR_CLIP = 5.0
 
@@ -40,41 +38,28 @@ def motif_names() -> tuple[str, ...]:
     return tuple(name for name, _ in _fragments())
 
 
-@cache
-def _motif_screen() -> PatternScreen:
-    return PatternScreen([pattern for _, pattern in _fragments()])
-
-
-def _motifs(surroundings: Surroundings) -> np.ndarray:
-    return _motif_screen().present(surroundings)
-
-
-def _motifs_of(molecule: Mol) -> list[bool]:
+def _motifs(molecule: Mol) -> list[bool]:
     return [molecule.HasSubstructMatch(pattern) for _, pattern in _fragments()]
 
 
-def _maccs_of(molecule: Mol) -> list[int]:
+def _maccs(molecule: Mol) -> list[int]:
     from rdkit.Chem import rdMolDescriptors
 
     return [int(bit) for bit in rdMolDescriptors.GetMACCSKeysFingerprint(molecule).ToBitString()]
 
 
 class Target(NamedTuple):
-    """A kind of target: of M molecules whose surroundings were read, (M, width), and of any one molecule, (width,).
+    """A kind of target: the numbers of a molecule, (width,)."""
 
-    Both give the same numbers; the second asks RDKit for everything.
-    """
-
-    of_surroundings: Callable[[Surroundings], np.ndarray]
-    of_molecule: Callable[[Mol], Sequence[float]]
+    of: Callable[[Mol], Sequence[float]]
     width: Callable[[], int]
     dtype: type[np.generic] = np.uint8
 
 
 TARGET_KINDS = {
-    "motif": Target(_motifs, _motifs_of, lambda: len(motif_names())),
-    "maccs": Target(maccs_bits, _maccs_of, lambda: 167),  # bit 0 is never set
-    "descriptor": Target(descriptors, descriptors_of, lambda: len(descriptor_names()), np.float32),
+    "motif": Target(_motifs, lambda: len(motif_names())),
+    "maccs": Target(_maccs, lambda: 167),  # bit 0 is never set
+    "descriptor": Target(descriptors, lambda: len(descriptor_names()), np.float32),
 }
 
 
@@ -102,15 +87,33 @@ class Statistics:
         return cls(centroids, mean.astype(np.float32), std.astype(np.float32))
 
     def assign(self, keys: np.ndarray) -> np.ndarray:
-        """Nearest centroid (M,) int64 of MACCS keys (M, 167), by Euclidean distance; ties go to the lower number."""
+        """Nearest centroid (M,) int64 of MACCS keys (M, 167), by Euclidean distance; ties go to the lower number.
+
+        Raises:
+            UserError: there are no centroids: the base was made without objectives that read MACCS keys.
+        """
+        _there(self.centroids, "clusters")
         points = keys.astype(np.float32)
         distance = (self.centroids**2).sum(1) - 2 * points @ self.centroids.T
         return distance.argmin(1)
 
     def standardise(self, values: np.ndarray) -> np.ndarray:
-        """Descriptors (M, D) as standard scores of the base corpus, clipped to ±5, float32."""
+        """Descriptors (M, D) as standard scores of the base corpus, clipped to ±5, float32.
+
+        Raises:
+            UserError: no mean is known: the base was made without objectives that read descriptors.
+        """
+        _there(self.descriptor_mean, "descriptors")
         scores = (values - self.descriptor_mean) / self.descriptor_std
         return np.clip(np.nan_to_num(scores), -DESCRIPTOR_CLIP, DESCRIPTOR_CLIP).astype(np.float32)
+
+
+def _there(statistics: np.ndarray, of: str) -> None:
+    if not len(statistics):
+        raise UserError(
+            f"the base has no statistics of {of}: it was made without an objective that reads them",
+            "leave such objectives out, or make a base with them",
+        )
 
 
 def _kmeans(points: np.ndarray, clusters: int, seed: int) -> np.ndarray:

@@ -19,7 +19,6 @@ from hpo_bench.tasks.metrics import metric_of
 from hpo_bench.tasks.molecule.cache import featurise
 from hpo_bench.tasks.molecule.checkpoint import Base
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
-from hpo_bench.tasks.molecule.featurise import MoleculeArrays
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
 from hpo_bench.tasks.molecule.packed import PackedMolecules
 from hpo_bench.tasks.objective import Truth
@@ -49,7 +48,7 @@ class MoleculeTask(CorpusTask):
 
     def embed(self, encoder: nn.Module, inputs: PackedMolecules, index: Tensor) -> Tensor:
         graphs = inputs.batch(index)
-        return encoder(self.corpus.prepare(graphs) if encoder.training else graphs)[1]
+        return encoder(self.corpus.refinement(graphs) if encoder.training else graphs)[1]
 
 
 def build_task(
@@ -64,10 +63,11 @@ def build_task(
     base: str | Path | Base | None = None,
     encoder: dict[str, Any] | None = None,
     corpus_smiles: Sequence[str] | None = None,
+    refine: bool = True,
     device: torch.device | str = "cpu",
     seed: int = 0,
 ) -> LoadedTask:
-    """Featurise once, split, and hand back the task and, beside it, the test split.
+    """Featurise, split, and hand back the task and, beside it, the test split.
 
     Args:
         smiles: N strings that RDKit accepts; labels: (N, L), NaN = missing, classes as 0 and 1.
@@ -75,21 +75,20 @@ def build_task(
         base: the base checkpoint; None starts from scratch. encoder: arguments of `gin.Encoder`, without a base.
         corpus_smiles: molecules for continued pretraining. By default those of the train split alone: with the
             molecules of valid or test the encoder would adapt to what it is later judged on.
+        refine: see `MoleculeCorpus`; without it a training on a processor gives the same up to rounding, slower.
 
     Raises UserError for labels, splits or names that do not fit.
     """
     labels = np.asarray(labels, dtype=np.float64).reshape(len(smiles), -1)
     check_labels(labels, splits, kind, metric)
-    molecules = featurise(smiles)
+    molecules = featurise(smiles, ())
     device = torch.device(device)
 
-    def labelled(split: str) -> tuple[Labelled, MoleculeArrays]:
+    def labelled(split: str) -> Labelled:
         rows = np.asarray(getattr(splits, split), dtype=np.int64)
-        part = molecules.take(rows)
-        values = torch.from_numpy(labels[rows]).to(device)
-        return Labelled(split, PackedMolecules(part, device), values), part
+        return Labelled(split, PackedMolecules(molecules.take(rows), device), torch.from_numpy(labels[rows]).to(device))
 
-    (train, train_molecules), (valid, _), (test, _) = labelled("train"), labelled("valid"), labelled("test")
+    train, valid, test = labelled("train"), labelled("valid"), labelled("test")
     own, target = corpus_smiles is None, target_of(TARGETS[kind], train.labels)
     corpus = MoleculeCorpus(
         [smiles[row] for row in splits.train] if corpus_smiles is None else corpus_smiles,
@@ -98,9 +97,9 @@ def build_task(
         base=base,
         device=device,
         seed=seed,
-        molecules=train_molecules if own else None,
         packed=train.inputs if own else None,
         truth=Truth(train.labels, target) if own else None,
+        refine=refine,
     )
     task = MoleculeTask(
         name,

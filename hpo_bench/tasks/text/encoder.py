@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpo_bench.errors import UserError
+from hpo_bench.tasks.text import quick
 from hpo_bench.tasks.text.packed import Tokens
 from hpo_bench.tasks.text.tokens import unloadable
 
@@ -72,9 +73,14 @@ class TextEncoder(nn.Module):
     def _in_one(self, ids: Tensor, types: Tensor | None, sizes: Tensor, full: bool) -> Tensor:
         """Hidden states (R, W, width) of rows (R, W) in one pass that reads nothing back from the device."""
         given: dict[str, Any] = {} if types is None else {"token_type_ids": types}
-        if not full:
-            given["attention_mask"] = (torch.arange(ids.shape[1], device=ids.device) < sizes[:, None]).long()
         words = F.embedding(ids, self.word_embeddings)
+        known = None if full else torch.arange(ids.shape[1], device=ids.device) < sizes[:, None]
+        if quick.usable(self.backbone, words):
+            seen = None if known is None else known[:, None, None].expand(-1, 1, ids.shape[1], -1)
+            embedded = self.backbone.embeddings(inputs_embeds=words, **given)  # type: ignore[operator]
+            return quick.through_layers(self.backbone, embedded, seen, quick.compiled)
+        if known is not None:
+            given["attention_mask"] = known.long()
         with _mask_as_given(self.backbone.config):
             hidden: Tensor = self.backbone(inputs_embeds=words, **given).last_hidden_state
         return hidden

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from hpo_bench import registry
-from hpo_bench.config import configure
 from hpo_bench.core.rng import generator
 from hpo_bench.errors import UserError
+from hpo_bench.run.config import configure
 from hpo_bench.tasks.digits.task import load
 from hpo_bench.testing.problems import quick_problem
 

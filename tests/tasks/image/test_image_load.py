@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from hpo_bench import pretrain_base as maker
-from hpo_bench.base_training import Recipe
+from hpo_bench.bases import molecules as maker
+from hpo_bench.bases.training import Recipe
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.image import ImageCorpus, ImageTask
 from hpo_bench.tasks.image.checkpoint import load_base, save_base

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import fields
 
+import numpy as np
 import pytest
 import torch
 from torch.func import functional_call, jvp
 from torch.utils._pytree import tree_leaves
 
 from hpo_bench.errors import UserError
-from hpo_bench.tasks.molecule import MoleculeCorpus, load_base, save_base
+from hpo_bench.tasks.molecule import MoleculeCorpus, Splits, build_task, load_base, save_base
+from hpo_bench.tasks.molecule.cache import featurise
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
 from hpo_bench.tasks.molecule.objectives.base import MASKED
 from hpo_bench.tasks.molecule.packed import Graphs
@@ -174,6 +176,30 @@ def test_a_planted_objective_gets_a_fresh_head_and_damage_is_named(tmp_path, bac
         load_base(path)
     with pytest.raises(UserError, match="no base checkpoint at"):
         load_base(tmp_path / "absent")
+
+
+def test_nothing_is_computed_that_no_objective_reads(tmp_path, bace, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "hpo_bench.tasks.molecule.corpus.featurise",
+        lambda smiles, kinds: asked.append((len(smiles), kinds)) or featurise(smiles, kinds),
+    )
+    splits = Splits(np.arange(40), np.arange(40, 60), np.arange(60, 80))
+    labels = np.arange(80.0)[:, None]
+
+    def build(*objectives, **options):
+        build_task(
+            "mine", bace[0][:80], labels, splits, kind="regression", metric="rmse", objectives=objectives, **options
+        )
+
+    build("atom", "contrast", encoder=SMALL)
+    build("motif", "noise", "descriptor", encoder=SMALL)  # of the train molecules alone
+    assert asked == [(40, ()), (40, ("motif", "descriptor"))]
+    corpus = MoleculeCorpus(bace[0][:40], ("atom", "motif"), encoder=SMALL)
+    save_base(tmp_path / "base", corpus.build_model(), corpus.statistics, corpus.metadata)
+    for unfitted in ("cluster", "descriptor"):
+        with pytest.raises(UserError, match="made without an objective that reads them"):
+            build("atom", unfitted, base=tmp_path / "base")
 
 
 def copied_buffers(model):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from rdkit import Chem
+from rdkit.Chem import Crippen, Fragments, rdMolDescriptors
 
 from hpo_bench.tasks.molecule import cache
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES, MoleculeArrays, featurise_chunk
@@ -61,6 +63,30 @@ def test_rare_categories_are_other_and_never_mask():
         for column, feature in zip(table.T, features, strict=True):
             assert column.max() < feature.mask
     assert found.bonds[-1].tolist() == [4, 0]  # a dative bond is 'other', not 'single'
+
+
+def test_bonds_are_numbered_by_their_atoms(bace, molecules):
+    """Not by RDKit's order, in which a ring's closing bond comes last: who reads the arrays may search in them."""
+    odd = ["C12C3C4C1C5C2C3C45", "C1CC2CCC1CC2", "c1ccc2ccccc2c1", "[OH-].[Na+]", "N->[Cu]", "*C", "O=C(O->B(F)F)CC"]
+    for found in (featurise_chunk(odd), molecules):
+        assert (found.ends[:, 0] < found.ends[:, 1]).all()
+        row = np.repeat(np.arange(len(found)), found.bond_counts)
+        keys = (row * 1000 + found.ends[:, 0]) * 1000 + found.ends[:, 1]
+        assert (np.diff(keys) > 0).all()
+
+
+def test_targets_are_rdkits_own(bace, molecules):
+    for row in (0, 150, 299):
+        molecule = Chem.MolFromSmiles(bace[0][row])
+        maccs = [int(bit) for bit in rdMolDescriptors.GetMACCSKeysFingerprint(molecule).ToBitString()]
+        assert molecules.maccs[row].tolist() == maccs
+        motifs = [bool(getattr(Fragments, name)(molecule)) for name in motif_names()]
+        assert molecules.motif[row].astype(bool).tolist() == motifs
+        values = dict(zip(descriptor_names(), molecules.descriptor[row], strict=True))
+        for name in ("TPSA", "LabuteASA", "NumBridgeheadAtoms", "Kappa1"):
+            assert values[name] == np.float32(getattr(rdMolDescriptors, f"Calc{name}")(molecule))
+        assert [values[f"MQNs_{number}"] for number in range(1, 43)] == rdMolDescriptors.MQNs_(molecule)
+        assert values["CrippenClogP"] == np.float32(Crippen.MolLogP(molecule))
 
 
 def test_a_string_that_is_no_molecule_is_named_with_its_row():

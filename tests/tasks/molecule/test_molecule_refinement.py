@@ -20,7 +20,7 @@ from hpo_bench.tasks.molecule.gin import Encoder
 from hpo_bench.tasks.molecule.levels import Incidence
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
 from hpo_bench.tasks.molecule.packed import PackedMolecules, joined
-from hpo_bench.tasks.molecule.refinement import prepared, refined
+from hpo_bench.tasks.molecule.refinement import Refinement, refined
 from hpo_bench.tasks.objective import CLEAN, on_any_corpus
 
 DEPTH = 3
@@ -204,13 +204,11 @@ def test_masking_forgets_the_classes(graphs):
     assert refined(graphs, DEPTH).masked(*nothing).levels is None
 
 
-def test_training_on_classes_is_training_on_atoms(bace, monkeypatch):
+def test_training_on_classes_is_training_on_atoms(bace):
     """In float64, where rounding has no time to grow, a whole training comes out the same."""
     ends = []
     for finds_classes in (True, False):
-        if not finds_classes:
-            monkeypatch.setattr("hpo_bench.tasks.molecule.corpus.prepared", lambda graphs, depth: graphs)
-        corpus = MoleculeCorpus(bace[0][:60], on_any_corpus(OBJECTIVES))
+        corpus = MoleculeCorpus(bace[0][:60], on_any_corpus(OBJECTIVES), refine=finds_classes)
         model = corpus.build_model().double().train()
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
         for step in range(15):
@@ -224,13 +222,11 @@ def test_training_on_classes_is_training_on_atoms(bace, monkeypatch):
         torch.testing.assert_close(a, b, rtol=1e-6, atol=1e-8)
 
 
-def test_flops_on_the_bill_are_those_of_every_atom(bace, monkeypatch):
+def test_flops_on_the_bill_are_those_of_every_atom(bace):
     """What a processor saves depends on the batch's size and would make samples of one kind cost now this, now that."""
     counted = []
     for finds_classes in (True, False):
-        if not finds_classes:
-            monkeypatch.setattr("hpo_bench.tasks.molecule.corpus.prepared", lambda graphs, depth: graphs)
-        corpus = MoleculeCorpus(bace[0][:60], ("atom", "contrast", "descriptor"))
+        corpus = MoleculeCorpus(bace[0][:60], ("atom", "contrast", "descriptor"), refine=finds_classes)
         meter = CostMeter(16, corpus.device)
         trainer = Pretrainer(corpus, Protocol(batch_size=16), 0, meter)
         assert (trainer.draw_batch(0).joint.levels is not None) is finds_classes
@@ -240,4 +236,5 @@ def test_flops_on_the_bill_are_those_of_every_atom(bace, monkeypatch):
 
 
 def test_a_processor_refines(graphs):
-    assert prepared(graphs, DEPTH).levels is not None
+    assert Refinement(DEPTH)(graphs).levels is not None
+    assert Refinement(DEPTH, on=False)(graphs) is graphs

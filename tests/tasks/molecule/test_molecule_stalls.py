@@ -46,9 +46,8 @@ def passes(corpus, model, batch):
     corpus.objective_losses(model, batch).sum().backward()
 
 
-def as_on_an_accelerator(graphs, depth):
-    """What `prepared` does there: nothing."""
-    return graphs
+def as_on_an_accelerator(monkeypatch, corpus):
+    monkeypatch.setattr(corpus.refinement, "on", False)
 
 
 @pytest.fixture
@@ -67,7 +66,7 @@ def test_the_counter_counts():
 @pytest.mark.parametrize("where", ["processor", "accelerator"])
 def test_no_pass_of_a_pretraining_step_waits(corpus, monkeypatch, where):
     if where == "accelerator":
-        monkeypatch.setattr("hpo_bench.tasks.molecule.corpus.prepared", as_on_an_accelerator)
+        as_on_an_accelerator(monkeypatch, corpus)
     batch, model = corpus.draw_batch(16, torch.Generator().manual_seed(0)), corpus.build_model().train()
     with Waits() as waits:
         passes(corpus, model, batch)
@@ -77,7 +76,7 @@ def test_no_pass_of_a_pretraining_step_waits(corpus, monkeypatch, where):
 
 def test_drawing_a_batch_waits_four_times(corpus, monkeypatch):
     """The numbers of atoms and of edges, of hidden atoms and of hidden bonds: the shapes of a step, and no more."""
-    monkeypatch.setattr("hpo_bench.tasks.molecule.corpus.prepared", as_on_an_accelerator)
+    as_on_an_accelerator(monkeypatch, corpus)
     with Waits() as waits:
         corpus.draw_batch(16, torch.Generator().manual_seed(0))
     assert sorted(waits.seen) == ["index", "nonzero", "repeat_interleave", "repeat_interleave"]
@@ -85,7 +84,7 @@ def test_drawing_a_batch_waits_four_times(corpus, monkeypatch):
 
 def unbilled_steps(loaded, monkeypatch):
     """Two trainers of the core after their first step, which counts FLOPs, as if on an accelerator."""
-    monkeypatch.setattr("hpo_bench.tasks.molecule.corpus.prepared", as_on_an_accelerator)
+    as_on_an_accelerator(monkeypatch, loaded.task.corpus)
     task, protocol = loaded.task, Protocol(batch_size=16, adapt_batch_size=16)
     meter = CostMeter(protocol.batch_size, task.device)
     pretrainer = Pretrainer(task, protocol, 0, meter)

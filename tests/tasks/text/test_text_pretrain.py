@@ -15,10 +15,10 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from hpo_bench.base_training import Recipe, Rows
+from hpo_bench.bases.text import TextShape, pretrain_text
+from hpo_bench.bases.training import Recipe, Rows
 from hpo_bench.cli import app
 from hpo_bench.errors import UserError
-from hpo_bench.pretrain_text import TextShape, pretrain_text
 from hpo_bench.tasks.text.encoder import load_base
 from hpo_bench.tasks.text.tokens import Tokeniser
 from tests.tasks.text.conftest import sentences

@@ -15,12 +15,13 @@ from hpo_bench.tasks import objective
 
 @dataclass(frozen=True, kw_only=True)
 class CorpusData(objective.CorpusData):
-    """What objectives are made from: MACCS keys (M, 167) and the encoder's scale, too.
+    """What objectives are made from: MACCS keys and the encoder's scale, too, each computed when it is asked for.
 
-    `spread()` is the mean distance between the base encoder's embeddings of two different molecules.
+    `maccs()` are the keys (M, 167). `spread()` is the mean distance between the base encoder's embeddings of two
+    different molecules.
     """
 
-    maccs: np.ndarray
+    maccs: Callable[[], np.ndarray]
     spread: Callable[[], float]
 
 

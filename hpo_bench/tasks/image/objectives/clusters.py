@@ -34,8 +34,9 @@ class Clusters(Objective):
 
     def __init__(self, corpus: CorpusData) -> None:
         super().__init__(corpus)
-        key = hashlib.sha256(f"{self.wanted}|{corpus.seed}|{corpus.maccs.shape}\n".encode() + corpus.maccs.tobytes())
-        labels = stored("clusters", key.hexdigest(), lambda: cluster(corpus.maccs, self.wanted, corpus.seed))
+        keys = corpus.maccs()
+        name = hashlib.sha256(f"{self.wanted}|{corpus.seed}|{keys.shape}\n".encode() + keys.tobytes()).hexdigest()
+        labels = stored("clusters", name, lambda: cluster(keys, self.wanted, corpus.seed))
         self.classes = int(labels.max()) + 1
         self.labels = torch.from_numpy(labels).to(corpus.device, torch.int64)
         totals = np.bincount(labels, minlength=self.classes)

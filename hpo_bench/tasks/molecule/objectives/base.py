@@ -73,7 +73,7 @@ class Embedded(NamedTuple):
 class Objective(objective.Objective):
     """One self-supervised objective on a corpus. A new one is one subclass and one entry in `OBJECTIVES`."""
 
-    targets: ClassVar[tuple[str, ...]] = ()  # kinds of `targets.TARGET_KINDS` that it needs computed
+    targets: ClassVar[tuple[str, ...]] = ()  # kinds of `targets.TARGET_KINDS` that it reads; no others are computed
     corpus: CorpusData
 
     @abstractmethod

@@ -1,0 +1,1 @@
+"""Numbers: arrays in, estimates with intervals out; no file, no picture."""

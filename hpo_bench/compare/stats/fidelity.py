@@ -1,0 +1,133 @@
+"""Does an estimator of the weights point where the weights matter? Learned weights against measured effects.
+
+A landscape (`stats.simplex`) says what weights do: the effect of an objective is the mean score of the weightings,
+weighted by its share, less the mean over all. An estimator is judged by the centred cosine of its weights to these
+effects, and by the rank correlation of what its weights predict for all weightings with what they scored: the
+counterfactual accuracy of Engstrom et al. 2025 (arXiv 2503.13751). The ceiling is the landscape itself: one seed's
+effects against the mean of the others'; no estimator of one seed can be expected to know more.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from hpo_bench.compare.stats.intervals import Estimate, mean_interval
+from hpo_bench.compare.stats.simplex import Simplex
+
+
+@dataclass(frozen=True)
+class Row:
+    """One estimator: over its seeds the centred cosine, the rank correlation over all weightings, the cost in trials.
+
+    `weights` (R, K) are those it learned. A run that stayed at the centre claims nothing: its cosine counts as 0, and
+    `flat` counts such runs. `spread` is the largest standard deviation of one final weight over seeds.
+    """
+
+    name: str
+    cosine: Estimate
+    rank: Estimate
+    trials: Estimate
+    cosines: tuple[float, ...]
+    weights: tuple[tuple[float, ...], ...]
+    flat: int
+    spread: float
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """The ceiling, the mean effects (K,) with the better direction positive, and a row per estimator."""
+
+    task: str
+    metric: str
+    objectives: tuple[str, ...]
+    seeds: tuple[int, ...]
+    effects: tuple[float, ...]
+    landscape_trials: int  # of one seed
+    ceiling: Estimate
+    ceilings: tuple[float, ...]
+    rows: tuple[Row, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; NaN becomes None."""
+        return _without_nan(asdict(self))
+
+
+def centred_cosine(a: np.ndarray, b: np.ndarray) -> float:
+    """Cosine of two vectors (K,) less their means; 0 where one has no direction."""
+    a, b = a - a.mean(), b - b.mean()
+    lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / lengths if lengths > 1e-12 else 0.0
+
+
+def effects(weights: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """(S, K) effects of objectives from weightings (P, K) and scores (P, S), more being better.
+
+    A weighting without a score for every seed is left out.
+    """
+    whole = np.isfinite(scores).all(axis=1)
+    weights, scores = weights[whole], scores[whole]
+    centred = scores - scores.mean(axis=0)
+    return (centred.T @ weights) / weights.sum(axis=0)
+
+
+def fidelity(found: Simplex, learned: Sequence[tuple[str, np.ndarray, Sequence[float]]]) -> Fidelity:
+    """Each estimator's name, weights (R, K) of R runs, and their costs in trials, against a landscape."""
+    weights = np.array([point.weights for point in found.points])
+    scores = found.values if found.higher_is_better else -found.values
+    each = effects(weights, scores)
+    mean = each.mean(axis=0)
+    others = [np.delete(each, seed, axis=0).mean(axis=0) for seed in range(len(each))] if len(each) > 1 else []
+    ceilings = [centred_cosine(one, rest) for one, rest in zip(each, others, strict=bool(others))]
+    whole = np.isfinite(scores).all(axis=1)
+    measured = scores[whole].mean(axis=1)
+    rows = []
+    for name, own, costs in learned:
+        centre = 1 / own.shape[1]
+        cosines = [centred_cosine(one, mean) for one in own]
+        flat = [bool(np.abs(one - centre).max() < 1e-9) for one in own]
+        ranks = [0.0 if still else _rank(weights[whole] @ one, measured) for one, still in zip(own, flat, strict=True)]
+        spread = float(own.std(axis=0, ddof=1).max()) if len(own) > 1 else math.nan
+        rows.append(
+            Row(
+                name,
+                mean_interval(np.array(cosines)),
+                mean_interval(np.array(ranks)),
+                mean_interval(np.array(costs)),
+                tuple(cosines),
+                tuple(tuple(one) for one in own.tolist()),
+                sum(flat),
+                spread,
+            )
+        )
+    return Fidelity(
+        found.task,
+        found.metric,
+        found.objectives,
+        found.seeds,
+        tuple(mean.tolist()),
+        len(found.points),
+        mean_interval(np.array(ceilings)),
+        tuple(ceilings),
+        tuple(rows),
+    )
+
+
+def _rank(predicted: np.ndarray, measured: np.ndarray) -> float:
+    """Spearman's; 0 where one of both is constant."""
+    if np.ptp(predicted) < 1e-12 or np.ptp(measured) == 0:
+        return 0.0
+    return float(stats.spearmanr(predicted, measured).statistic)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,56 @@
+"""The result on one page: a matrix of methods × tasks and the sentences, and how it is put into another text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from hpo_bench.compare.stats.aggregate import Overall
+from hpo_bench.compare.stats.summary import Row
+from hpo_bench.compare.style import method_order, metric_name
+from hpo_bench.compare.tables.overall import cells
+from hpo_bench.compare.tables.table import by_task, number, plus_minus
+from hpo_bench.errors import UserError
+
+BEGIN, END = "<!-- compare: begin -->", "<!-- compare: end -->"
+
+
+def brief_markdown(rows: Sequence[Row], overall: Sequence[Overall], reference: str, sentences: Sequence[str]) -> str:
+    """Test scores with 95 % intervals, one line a method, one column a task; gain and cost; then the sentences."""
+    groups = by_task(rows)
+    scores = {(row.task, row.method): plus_minus(row.test) for row in rows}
+    methods = method_order({row.method for row in rows})
+    gains = {entry.method: cells(entry)[2] for entry in overall}
+    header = ["method", *(f"{task}, {_direction(group[0])}" for task, group in groups.items())]
+    header += [f"gain over {reference}, %"] * bool(gains) + ["search, trials"]
+    lines = ["| " + " | ".join(header) + " |", "| --- |" + " ---: |" * (len(header) - 1)]
+    for method in methods:
+        costs = [row.trials_worth for row in rows if row.method == method]
+        whole = len(costs) == len(groups)  # a mean over some tasks is not to be set beside one over others
+        line = [method, *(scores.get((task, method), "") for task in groups)]
+        line += [gains.get(method, "")] * bool(gains) + [number(sum(costs) / len(costs)) if whole else ""]
+        lines.append("| " + " | ".join(line) + " |")
+    return "\n".join([*lines, "", *(f"- {sentence}" for sentence in sentences)]) + "\n"
+
+
+def insert(text: str, path: Path) -> None:
+    """Put `text` between the markers of a Markdown file, in place of what was there.
+
+    Raises:
+        UserError: the file cannot be read or written, or has no markers.
+    """
+    try:
+        old = path.read_text(encoding="utf-8")
+        head, begun, rest = old.partition(BEGIN)
+        _, ended, tail = rest.partition(END)
+        if not begun or not ended:
+            raise UserError(f"{path} has no place for the result", f"put a line {BEGIN} and below it a line {END}")
+        aside = path.with_name(f"{path.name}.new")  # a full disk must not leave half of somebody's README
+        aside.write_text(f"{head}{BEGIN}\n{text}{END}{tail}", encoding="utf-8")
+        aside.replace(path)
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be changed: {error}", "name a Markdown file with --insert") from error
+
+
+def _direction(row: Row) -> str:
+    return f"{metric_name(row.metric)} {'↑' if row.higher_is_better else '↓'}"

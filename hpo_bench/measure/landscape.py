@@ -1,0 +1,69 @@
+"""Measure on purpose whether weighting matters: vertices, centre and edge midpoints of the simplex x paired seeds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hpo_bench.compare.charts.save import save
+from hpo_bench.compare.charts.simplex_points import simplex_points
+from hpo_bench.compare.cohort import cohorts
+from hpo_bench.compare.stats.simplex import Simplex, simplex
+from hpo_bench.compare.style import applied
+from hpo_bench.core.budget import Budget
+from hpo_bench.errors import UserError
+from hpo_bench.records.load import finished, load_runs
+from hpo_bench.run.config import RunConfig, configure
+from hpo_bench.run.runner import Observer, run
+from hpo_bench.search.grid import visits
+from hpo_bench.tasks.base import LoadedTask
+
+METHOD, RESOLUTION = "grid", 2  # the {K, 2} lattice is the K vertices and the edge midpoints; grid adds the centre
+
+
+def plan(task: str, *, method_options: dict[str, Any], **settings: Any) -> RunConfig:
+    """The configuration of the first seed; `settings` as for `configure`. Nothing is retrained, so test is not read."""
+    options = {**method_options, "resolution": RESOLUTION}
+    return configure(METHOD, task, method_options=options, retrains=0, **settings)
+
+
+def measure(config: RunConfig, seeds: int, loaded: LoadedTask, observer: Observer | None = None) -> Simplex:
+    """Train every point with seeds `config.seed`, … that are not on record yet, and compare all of them.
+
+    Raises:
+        UserError: a single objective, or what `run` refuses.
+    """
+    size = len(loaded.task.objectives)
+    if size < 2:
+        raise UserError(f"{config.task} has one objective: there are no weights to choose", "give two or more")
+    config = dataclasses.replace(config, budget=Budget(trials=visits(size, RESOLUTION)))
+    wanted = [config.repetition(config.seed + number) for number in range(seeds)]
+    for one in wanted:
+        run(one, observer, loaded)
+    folders = {str(one.folder) for one in wanted}
+    records = load_runs(config.out / config.task)
+    ours = finished(records[records["folder"].isin(folders)], config.out)
+    (task,), _ = cohorts(ours)
+    return simplex(task, np.random.default_rng(0))
+
+
+def write(found: Simplex, folder: Path) -> list[Path]:
+    """landscape.csv, .png and .svg in `folder`."""
+    table = folder / "landscape.csv"
+    table.write_text(found.frame().to_csv(index=False, float_format="%.6g", lineterminator="\n"), encoding="utf-8")
+    with applied():
+        return [table, *save(simplex_points(found), folder / "landscape")]
+
+
+def to_json(found: Simplex) -> str:
+    """The sentence, the shares of variance and all points; NaN becomes null."""
+    points = json.loads(found.frame().to_json(orient="records", double_precision=10))
+    variance = None if found.variance is None else dataclasses.asdict(found.variance)
+    if variance and not found.variance.weights.has_interval:  # type: ignore[union-attr]
+        variance["weights"] |= {"low": None, "high": None}
+    body = {"sentence": found.sentence, "seeds": found.seeds, "variance": variance, "points": points}
+    return json.dumps(body, indent=1, ensure_ascii=False)

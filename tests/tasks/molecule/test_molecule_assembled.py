@@ -1,0 +1,87 @@
+"""Batches that the device puts together are those that the host puts together, bit for bit, from the same draws."""
+
+import pytest
+import torch
+
+from hpo_bench.core.captured import described
+from hpo_bench.tasks.molecule import assembled as assembling
+from hpo_bench.tasks.molecule.assembled import Needs, assembled, quotas
+from hpo_bench.tasks.molecule.corpus import MoleculeCorpus, choose_atoms
+from hpo_bench.tasks.molecule.objectives import OBJECTIVES
+from hpo_bench.tasks.molecule.objectives.masking import MASK_RATE
+from hpo_bench.tasks.molecule.padded import padded, sizes_of, trimmed
+from hpo_bench.tasks.objective import on_any_corpus
+from hpo_bench.testing.devices import device_under_test
+
+ENCODER = {"layers": 2, "width": 16}
+IONS = ["[Na+]", "C", "CC", "[Cl-].[Na+]", "C1CC1"]
+
+
+def drawn(seed):
+    return torch.Generator().manual_seed(seed)
+
+
+@pytest.fixture(scope="module")
+def there(bace):
+    corpus = MoleculeCorpus(
+        [*bace[0][:70], *IONS], on_any_corpus(OBJECTIVES), encoder=ENCODER, device=device_under_test()
+    )
+    corpus.packed.in_order = corpus.packed.host.in_order = True
+    return corpus
+
+
+def same(one, two):
+    left, right = (described(batch)[1] for batch in (one, two))
+    assert len(left) == len(right)
+    for a, b in zip(left, right, strict=True):
+        assert a.dtype == b.dtype
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("rows", [[0], [70], [70, 71, 73], list(range(40)), list(range(75))])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_the_device_makes_what_the_host_makes(there, rows, seed):
+    index = torch.tensor(rows)
+    lots = there._lots(index, drawn(seed))
+    same(assembled(lots, there.packed, MASK_RATE), padded(there.batch_of(index, drawn(seed)), lots.sizes, there.packed))
+
+
+def test_without_hidden_atoms_too(bace):
+    corpus = MoleculeCorpus(bace[0][:20], ("contrast",), encoder=ENCODER, device=device_under_test())
+    corpus.packed.in_order = corpus.packed.host.in_order = True
+    if corpus._needs_mask:
+        pytest.skip("the objective hides atoms")
+    lots = corpus._lots(torch.arange(9), drawn(0))
+    host = padded(corpus.batch_of(torch.arange(9), drawn(0)), lots.sizes, corpus.packed)
+    same(assembled(lots, corpus.packed, MASK_RATE), host)
+
+
+def test_the_room_that_is_kept_holds_every_draw(there):
+    needs = Needs(there.packed, MASK_RATE)
+    for seed in range(40):
+        index = torch.randperm(len(there), generator=drawn(seed))[: 1 + seed]
+        have = sizes_of(there.batch_of(index, drawn(seed)))
+        need = needs.of(index)
+        assert tuple(need)[:3] == tuple(have)[:3]
+        assert need.hidden_bonds >= have.hidden_bonds
+
+
+def test_quotas_are_those_of_the_choice(there):
+    raw = there.batch_of(torch.arange(75), drawn(0))
+    atoms = raw.views["clean"].sizes.squeeze(1)
+    chosen = torch.bincount(
+        raw.views["clean"].molecule[choose_atoms(raw.views["clean"], drawn(1))].long(), minlength=75
+    )
+    assert torch.equal(quotas(atoms, MASK_RATE), chosen)
+
+
+def test_losses_are_the_same_and_draws_have_one_layout(there, monkeypatch):
+    monkeypatch.setattr(assembling, "ON_DEVICE", False)
+    before = there.draw_batch(16, drawn(3))
+    monkeypatch.setattr(assembling, "ON_DEVICE", True)
+    after = there.draw_batch(16, drawn(3))
+    model = there.build_model().train()
+    assert torch.equal(there.objective_losses(model, before), there.objective_losses(model, after))
+    assert len({described(there.draw_batch(16, drawn(seed)))[0] for seed in range(12)}) == 1
+    plain = trimmed(assembled(after, there.packed, MASK_RATE))
+    assert plain.views["clean"].num_atoms == int(there.packed.host._atom_count[after.index.cpu().long()].sum())
