@@ -24,7 +24,7 @@ def run(
     budget: Annotated[str | None, typer.Option(help="16 (trials), 5000se (step-equivalents), 600s.")] = None,
     retrains: Annotated[int | None, typer.Option(parser=at_least(0), help="Fresh seeds to retrain with.")] = None,
     ray_address: Annotated[str | None, typer.Option(help="`auto` or an address of a Ray cluster.")] = None,
-    solver: Annotated[str | None, typer.Option(help="Inverse-Hessian solver of tapweight.")] = None,
+    solver: Annotated[str | None, typer.Option(help="Inverse-Hessian solver of implicit.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Method option: name=value.")] = None,
     out: Out = Path("runs"),
     as_json: Json = False,

@@ -32,8 +32,8 @@ PLAIN = ("valid metric", "crossed valid metric", "cross loss")  # what counts, b
 class Judge:
     """The same rows and folds for every encoder that is compared; rows are drawn by `seed` from a larger split.
 
-    Folds are blocks of rows in the splits' order: a scaffold split lists scaffold after scaffold, so that a fold is
-    judged by heads that hardly know its scaffolds.
+    Folds are dealt row by row in the splits' order: a table may be sorted by its labels, and a block of it would then be
+    judged by heads that have not seen its classes.
     """
 
     task: Task
@@ -78,7 +78,7 @@ class Judge:
     def _crossed(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> tuple[float, float, float]:
         """Loss and metric, means over the folds in which they are defined; and the metric on all of valid at once."""
         features, labels = (torch.cat(both) for both in zip(train, valid, strict=True))
-        fold = torch.cat([torch.arange(len(part[1])) * FOLDS // max(len(part[1]), 1) for part in (train, valid)])
+        fold = torch.cat([torch.arange(len(part[1])) % FOLDS for part in (train, valid)])
         fold = fold.to(labels.device)
         each, outputs = [], torch.zeros_like(labels)
         for number in range(FOLDS):

@@ -54,8 +54,10 @@ class Branches(ObjectiveWeightSearch):
         reach: of the way along the effects to where the first weight is 0, times the share of signal.
     """
 
-    name: ClassVar[str] = "branches"
-    summary: ClassVar[str] = "short branches from the base with each objective alone, weights by trust (ours)"
+    name: ClassVar[str] = "tapweight"
+    summary: ClassVar[str] = (
+        "the three-level problem by short branches, one objective each; weights as far as they agree (ours)"
+    )
 
     spend: float = 2.4
     replicates: int = 1

@@ -96,7 +96,8 @@ def pooled(design: Tensor, readings: Tensor) -> Effects:
 
     Readings have scales of their own (a loss, a metric), and each sees another part of what matters: a replicate's
     effects are the mean over readings of its effects at unit length, so that readings which contradict each other
-    count little. With one replicate its readings stand in for replicates: what they disagree about is taken for noise.
+    count little. A reading that is the same for every branch says nothing and is left out, if another does say something.
+    With one replicate its readings stand in for replicates: what they disagree about is taken for noise.
 
     Raises:
         ValueError: as `effects`.
@@ -105,6 +106,9 @@ def pooled(design: Tensor, readings: Tensor) -> Effects:
         raise ValueError(f"readings have the shape (replicates, readings, weightings), not {tuple(readings.shape)}")
     each = torch.stack([effects(design, readings[:, n]).per_replicate for n in range(readings.shape[1])])
     lengths = each.norm(dim=2, keepdim=True)
+    telling = (lengths > 0).all(1).squeeze(1)  # in every replicate
+    if bool(telling.any()):
+        each, lengths = each[telling], lengths[telling]
     units = each / lengths.clamp_min(torch.finfo(each.dtype).tiny)  # (N, R, K)
     return _over_replicates(units[:, 0] if len(readings) == 1 else units.mean(0))
 
