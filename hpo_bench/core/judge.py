@@ -32,7 +32,7 @@ PLAIN = ("valid metric", "crossed valid metric", "cross loss")  # what counts, b
 class Judge:
     """The same rows and folds for every encoder that is compared; rows are drawn by `seed` from a larger split.
 
-    Folds are dealt row by row in the splits' order: a table may be sorted by its labels, and a block of it would then be
+    Folds are dealt row by row in the splits' order: a table may be sorted by its labels, and a block of it would be
     judged by heads that have not seen its classes.
     """
 

@@ -96,7 +96,7 @@ def pooled(design: Tensor, readings: Tensor) -> Effects:
 
     Readings have scales of their own (a loss, a metric), and each sees another part of what matters: a replicate's
     effects are the mean over readings of its effects at unit length, so that readings which contradict each other
-    count little. A reading that is the same for every branch says nothing and is left out, if another does say something.
+    count little. A reading that is the same for every branch says nothing and is left out, where another speaks.
     With one replicate its readings stand in for replicates: what they disagree about is taken for noise.
 
     Raises:
