@@ -18,13 +18,12 @@ from pathlib import Path
 import numpy as np
 
 from hpo_bench.compare import compare
-from hpo_bench.compare.charts.draw import drawings
-from hpo_bench.compare.charts.save import save
+from hpo_bench.compare.charts.draw import of_task
+from hpo_bench.compare.charts.printed import save
 from hpo_bench.compare.cohort import cohorts
 from hpo_bench.compare.export.latex import to_latex
 from hpo_bench.compare.stats.aggregate import overall
 from hpo_bench.compare.stats.summary import summarise
-from hpo_bench.compare.style import applied
 from hpo_bench.compare.tables.table import by_task, to_csv, to_json, to_markdown
 from hpo_bench.compare.tables.verdict import verdict, weights_matter
 from hpo_bench.records.load import finished, load_runs
@@ -86,14 +85,15 @@ def measure(records: Path, out: Path) -> dict[str, float]:
         for task in tasks:
             verdict(task, groups[task.label], "equal", rng)
     with timed("over tasks: bootstrap, ranks"):
-        _, ranking = overall(tasks, "equal", rng)
+        overall(tasks, "equal", rng)
     with timed("tables as text"):
         _ = to_csv(rows), to_json(rows), to_markdown(rows), to_latex(rows)
-    for name, drawing in drawings(tasks, groups, ranking, "equal").items():
-        with timed(f"figure {name.rpartition('/')[2]}"), applied():
-            figure = drawing()
-            if figure is not None:
-                save(figure, out / name)
+    for task in tasks:
+        for name, drawing in of_task(task, groups[task.label], "equal").items():
+            with timed(f"figure {name}"):
+                chart = drawing()
+                if chart is not None:
+                    save(chart, out / task.slug / name)
     return seconds
 
 

@@ -24,7 +24,16 @@ from sections import SECTIONS, Size
 from hpo_bench.core.device import describe_processor
 
 HERE = Path(__file__).parent
-SECONDS = {"tests": 110, "determinism": 60, "steps": 75, "bert": 60, "hypergradient": 60, "images": 45, "runs": 90}
+SECONDS = {
+    "tests": 110,
+    "determinism": 60,
+    "steps": 75,
+    "bert": 60,
+    "hypergradient": 60,
+    "images": 45,
+    "trials": 45,
+    "runs": 90,
+}
 
 
 def main() -> None:

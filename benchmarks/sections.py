@@ -14,6 +14,7 @@ from typing import Any
 
 import device_models
 import device_steps
+import device_trials
 from device_steps import Row, Size
 
 from hpo_bench import registry
@@ -104,6 +105,7 @@ SECTIONS: dict[str, Callable[[Size], Iterator[Row]]] = {
     "bert": device_models.bert,
     "hypergradient": device_models.hypergradient,
     "images": device_models.images,
+    "trials": device_trials.trials,
     "runs": runs,
     "tests": tests,
 }

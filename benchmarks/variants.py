@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from timing import Variant
+from torch import Tensor
 from workloads import Workload
 
 from tapweight import (
@@ -18,26 +20,35 @@ from tapweight import (
     released_hypergradient,
     solvers,
 )
+from tapweight.evaluation import Capture
 
 
-def variants(w: Workload, *, single_updates: bool) -> dict[str, Variant]:
-    """By name; the first is the plain pretraining step."""
+def variants(w: Workload, *, single_updates: bool, capture: Capture | None = None) -> dict[str, Variant]:
+    """By name; the first is the plain pretraining step. `capture` records the passes of all of them."""
     # Plain Adam: what a weight update costs does not depend on the optimiser, and every variant has the same.
-    theta_optimizer = torch.optim.Adam(w.pretraining.module.parameters(), lr=1e-5)
-    phi_optimizer = torch.optim.Adam(w.finetuning.module.parameters(), lr=1e-5)
     weights = ObjectiveWeights(w.k, lr=1e-3)
     n, n5 = w.iterations, max(5, w.iterations)
     first_parameter = next(w.pretraining.module.parameters())
+    fast: dict[str, Any] = {"fused": True, "capturable": True} if first_parameter.is_cuda else {}
+    theta_optimizer = torch.optim.Adam(w.pretraining.module.parameters(), lr=1e-5, **fast)
+    phi_optimizer = torch.optim.Adam(w.finetuning.module.parameters(), lr=1e-5, **fast)
+    pretraining, finetuning = replace(w.pretraining, capture=capture), replace(w.finetuning, capture=capture)
+
+    def train(mix: Tensor, batch: Any) -> Tensor:
+        theta_optimizer.zero_grad(set_to_none=True)
+        losses = w.pretraining.losses(w.pretraining.module, batch)
+        (losses * mix).sum().backward()
+        theta_optimizer.step()
+        return losses.detach()
+
+    trained = train if capture is None else capture(train)
 
     def plain() -> None:
-        theta_optimizer.zero_grad(set_to_none=True)
-        losses = w.pretraining.losses(w.pretraining.module, w.pretrain_batch)
-        (losses * weights.values.to(first_parameter)).sum().backward()
-        theta_optimizer.step()
+        trained(weights.values.to(first_parameter), w.pretrain_batch)
 
     def learner(every: int, **options: Any) -> Callable[[], Any]:
         estimator = Implicit(batches=1, **options)
-        beside = WeightLearner(w.pretraining, w.finetuning, weights, estimator=estimator, every=every)
+        beside = WeightLearner(pretraining, finetuning, weights, estimator=estimator, every=every)
         own = Learner(beside, theta_optimizer, phi_optimizer)
         return lambda: own.step(w.pretrain_batch, w.train_batch, w.valid_batch)
 

@@ -40,6 +40,11 @@ class Term:
     loss: Callable[[Values], Tensor]
     level: str
     group: Any = None  # over whose processes it is averaged
+    recorded: Callable[..., Any] | None = None
+
+    def run(self, kind: str, function: Callable[..., Any], *given: Any) -> Any:
+        """`function(loss, *given)`, recorded where the level records its passes: see `Evaluator.run`."""
+        return function(self.loss, *given) if self.recorded is None else self.recorded(kind, function, *given)
 
 
 def terms_of(
@@ -54,7 +59,26 @@ def terms_of(
 
         return function
 
-    return [Term(share, loss(j), evaluate.level, evaluate.group) for j, share in enumerate(evaluate.shares)]
+    recording = evaluate.recorder.capture is not None
+    at_hand = weights.to(evaluate.device) if recording and weights is not None else None
+
+    def recorded(index: int) -> Callable[..., Any]:
+        def run(kind: str, function: Callable[..., Any], *given: Any) -> Any:
+            def whole(loss: Callable[[Values], Tensor], mix: Tensor | None, *rest: Any) -> Any:
+                def term(values: Values) -> Tensor:
+                    out = loss(view(values))
+                    return out if mix is None else (out * mix.to(out)).sum()
+
+                return function(term, *rest)
+
+            return evaluate.run(kind, whole, index, at_hand, *given)
+
+        return run
+
+    return [
+        Term(share, loss(j), evaluate.level, evaluate.group, recorded(j) if recording else None)
+        for j, share in enumerate(evaluate.shares)
+    ]
 
 
 def solve(solver: Solver, problem: LinearProblem, rhs: Tensor) -> Solution:
@@ -68,24 +92,41 @@ def solve(solver: Solver, problem: LinearProblem, rhs: Tensor) -> Solution:
 
 
 def value_and_gradient(
-    terms: list[Term], layout: Layout, at: Values, passes: Passes | None, must_reach: Sequence[str] = ()
+    terms: list[Term],
+    layout: Layout,
+    at: Values,
+    passes: Passes | None,
+    must_reach: Sequence[str] = (),
+    *,
+    own: bool = False,
 ) -> tuple[float, Tensor]:
     """Σ share · loss, and its gradient as a flat vector. One forward and one backward pass per term.
+
+    Args:
+        own: `at` are the module's own parameters, so the passes may be recorded.
 
     Raises:
         HypergradientFailure: no parameter named in `must_reach` has a gradient: it is not zero, it is missing.
     """
     total, gradient, reached = 0.0, None, not must_reach
-    leaves = {name: at[name].detach().requires_grad_() for name in layout.names}
-    for term in terms:
-        loss = term.loss({**at, **leaves})
+
+    def one(loss_at: Callable[[Values], Tensor]) -> tuple[Tensor, Tensor, bool] | None:
+        leaves = {name: at[name].detach().requires_grad_() for name in layout.names}
+        loss = loss_at({**at, **leaves})
         if not loss.requires_grad:
-            raise HypergradientFailure(no_gradient(f"the {term.level} loss", "any parameter"))
+            return None
         gradients = torch.autograd.grad(loss, list(leaves.values()), allow_unused=True)
-        reached = reached or any(g is not None for n, g in zip(leaves, gradients, strict=True) if n in must_reach)
-        flat = layout.flatten(gradients)
+        here = any(g is not None for n, g in zip(leaves, gradients, strict=True) if n in must_reach)
+        return loss.detach(), layout.flatten(gradients), here
+
+    for term in terms:
+        found = term.run(f"gradient, {layout.size}", one) if own else one(term.loss)
+        if found is None:
+            raise HypergradientFailure(no_gradient(f"the {term.level} loss", "any parameter"))
+        loss, flat, here = found
+        reached = reached or here
         gradient = flat.mul_(term.share) if gradient is None else gradient.add_(flat, alpha=term.share)
-        total += term.share * float(loss.detach())
+        total += term.share * float(loss)
         if passes is not None:
             passes.add(term.level, forward=1, backward=1)
     assert gradient is not None
@@ -176,34 +217,40 @@ class Hessian:
         return error <= relative * length + floor * float(x.norm()) * float(back.norm())
 
     def _forward_over_reverse(self, x: Tensor) -> Tensor:
-        product = self.layout.zeros()
-        tangents = self.layout.unflatten(x)
-        for term in self.terms:
+        def one(loss: Callable[[Values], Tensor], along: Tensor) -> Tensor:
+            tangents = self.layout.unflatten(along)
             # Attention's fused kernels have no forward mode; the mathematical one has.
             with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
                 leaves = {name: value.detach().requires_grad_() for name, value in self.at.items()}
                 duals = {name: forward_ad.make_dual(leaf, tangents[name]) for name, leaf in leaves.items()}
-                gradients = torch.autograd.grad(term.loss(duals), list(leaves.values()), allow_unused=True)
+                gradients = torch.autograd.grad(loss(duals), list(leaves.values()), allow_unused=True)
                 parts = [None if g is None else forward_ad.unpack_dual(g).tangent for g in gradients]
-                product.add_(self.layout.flatten(parts), alpha=term.share)
-        return product
+                return self.layout.flatten(parts)
+
+        return self._over_terms("forward-over-reverse", one, x)
 
     def _reverse_over_reverse(self, x: Tensor) -> Tensor:
-        product = self.layout.zeros()
-        tangents = self.layout.unflatten(x)
-        for term in self.terms:
+        def one(loss: Callable[[Values], Tensor], along: Tensor) -> Tensor:
+            tangents = self.layout.unflatten(along)
             with sdpa_kernel(SDPBackend.MATH):
                 leaves = {name: value.detach().requires_grad_() for name, value in self.at.items()}
                 wrt = list(leaves.values())
-                gradients = torch.autograd.grad(term.loss(leaves), wrt, create_graph=True, allow_unused=True)
+                gradients = torch.autograd.grad(loss(leaves), wrt, create_graph=True, allow_unused=True)
                 pairs = zip(gradients, tangents.values(), strict=True)
                 inner = [(g * t).sum() for g, t in pairs if g is not None and g.requires_grad]
-                if inner:
-                    total = torch.stack(inner).sum()
-                    if self.products == 0:
-                        self.custom |= _walk(total)
-                    parts = torch.autograd.grad(total, wrt, allow_unused=True)
-                    product.add_(self.layout.flatten(parts), alpha=term.share)
+                if not inner:
+                    return self.layout.zeros()
+                total = torch.stack(inner).sum()
+                if self.products == 0:
+                    self.custom |= _walk(total)
+                return self.layout.flatten(torch.autograd.grad(total, wrt, allow_unused=True))
+
+        return self._over_terms("reverse-over-reverse", one, x)
+
+    def _over_terms(self, way: str, one: Callable[..., Tensor], x: Tensor) -> Tensor:
+        product = self.layout.zeros()
+        for term in self.terms:
+            product.add_(term.run(f"{way}, {self.layout.size}", one, x), alpha=term.share)
         return product
 
     def _central(self, x: Tensor, share: float = 1.0) -> Tensor:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,6 +20,28 @@ from tapweight.checks import group_of, inner, refuse_unsupported
 from tapweight.errors import HypergradientFailure
 
 Values = Mapping[str, Tensor]
+Capture = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+@dataclass
+class Recorder:
+    """What makes a level's passes quicker without changing them, and the passes that it was given so far.
+
+    Attributes:
+        capture: takes a function of nested tensors and gives one that does the same, as a CUDA graph say, which is
+            replayed on other tensors of the same shapes. It may call the function any number of times. None: nothing.
+    """
+
+    capture: Capture | None = None
+    made: dict[Any, Callable[..., Any]] = field(default_factory=dict)
+
+    def __call__(self, kind: Any, function: Callable[..., Any]) -> Callable[..., Any]:
+        """`function`, or what was made of the first one of its kind: all of a kind must do the same."""
+        if self.capture is None:
+            return function
+        if kind not in self.made:
+            self.made[kind] = self.capture(function)
+        return self.made[kind]
 
 
 class Passes(dict[str, int]):
@@ -108,6 +131,7 @@ class Evaluator:
         level: "pretrain", "train" or "valid", for the count of passes.
         seed: batch j draws its random numbers (dropout) from seed + j in every pass.
         sizes: weight of each batch in the mean; None counts them alike.
+        recorder: of passes at the module's own parameters.
     """
 
     def __init__(
@@ -120,6 +144,7 @@ class Evaluator:
         passes: Passes,
         seed: int,
         sizes: Sequence[float] | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         if not isinstance(batches, Sequence) or isinstance(batches, str):
             raise TypeError(
@@ -131,6 +156,7 @@ class Evaluator:
         if sizes is not None and not (sum(sizes) > 0 and min(sizes) >= 0):
             raise ValueError(f"{level}: the batches have {sum(sizes):g} samples in all")
         self.level, self.passes, self.batches, self.seed = level, passes, batches, seed
+        self.recorder = recorder or Recorder()
         total = float(sum(sizes)) if sizes is not None else float(len(batches))
         self.shares = [s / total for s in sizes] if sizes is not None else [1 / total] * len(batches)
         self.group, module = group_of(module), inner(module)
@@ -140,15 +166,35 @@ class Evaluator:
         self._after = self._buffers
         self._devices = devices_of(module)
 
+    @property
+    def device(self) -> torch.device:
+        """Of the module's trainable parameters."""
+        return next(iter(trainable(self._call.module).values())).device
+
     def __call__(self, values: Values, index: int) -> Tensor:
         """The loss on batch `index` at `values`; parameters not named there are the module's own."""
         seed_generators(self.seed + index, self._devices)
+        return self._loss(values, self.batches[index])
+
+    def run(self, kind: str, function: Callable[..., Any], index: int, *given: Any) -> Any:
+        """`function(loss, *given)`, where `loss(values)`, called once, is that on batch `index`; recorded.
+
+        All functions of a kind must do the same; what differs between calls is `given`, nested tensors.
+        """
+        seed_generators(self.seed + index, self._devices)
+
+        def whole(batch: Any, training: bool, *rest: Any) -> Any:
+            return function(lambda values: self._loss(values, batch), *rest)
+
+        return self.recorder((self.level, kind), whole)(self.batches[index], self._call.module.training, *given)
+
+    def _loss(self, values: Values, batch: Any) -> Tensor:
         copies = {name: b.clone() for name, b in self._buffers.items()}
         self._after = copies
         renamed = {f"module.{name}": value for name, value in values.items()}
         device = next(iter(values.values())).device.type
         with torch.autocast(device, enabled=False):
-            return functional_call(self._call, {**copies, **renamed}, (self.batches[index],))
+            return functional_call(self._call, {**copies, **renamed}, (batch,))
 
     def keep_buffers(self) -> dict[str, Tensor]:
         """Let passes to come start from the buffers that the last one left, and give them by name: a step of training.

@@ -219,4 +219,12 @@ def losses_of(
             )
         return out
 
-    return Evaluator(pretraining.module, checked, batches, level="pretrain", passes=passes, seed=seed)
+    return Evaluator(
+        pretraining.module,
+        checked,
+        batches,
+        level="pretrain",
+        passes=passes,
+        seed=seed,
+        recorder=pretraining.recorder,
+    )

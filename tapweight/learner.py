@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapweight.evaluation import devices_of, draw_seed, seed_generators, trainable
+from tapweight.evaluation import Capture, devices_of, draw_seed, seed_generators, trainable
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning
 from tapweight.weight_learner import WeightLearner
@@ -32,6 +32,9 @@ class Learner:
     """A `WeightLearner` and two optimisers: trains both models and the weights.
 
     A weight update that is due in a step is computed from that step's batches before either model moves.
+
+    Levels with `capture` have their training steps recorded, too, and optimisers must then be capturable (fused Adam
+    with capturable=True): gradients stay where they are from step to step.
 
     Args:
         weight_learner: the levels, the weights, the estimator.
@@ -72,6 +75,9 @@ class Learner:
         self.pretrain_optimizer, self.finetune_optimizer = pretrain_optimizer, finetune_optimizer
         self.accumulate, self.autocast, self.before_step = accumulate, autocast, before_step
         self.steps = 0
+        self._pretrain = _Trained(pretrain_optimizer, self.pretraining.capture, self._pretraining_gradients)
+        if self.finetuning is not None and finetune_optimizer is not None:
+            self._finetune = _Trained(finetune_optimizer, self.finetuning.capture, self._finetuning_gradients)
 
     def step(self, pretrain_batch: Any, train_batch: Any, valid_batch: Any, *, more: Sequence[Any] = ()) -> Step:
         """One step at each level, and a weight update on these batches when it is due.
@@ -85,36 +91,49 @@ class Learner:
         before, self.steps = self.steps, self.steps + 1
         first, last = before % self.accumulate == 0, self.steps % self.accumulate == 0
         joint = self.weight_learner.estimator.levels == 2
-        if first:
-            for optimizer in filter(None, (self.pretrain_optimizer, self.finetune_optimizer)):
-                optimizer.zero_grad(set_to_none=True)
         # The training pass then has the random numbers of the hypergradient's, which may use its losses.
         seed = draw_seed()
         seed_generators(seed, devices_of(self.pretraining.module))
-        with self._precision():
-            losses = self.pretraining.losses(self.pretraining.module, pretrain_batch)
+        module = self.pretraining.module
+        losses = self._pretrain.descend(first, module.training, self._at_hand(weights), pretrain_batch)
         update = None
         if self.weight_learner.due(self.steps):  # where these losses were computed, before either level moves
             # Losses under autocast are too coarse to be subtracted.
-            known = losses.detach() if self.autocast is None and not more else None
+            known = losses if self.autocast is None and not more else None
             batches = [pretrain_batch, *more]
             update = self.weight_learner.update(batches, [train_batch], [valid_batch], seed=seed, known_losses=known)
-        ((losses * weights.to(losses)).sum() / self.accumulate).backward()
         if last and not joint:  # level II is pulled to θ as it is after this step
-            self._optimise(self.pretrain_optimizer, "pretrain", self.pretraining.module)
+            self._optimise(self._pretrain, "pretrain", self.pretraining.module)
         train_loss = None
         if self.finetuning is not None and self.finetune_optimizer is not None:
-            with self._precision():
-                train_loss = self.finetuning.loss(self.finetuning.module, train_batch)
-            (train_loss / self.accumulate).backward()
-            if last and not joint:
-                self.finetuning.add_proximal_grad_(self.pretraining)
+            pulled = last and not joint
+            train_loss = self._finetune.descend(first, self.finetuning.module.training, train_batch, pulled)
             if last and joint:  # one sum, one step of both optimisers at the same point
-                self._optimise(self.pretrain_optimizer, "pretrain", self.pretraining.module)
+                self._optimise(self._pretrain, "pretrain", self.pretraining.module)
             if last:
-                self._optimise(self.finetune_optimizer, "finetune", self.finetuning.module)
-            train_loss = train_loss.detach()
-        return Step(losses.detach(), train_loss, update)
+                self._optimise(self._finetune, "finetune", self.finetuning.module)
+        return Step(losses, train_loss, update)
+
+    def _at_hand(self, weights: Tensor) -> Tensor:
+        device = next(iter(trainable(self.pretraining.module).values())).device
+        if device.type != "cuda":
+            return weights
+        return weights.pin_memory().to(device, non_blocking=True)  # from other memory the host would wait
+
+    def _pretraining_gradients(self, weights: Tensor, batch: Any) -> Tensor:
+        with self._precision():
+            losses = self.pretraining.losses(self.pretraining.module, batch)
+        ((losses * weights.to(losses)).sum() / self.accumulate).backward()
+        return losses.detach()
+
+    def _finetuning_gradients(self, batch: Any, pulled: bool) -> Tensor:
+        assert self.finetuning is not None
+        with self._precision():
+            loss = self.finetuning.loss(self.finetuning.module, batch)
+        (loss / self.accumulate).backward()
+        if pulled:
+            self.finetuning.add_proximal_grad_(self.pretraining)
+        return loss.detach()
 
     def state_dict(self) -> dict[str, Any]:
         """Models, optimisers, weights and counters. Gradients accumulated halfway and generators are not in it."""
@@ -146,7 +165,52 @@ class Learner:
         device = next(iter(trainable(self.pretraining.module).values())).device.type
         return torch.autocast(device, dtype=self.autocast)
 
-    def _optimise(self, optimizer: torch.optim.Optimizer, which: str, module: nn.Module) -> None:
+    def _optimise(self, trained: _Trained, which: str, module: nn.Module) -> None:
         if self.before_step is not None:
             self.before_step(which, module)
-        optimizer.step()
+        trained.step()
+
+
+class _Trained:
+    """A level's training passes and its optimiser's steps, recorded where the level records.
+
+    Args:
+        gradients: `gradients(*given)` adds to the parameters' gradients, and gives the loss or losses.
+    """
+
+    def __init__(
+        self, optimizer: torch.optim.Optimizer, capture: Capture | None, gradients: Callable[..., Tensor]
+    ) -> None:
+        self.optimizer, self.free, self._gradients = optimizer, capture is None, gradients
+        self._descend, self._step = self._cleared, self._moved
+        if capture is not None:
+            self._descend, self._step = capture(self._cleared), capture(self._moved)
+        self._kept: list[Tensor | None] = []
+
+    def descend(self, first: bool, training: bool, *given: Any) -> Tensor:
+        """The gradients of one batch, on top of those that are there unless it is the first."""
+        return self._descend((training, self._places()), first, *given)  # type: ignore[no-any-return]
+
+    def step(self) -> None:
+        """One step of the optimiser. What it was told is a part of what is recorded: another rate is another one."""
+        told = [
+            {key: value for key, value in group.items() if key != "params"} for group in self.optimizer.param_groups
+        ]
+        self._step((told, self._places()))
+
+    def _cleared(self, _: Any, first: bool, *given: Any) -> Tensor:
+        if first:  # what is recorded writes to the same gradients again
+            self.optimizer.zero_grad(set_to_none=self.free)
+        return self._gradients(*given)
+
+    def _moved(self, _: Any) -> None:
+        self.optimizer.step()
+
+    def _places(self) -> int:
+        """Where parameters, gradients and the optimiser's state lie: a recording is good for these places alone."""
+        if self.free:
+            return 0
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        self._kept = [p.grad for p in parameters]
+        states = [value for p in parameters for value in self.optimizer.state[p].values() if isinstance(value, Tensor)]
+        return hash(tuple(0 if tensor is None else tensor.data_ptr() for tensor in (*parameters, *self._kept, *states)))

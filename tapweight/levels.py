@@ -19,7 +19,16 @@ from torch import Tensor, nn
 
 from tapweight.checks import FirstUse, group_of, inner, plain_name
 from tapweight.curvature import Hessian, solve, terms_of, value_and_gradient
-from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode, require_finite, trainable
+from tapweight.evaluation import (
+    Capture,
+    Evaluator,
+    Layout,
+    Passes,
+    Recorder,
+    evaluation_mode,
+    require_finite,
+    trainable,
+)
 from tapweight.solvers.base import LinearProblem, Report, Solver
 from tapweight.solvers.identity import Identity
 
@@ -32,11 +41,17 @@ class Pretraining:
         module: θ is the set of its parameters that require a gradient.
         losses: `losses(module, batch)` gives the K objectives' mean losses, shape (K,). It must reach parameters
             through the module that it is handed, and draw randomness from torch's global generators alone.
+        capture: makes passes of the level quicker, see `evaluation.Recorder`; the module's tensors must then stay
+            where they are.
     """
 
     module: nn.Module
     losses: Callable[[nn.Module, Any], Tensor]
+    capture: Capture | None = None
     first_use: FirstUse = field(default_factory=FirstUse, init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.recorder = Recorder(self.capture)
 
 
 class Pair(NamedTuple):
@@ -105,6 +120,7 @@ class Finetuning(TaskLevel):
             in both modules.
         batch_size: number of samples of a batch, to weight batches of unequal size in a mean (the last, short one of
             a split). Default: batches count alike.
+        capture: as in `Pretraining`.
     """
 
     module: nn.Module
@@ -112,9 +128,11 @@ class Finetuning(TaskLevel):
     gamma: float
     shared: Mapping[str, str] | None = None
     batch_size: Callable[[Any], float] | None = None
+    capture: Capture | None = None
     first_use: FirstUse = field(default_factory=FirstUse, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        self.recorder = Recorder(self.capture)
         if not 0 < self.gamma < float("inf"):
             raise ValueError(
                 f"gamma is {self.gamma}, must be positive and finite: without the proximal term the fine-tuned model "
@@ -146,6 +164,7 @@ class Finetuning(TaskLevel):
                 passes=passes,
                 seed=seed + offset,
                 sizes=[float(self.batch_size(b)) for b in batches] if self.batch_size else None,
+                recorder=self.recorder,
             )
             for level, batches, offset in (("train", train_batches, 1 << 20), ("valid", valid_batches, 1 << 21))
         )
@@ -173,7 +192,7 @@ class Finetuning(TaskLevel):
 
         with evaluation_mode(self.module):
             shared = [pair.phi_name for pair in pairs]
-            valid_loss, v = value_and_gradient(terms_of(valid), over_phi, phi, passes, must_reach=shared)
+            valid_loss, v = value_and_gradient(terms_of(valid), over_phi, phi, passes, must_reach=shared, own=True)
         require_finite("the validation loss or its gradient", torch.cat([v, v.new_tensor([valid_loss])]))
 
         shift = over_phi.zeros()

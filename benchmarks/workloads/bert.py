@@ -30,10 +30,12 @@ def bert(device: torch.device, rows: Sequence[int] | None) -> Workload:
 
     def losses(module: Any, b: dict[str, Tensor]) -> Tensor:
         ids = b["ids"]
-        hidden = torch.rand(ids.shape, device=device) < MASK_RATE
-        h = module.encoder(ids.masked_fill(hidden, MASK)).last_hidden_state
+        lot = torch.rand(ids.numel(), device=device)
+        hidden = lot.topk(int(MASK_RATE * ids.numel())).indices  # as many each time: a step has one shape
+        h = module.encoder(ids.flatten().index_fill(0, hidden, MASK).view_as(ids)).last_hidden_state
         decoder = module.encoder.embeddings.word_embeddings.weight  # tied, as in BERT
-        mlm = F.cross_entropy(F.gelu(module.transform(h[hidden])) @ decoder.T, ids[hidden])
+        seen, there = h.flatten(0, 1).index_select(0, hidden), ids.flatten().index_select(0, hidden)
+        mlm = F.cross_entropy(F.gelu(module.transform(seen)) @ decoder.T, there)
         order = F.cross_entropy(module.order(h[:, 0]), b["order"])
         z, y = (F.normalize(v, dim=1) for v in module.encoder(ids.repeat(2, 1)).last_hidden_state[:, 0].chunk(2))
         contrast = F.cross_entropy(z @ y.T / TEMPERATURE, torch.arange(len(z), device=device))

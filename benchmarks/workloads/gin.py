@@ -24,15 +24,18 @@ def gin(device: torch.device, rows: Sequence[int] | None) -> Workload:
     task: Any = load_set("bace", device=device).task
     model = task.build_model()
 
+    def embed(module: Any, batch: tuple[Any, Tensor]) -> Tensor:
+        return module.encoder(batch[0])[1]  # type: ignore[no-any-return]
+
     def loss(module: Any, batch: tuple[Any, Tensor]) -> Tensor:
-        split, index = batch
-        return task.task_loss(module.head(task.embed(module.encoder, split.inputs, index)), split.labels[index])
+        return task.task_loss(module.head(embed(module, batch)), batch[1])  # type: ignore[no-any-return]
+
+    def some(split: Any, n: int) -> tuple[Any, Tensor]:
+        index = torch.randperm(len(split), device=device)[:n]
+        return task.corpus.prepare(split.inputs.batch(index)), split.labels[index]
 
     batch = task.draw_batch(rows[0], torch.Generator(device=task.draws_on).manual_seed(0))
-    train, valid = (
-        (split, torch.randperm(len(split), device=device)[:n])
-        for split, n in ((task.train, rows[1]), (task.valid, rows[2]))
-    )
+    train, valid = some(task.train, rows[1]), some(task.valid, rows[2])
     return Workload(
         f"GIN {task.corpus.encoder_config['layers']} × {task.embedding_width} of `hpo_bench` on BACE, "
         f"{len(task.objectives)} objectives",
@@ -43,6 +46,6 @@ def gin(device: torch.device, rows: Sequence[int] | None) -> Workload:
         train,
         valid,
         len(task.objectives),
-        Probe(lambda m, b: task.embed(m.encoder, b[0].inputs, b[1]), lambda b: b[0].labels[b[1]], head="logistic"),
+        Probe(embed, lambda b: b[1], head="logistic"),
         iterations=5 if len(batch) <= 256 else 1,
     )

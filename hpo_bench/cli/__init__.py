@@ -2,7 +2,7 @@
 when needed."""
 
 # Each registers its verbs; this is the order of `--help`.
-from hpo_bench.cli import run, study, landscape, fidelity, compare, export, records, data, pretrain_base  # noqa: F401, I001
+from hpo_bench.cli import run, study, landscape, transfer, fidelity, compare, export, records, data, pretrain_base  # noqa: F401, I001
 from hpo_bench.cli.app import app
 
 __all__ = ["app"]

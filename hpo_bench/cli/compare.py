@@ -18,12 +18,17 @@ def compare(
     reference: Annotated[str | None, typer.Option(help="Method that the others are compared with (equal).")] = None,
     figures: Annotated[bool, typer.Option(help="Draw figures; they take most of the time.")] = True,
     insert: Annotated[Path | None, typer.Option(help="Markdown file with a marked place for the result.")] = None,
+    equivalent: Annotated[
+        str | None, typer.Option(help="Difference that is none to you: 0.005 of the metric, or 2% of the error.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """One table of all finished runs, with intervals and bills; figures and tables go into OUT."""
     from hpo_bench.compare import compare as do_compare
+    from hpo_bench.compare.stats.equivalence import Region
 
-    comparison = do_compare(path, out, reference=reference, figures=figures)
+    region = None if equivalent is None else Region.parse(equivalent)
+    comparison = do_compare(path, out, reference=reference, figures=figures, equivalent=region)
     if insert is not None:
         from hpo_bench.compare.tables.brief import insert as insert_into
 

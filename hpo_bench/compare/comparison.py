@@ -14,12 +14,15 @@ from hpo_bench.compare.cohort import TaskRuns, cohorts, left_out
 from hpo_bench.compare.export.latex import to_latex
 from hpo_bench.compare.side_by_side import Job, side_by_side
 from hpo_bench.compare.stats.aggregate import Overall, overall
+from hpo_bench.compare.stats.equivalence import Equivalence, Region, equivalences
+from hpo_bench.compare.stats.profiles import Profile, task_profile
 from hpo_bench.compare.stats.ranks import Ranking
 from hpo_bench.compare.stats.summary import Row, summarise
 from hpo_bench.compare.tables.brief import brief_markdown
+from hpo_bench.compare.tables.over_tasks import Matrix, equivalence_table, profile_table
 from hpo_bench.compare.tables.overall import overall_markdown, overall_table
 from hpo_bench.compare.tables.table import TerminalTable, by_task, table_frame, to_csv, to_json, to_markdown
-from hpo_bench.compare.tables.verdict import pretraining_pays, verdict, weights_matter
+from hpo_bench.compare.tables.verdict import power_of, pretraining_pays, verdict, weights_matter
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.records.load import finished, load_runs
 from hpo_bench.records.schema import environment_changes
@@ -32,12 +35,15 @@ REFERENCE = "equal"
 
 @dataclass(frozen=True)
 class TaskVerdict:
-    """What is said of one task: does pretraining pay, does weighting matter, and which method is worth its cost."""
+    """What is said of one task: does pretraining pay, does weighting matter, which method is worth its cost, and what
+    its seeds can see of differences.
+    """
 
     task: str
     pretraining_pays: str
     weights_matter: str
     verdict: str
+    power: str
     variance: dict[str, Any]
 
 
@@ -49,6 +55,9 @@ class Comparison:
     verdicts: list[TaskVerdict]
     overall: list[Overall]
     ranking: Ranking | None
+    profile: Profile | None
+    region: Region | None
+    equivalence: list[Equivalence]
     notes: list[str]
     reference: str
     runs: pd.DataFrame = field(repr=False)
@@ -64,16 +73,28 @@ class Comparison:
         verdicts = [_clean(asdict(entry)) for entry in self.verdicts]
         over_tasks = [_clean(asdict(entry)) for entry in self.overall]
         ranking = self.ranking.sentence if self.ranking else None
-        return to_json(
-            self.rows, self.reference, verdicts=verdicts, overall=over_tasks, ranking=ranking, notes=self.notes
-        )
+        more = {"verdicts": verdicts, "overall": over_tasks, "ranking": ranking, "notes": self.notes}
+        if self.region is not None:
+            more["equivalence"] = [_clean(asdict(entry)) for entry in self.equivalence]
+        return to_json(self.rows, self.reference, **more)
 
     def to_markdown(self) -> str:
         """Verdicts, tables and notes as Markdown."""
-        said = [f"{entry.pretraining_pays} {entry.weights_matter} {entry.verdict}\n" for entry in self.verdicts]
+        said = [
+            " ".join(filter(None, [entry.pretraining_pays, entry.weights_matter, entry.verdict, entry.power])) + "\n"
+            for entry in self.verdicts
+        ]
         if self.ranking is not None:
             said += [overall_markdown(self.overall, self.reference), f"{self.ranking.sentence}\n"]
+        said += [matrix.markdown() for matrix in self.matrices()]
         return "\n".join([*said, to_markdown(self.rows, self.reference, self.notes)])
+
+    def matrices(self) -> list[Matrix]:
+        """Tables of methods over tasks: the performance profile, and probabilities of equivalence if asked for."""
+        found = [] if self.profile is None else [profile_table(self.profile)]
+        if self.region is not None:
+            found.append(equivalence_table(self.equivalence, self.region, self.reference))
+        return found
 
     def to_brief_markdown(self) -> str:
         """Methods × tasks and the sentences, for a README or a paper's appendix."""
@@ -94,12 +115,19 @@ class Comparison:
             yield Text(entry.weights_matter)  # first: if weights do nothing, no ranking matters
             yield TerminalTable(groups[entry.task], self.reference)
             yield Text(entry.verdict, style="bold")
+            if entry.power:
+                yield Text(entry.power)
             yield Text("")
         if self.overall:
             yield overall_table(self.overall, self.reference)
         if self.ranking is not None:
             yield Text(self.ranking.sentence, style="bold")
             yield Text("")
+        for matrix in self.matrices():
+            yield matrix.terminal()
+            if matrix.sentence:
+                yield Text(matrix.sentence, style="bold")
+                yield Text("")
         for note in self.notes:
             yield Text(f"note: {note}", style="dim")
 
@@ -113,7 +141,12 @@ class Comparison:
 
 
 def compare(
-    path: str | Path, out: str | Path, reference: str | None = None, seed: int = 0, figures: bool = True
+    path: str | Path,
+    out: str | Path,
+    reference: str | None = None,
+    seed: int = 0,
+    figures: bool = True,
+    equivalent: Region | None = None,
 ) -> Comparison:
     """Compare all finished runs below `path`; tables and figures go to `out`, nothing is printed.
 
@@ -125,6 +158,7 @@ def compare(
             has no difference.
         seed: of the resampling.
         figures: draw them; they take most of the time.
+        equivalent: differences to the reference that are none for the user's purposes; adds their probabilities.
 
     Raises:
         UserError: nothing to compare in `path`, a record that cannot be read, or an `out` that cannot be written.
@@ -147,10 +181,14 @@ def compare(
         said = verdict(task, own, reference, rng)
         # Its own generator: the other numbers stay what they are whether or not the base alone was run.
         pays = pretraining_pays(task, reference, np.random.default_rng(seed))
-        verdicts.append(TaskVerdict(task.label, pays, matter, said, variance))
+        verdicts.append(TaskVerdict(task.label, pays, matter, said, power_of(task, reference), variance))
     over_tasks, ranking = overall(tasks, reference, rng)
     notes = [*left_out(runs), *notes, *_cautions(done, tasks, rows, reference)]
-    comparison = Comparison(rows, verdicts, over_tasks, ranking, notes, reference, runs, tasks)
+    same = [entry for task in tasks for entry in equivalences(task, reference, equivalent)] if equivalent else []
+    profile = task_profile(tasks) if ranking is not None else None
+    comparison = Comparison(
+        rows, verdicts, over_tasks, ranking, profile, equivalent, same, notes, reference, runs, tasks
+    )
     try:
         comparison.files.extend(_write(comparison, folder, figures))
     except OSError as error:
@@ -190,7 +228,7 @@ def _write(comparison: Comparison, folder: Path, figures: bool) -> list[Path]:
     if figures:
         from hpo_bench.compare.charts import draw
 
-        jobs += draw.jobs(draw.drawings(comparison.tasks, by_task(rows), comparison.ranking, reference), folder)
+        jobs += draw.jobs(comparison, folder)
     return files + side_by_side(jobs)
 
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from contextlib import AbstractContextManager
-from typing import Any
 
 OWN_METHODS = {
     "none": ("#B0B0B0", "H"),
@@ -45,27 +43,6 @@ METRIC_NAMES = {
     "accuracy": "accuracy",
     "pearson": "Pearson r",
     "spearman": "Spearman ρ",
-}
-STYLE: dict[str, Any] = {
-    "font.family": "DejaVu Sans",
-    "font.size": 9,
-    "axes.titlesize": 10,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 9,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": "#E4E4E4",
-    "grid.linewidth": 0.6,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
-    "lines.linewidth": 1.6,
-    "figure.constrained_layout.use": True,
-    "figure.facecolor": "white",
-    "savefig.dpi": 150,
-    "svg.hashsalt": "hpo_bench",  # the same figure twice is the same file
 }
 
 
@@ -118,11 +95,3 @@ def metric_label(metric: str, higher_is_better: bool) -> str:
 def metric_name(metric: str) -> str:
     """The metric's usual name."""
     return METRIC_NAMES.get(metric, metric)
-
-
-def applied() -> AbstractContextManager[None]:
-    """Matplotlib with this style inside a `with` block; the user's own settings come back after it."""
-    import matplotlib
-
-    settings: dict[Any, Any] = {**matplotlib.rcParamsDefault, **STYLE, "backend": matplotlib.rcParams["backend"]}
-    return matplotlib.rc_context(settings)

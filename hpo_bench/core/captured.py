@@ -48,45 +48,45 @@ class _Shape:
 
 
 class CapturedStep:
-    """`step(values, batch)`, the same numbers as `body(values, batch)` gives.
+    """`step(*given)`, the same numbers as `body(*given)` gives, for nested tensors, to nested tensors.
 
     Args:
-        body: a whole training step from values (a tensor on the device: weights) and a batch to a tensor; it makes the
-            same calls every time, and reads nothing back.
+        body: a whole training step from weights and a batch, say; it makes the same calls every time, and reads nothing
+            back. What is given beside tensors is a part of the shape.
         capture: how a run is captured.
 
     Attributes:
         reason: why steps are not captured any more, or "".
     """
 
-    def __init__(self, body: Callable[[Tensor, Any], Tensor], capture: Capture) -> None:
+    def __init__(self, body: Callable[..., Any], capture: Capture) -> None:
         self.body, self.capture = body, capture
         self.reason = ""
         self.replays = 0
         self._shapes: dict[Any, _Shape] = {}
 
-    def __call__(self, values: Tensor, batch: Any) -> Tensor:
-        key, tensors = described((values, batch))
+    def __call__(self, *given: Any) -> Any:
+        key, tensors = described(given)
         known = self._shapes.get(key)
         if known is None and len(self._shapes) < MOST_SHAPES:
             known = self._shapes[key] = _Shape()
         if known is None or self.reason:
-            return self.body(values, batch)
+            return self.body(*given)
         if known.replay is None:
             if known.eager < _WARM_UP:
                 known.eager += 1
-                return self.body(values, batch)
-            if not self._captured(known, values, batch, tensors):
-                return self.body(values, batch)
+                return self.body(*given)
+            if not self._captured(known, given, tensors):
+                return self.body(*given)
         assert known.batch is not None
         assert known.replay is not None
         known.batch.fill(tensors)
         known.replay()
         self.replays += 1
-        return known.batch.result.clone()
+        return replaced(known.batch.result, Tensor.clone)
 
-    def _captured(self, known: _Shape, values: Tensor, batch: Any, tensors: list[Tensor]) -> bool:
-        static = _Static((values, batch), tensors)
+    def _captured(self, known: _Shape, given: tuple[Any, ...], tensors: list[Tensor]) -> bool:
+        static = _Static(given, tensors)
 
         def run() -> None:
             static.result = self.body(*static.value)
@@ -109,7 +109,7 @@ class _Static:
     original (tables that all batches share) needs none: the original is kept, so nothing else can lie there.
     """
 
-    result: Tensor
+    result: Any
 
     def __init__(self, value: Any, tensors: list[Tensor]) -> None:
         self._original = value

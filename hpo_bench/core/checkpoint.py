@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from hpo_bench.errors import UserError
@@ -18,10 +18,15 @@ from hpo_bench.records.files import write_whole
 
 def save_state(path: Path, state: dict[str, Any]) -> None:
     """Write a nested dict of tensors and JSON values; the file is replaced whole or not at all."""
+    write_whole(path, pack_state(state))
+
+
+def pack_state(state: dict[str, Any]) -> bytes:
+    """A nested dict of tensors and JSON values as the content of a file of `save_state`."""
     tensors: dict[str, Tensor] = {}
     skeleton = _take_tensors(state, "", tensors)
     header = {"state": json.dumps(skeleton), "sha256": _digest(tensors, json.dumps(skeleton))}
-    write_whole(path, save(tensors, metadata=header))
+    return save(tensors, metadata=header)
 
 
 def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]:
@@ -37,8 +42,29 @@ def load_state(path: Path, device: torch.device | str = "cpu") -> dict[str, Any]
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, OSError) as error:
         raise UserError(f"cannot read the checkpoint {path}: {error}", remedy) from error
+    return _checked(tensors, header, f"the checkpoint {path}", remedy, device)
+
+
+def unpack_state(content: bytes, device: torch.device | str = "cpu") -> dict[str, Any]:
+    """What `pack_state` packed.
+
+    Raises:
+        UserError: it is cut short, or does not match its SHA-256.
+    """
+    remedy = "run the same command again"
+    try:
+        tensors = load(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")]).get("__metadata__", {})
+    except (SafetensorError, ValueError) as error:
+        raise UserError(f"cannot read a checkpoint that was sent: {error}", remedy) from error
+    return _checked(tensors, header, "a checkpoint that was sent", remedy, device)
+
+
+def _checked(
+    tensors: dict[str, Tensor], header: dict[str, str], what: str, remedy: str, device: torch.device | str
+) -> dict[str, Any]:
     if _digest(tensors, header.get("state", "")) != header.get("sha256"):
-        raise UserError(f"the checkpoint {path} is corrupt: its contents do not match their SHA-256", remedy)
+        raise UserError(f"{what} is corrupt: its contents do not match their SHA-256", remedy)
     return _put_tensors(json.loads(header["state"]), {key: tensor.to(device) for key, tensor in tensors.items()})
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from hpo_bench.core.adaptation import Adapted, adapt
 from hpo_bench.core.budget import Budget
-from hpo_bench.core.checkpoint import load_state, save_state
+from hpo_bench.core.checkpoint import load_state, pack_state, save_state, unpack_state
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol
@@ -122,3 +122,11 @@ class Trial:
     def load(self, path: Path) -> None:
         """Go on from a saved state, bit-identically."""
         self.pretrainer.load_state_dict(load_state(path, self.problem.task.device))
+
+    def packed(self) -> bytes:
+        """The state as the content of a file of `save`."""
+        return pack_state(self.pretrainer.state_dict())
+
+    def unpack(self, content: bytes) -> None:
+        """Go on from what `packed` gave, or from the content of a file of `save`, bit-identically."""
+        self.pretrainer.load_state_dict(unpack_state(content, self.problem.task.device))

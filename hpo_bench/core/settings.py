@@ -13,6 +13,9 @@ from hpo_bench.errors import UserError, unknown_name
 _WHOLE = re.compile(r"[+-]?[0-9]{1,18}")
 _REAL = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
 
+# Metadata of a dataclass's field that says where work is done: no part of what is recorded, or of a run's identity.
+PLACE: dict[str, Any] = {"place": True}
+
 Settings = TypeVar("Settings")
 
 
@@ -25,6 +28,12 @@ def real(text: str) -> float | None:
     """The finite number that `text` is, such as 0.1 or 1e-3; None if it is none."""
     value = float(text) if _REAL.fullmatch(text) else math.nan
     return value if math.isfinite(value) else None
+
+
+def without_place(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+    """Values of a dataclass's fields, less those that say where work is done (`PLACE`)."""
+    places = {one.name for one in dataclasses.fields(cls) if one.metadata.get("place")}
+    return {name: value for name, value in values.items() if name not in places}
 
 
 def read_settings(cls: type[Settings], given: dict[str, Any], what: str) -> Settings:

@@ -10,10 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from hpo_bench.compare.charts.fidelity import fidelity_points
-from hpo_bench.compare.charts.save import save
+from hpo_bench.compare.charts.forest import fidelity_points
+from hpo_bench.compare.charts.printed import save
 from hpo_bench.compare.stats.fidelity import Fidelity, fidelity
-from hpo_bench.compare.style import applied
 from hpo_bench.core.budget import Budget
 from hpo_bench.errors import UserError
 from hpo_bench.measure import landscape
@@ -90,5 +89,4 @@ def write(found: Fidelity, folder: Path) -> list[Path]:
     """fidelity.json, .png and .svg in `folder`."""
     path = folder / "fidelity.json"
     path.write_text(json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    with applied():
-        return [path, *save(fidelity_points(found), folder / "fidelity")]
+    return [path, *save(fidelity_points(found), folder / "fidelity")]

@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from hpo_bench.compare.charts.save import save
-from hpo_bench.compare.charts.simplex_points import simplex_points
+from hpo_bench.compare.charts.forest import simplex_points
+from hpo_bench.compare.charts.printed import save
 from hpo_bench.compare.cohort import cohorts
 from hpo_bench.compare.stats.simplex import Simplex, simplex
-from hpo_bench.compare.style import applied
 from hpo_bench.core.budget import Budget
 from hpo_bench.errors import UserError
 from hpo_bench.records.load import finished, load_runs
@@ -55,8 +54,7 @@ def write(found: Simplex, folder: Path) -> list[Path]:
     """landscape.csv, .png and .svg in `folder`."""
     table = folder / "landscape.csv"
     table.write_text(found.frame().to_csv(index=False, float_format="%.6g", lineterminator="\n"), encoding="utf-8")
-    with applied():
-        return [table, *save(simplex_points(found), folder / "landscape")]
+    return [table, *save(simplex_points(found), folder / "landscape")]
 
 
 def to_json(found: Simplex) -> str:

@@ -32,6 +32,17 @@ def describe() -> dict[str, Any]:
     }
 
 
+def describe_node() -> dict[str, Any]:
+    """The machine of a worker process: what its results and its seconds may depend on."""
+    return {
+        "platform": platform.platform(),
+        "versions": {name: _version(name) for name in ("hpo-bench", "torch")},
+        "processor": describe_processor(),
+        "cores": os.cpu_count(),
+        "accelerator": describe_accelerator(),
+    }
+
+
 def _version(package: str) -> str | None:
     try:
         return version(package)

@@ -49,6 +49,10 @@ class Journal:
     Lines are flushed to disk as they are written; a last line cut short by a kill is dropped. All of them are checked
     when the journal is opened. The bill goes on from the latest of bill.json and what lines say was `spent`.
 
+    Attributes:
+        lost: step-equivalents on this session's bill for work that was lost, with a worker or with a killed process.
+        on_node: told of every machine that works on the search, once each.
+
     Raises:
         UserError: a record is damaged, or a folder that files are written to and removed from is a link.
     """
@@ -59,6 +63,8 @@ class Journal:
         for entry in self.workspace.iterdir():
             if entry.is_symlink() and entry.is_dir():
                 own_folder(entry)
+        self.lost = 0.0
+        self.on_node: Callable[[dict[str, Any]], None] | None = None
         self._observer = observer
         self._saved = 0.0
         for name in ("trials.jsonl", "trajectory.jsonl", "tests.jsonl"):
@@ -114,6 +120,11 @@ class Journal:
         kept = [line for line in lines if line["step"] <= step]
         if len(kept) < len(lines):
             write_whole(self.folder / "trajectory.jsonl", "".join(json.dumps(line) + "\n" for line in kept).encode())
+
+    def record_node(self, hardware: dict[str, Any]) -> None:
+        """A machine, described, has joined the work."""
+        if self.on_node is not None:
+            self.on_node(hardware)
 
     def report(self, progress: Progress) -> None:
         """Tell whoever watches."""

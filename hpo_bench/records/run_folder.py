@@ -63,6 +63,24 @@ class RunFolder:
         changes = {"status": "running", "error": None, "ended": None, **changes}
         self.update(sessions=number, environments=environments, **changes)
 
+    def notice(self, sentence: str) -> None:
+        """Something that whoever reads the record should know."""
+        data = self.content["data"]
+        self.update(data={**data, "notices": list(dict.fromkeys([*data["notices"], sentence]))})
+
+    def add_node(self, hardware: dict[str, Any]) -> None:
+        """A machine works on the run in this session; like machines are kept as one description with their number."""
+        *earlier, now = self.content["environments"]
+        kind = {key: value for key, value in hardware.items() if key != "node"}
+        nodes = [dict(one) for one in now.get("nodes", [])]
+        for one in nodes:
+            if all(one.get(key) == value for key, value in kind.items()):
+                one["count"] += 1
+                break
+        else:
+            nodes.append({"count": 1, **kind})
+        self.update(environments=[*earlier, {**now, "nodes": nodes}])
+
     def finish(self, status: Status, error: str | None = None, **changes: Any) -> None:
         """Set the final status."""
         self.update(status=status, error=error, ended=now(), **changes)

@@ -218,6 +218,7 @@ def check_run(content: dict[str, Any], file: Path) -> dict[str, Any]:
         raise UserError(message, "upgrade hpo_bench: pip install --upgrade hpo-bench")
     for older in range(schema, SCHEMA):
         content = _NEXT[older](content)
+    _drop_place(content)
     check(RunRecord, content, str(file))
     return content
 
@@ -299,7 +300,10 @@ def environment_changes(environments: Sequence[dict[str, Any]]) -> list[str]:
     """Where the sessions of a run differ, a sentence for each session that differs from the one before it."""
     told = []
     for before, after in pairwise(environments):
-        old, new = (_flat({key: value for key, value in one.items() if key != "session"}) for one in (before, after))
+        old, new = (
+            _flat({key: value for key, value in one.items() if key not in ("session", "nodes")})
+            for one in (before, after)
+        )
         keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
         if keys:
             what = "; ".join(f"{key} {new.get(key)} in place of {old.get(key)}" for key in keys)
@@ -351,6 +355,14 @@ def _one_to_two(content: dict[str, Any]) -> dict[str, Any]:
     environments = [{"session": content.get("sessions", 1), **environment}] if isinstance(environment, dict) else []
     kept = {key: value for key, value in content.items() if key != "environment"}
     return {**kept, "schema": 2, "content": None, "environments": environments}
+
+
+def _drop_place(content: dict[str, Any]) -> None:
+    """Where a run was done was once among its options; it is no part of a run, which may go on elsewhere."""
+    config = content.get("config")
+    for options in (config.get("method_options") if isinstance(config, dict) else None, content.get("options")):
+        if isinstance(options, dict):
+            options.pop("ray_address", None)
 
 
 _NEXT = {1: _one_to_two}  # how each older layout becomes the next one

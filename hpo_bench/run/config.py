@@ -12,7 +12,7 @@ from typing import Any
 from hpo_bench import registry
 from hpo_bench.core.budget import Budget
 from hpo_bench.core.protocol import Protocol
-from hpo_bench.core.settings import read_settings, read_value
+from hpo_bench.core.settings import read_settings, read_value, without_place
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.run.presets import preset as find_preset
 from hpo_bench.search.base import ObjectiveWeightSearch
@@ -51,10 +51,12 @@ class RunConfig:
         return dataclasses.replace(self, seed=seed)
 
     def to_json(self) -> dict[str, Any]:
-        """The `config` part of run.json."""
+        """The `config` part of run.json; where a run is done is no part of it."""
+        method = registry.load(registry.METHODS, self.method)
+        options = self.method_options
         return {
             "preset": self.preset,
-            "method_options": self.method_options,
+            "method_options": without_place(method, options) if dataclasses.is_dataclass(method) else options,
             "task_options": self.task_options,
             "protocol": self.protocol.to_json(),
             "budget": self.budget.to_json(),

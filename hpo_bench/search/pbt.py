@@ -19,11 +19,12 @@ from hpo_bench.records.journal import Journal
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
 from hpo_bench.search.pbt_units import CHECKPOINT, recorded_units
 from hpo_bench.search.random import draw_simplex
-from hpo_bench.search.trials import MOST_WORKERS, best_of
+from hpo_bench.search.session import MOST_WORKERS, SideBySide
+from hpo_bench.search.trials import best_of
 
 
 @dataclass
-class Pbt(ObjectiveWeightSearch):
+class Pbt(SideBySide, ObjectiveWeightSearch):
     """Ray Tune's PopulationBasedTraining, synchronous and seeded; the result is a schedule of weights.
 
     Jaderberg et al., "Population Based Training of Neural Networks", 2017, https://arxiv.org/abs/1711.09846 (the
@@ -36,8 +37,10 @@ class Pbt(ObjectiveWeightSearch):
     intervals × one adaptation, and P is what the budget pays for. The result is the schedule of weights along the
     lineage of the member with the best last score.
 
-    A resumed search replays the decisions, which depend on the seed and the scores alone, and takes every finished
-    piece from the workspace instead of training it (Ray's own Tuner.restore does not restore this scheduler's state).
+    Ray Tune's scheduler decides, and members train as trials of every other method do: here, or on whatever machines a
+    cluster has. A piece that is lost with its machine is trained again from the end of the one before. A resumed search
+    replays the decisions, which depend on the seed and the scores alone, and takes every finished piece from the
+    workspace instead of training it (Ray's own Tuner.restore does not restore this scheduler's state).
 
     Attributes:
         intervals: pieces of continued pretraining, each followed by a score.
@@ -46,7 +49,6 @@ class Pbt(ObjectiveWeightSearch):
         resample: probability of fresh weights instead of perturbed ones.
         spread: standard deviation of a perturbation of log weights.
         workers: members trained side by side.
-        ray_address: an existing Ray cluster to use ("auto" finds it); empty starts Ray on this machine.
     """
 
     name: ClassVar[str] = "pbt"
@@ -57,8 +59,6 @@ class Pbt(ObjectiveWeightSearch):
     quantile: float = 0.25
     resample: float = 0.25
     spread: float = 0.2
-    workers: int = 1
-    ray_address: str = ""
 
     def member_cost(self, problem: Problem) -> float:
         """Step-equivalents of one member, at most: 3 T + intervals × adaptation."""
@@ -111,7 +111,7 @@ class Pbt(ObjectiveWeightSearch):
 
     def search(self, problem: Problem, journal: Journal) -> SearchResult:
         with problem.meter.phase("orchestration"):
-            from hpo_bench.search.pbt_ray import run_population  # imports Ray
+            from hpo_bench.search.pbt_run import run_population  # imports Ray
 
             members = self.members(problem)
             if len(journal.trials) < members:

@@ -1,119 +1,104 @@
-"""What happens in a population: a member trains, scores and saves; the scheduler decides who copies whom. Imports Ray.
+"""What a population decides: Ray Tune's scheduler says who copies whom. Imports Ray.
 
-A unit of work is one interval of one lineage (see `pbt_units`). A finished unit
-lies in `workspace/units`: a result (JSON) and, as long as somebody may go on from it, a checkpoint. So a resumed search
-finds what was done, whoever did it.
+Ray's `PopulationBasedTraining` compares members and makes new configurations; the members are trained elsewhere. So it
+is shown a `Member` where Tune would have a trial, and the `Population` where it would have its controller.
 """
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
-from ray import tune
 from ray.tune.schedulers import PopulationBasedTraining
 
-from hpo_bench.core.pretraining import Diverged
-from hpo_bench.core.problem import ProblemSpec
 from hpo_bench.core.rng import derive_seed
-from hpo_bench.records.files import write_whole
-from hpo_bench.search.pbt_units import read_unit, unit_key
-from hpo_bench.search.workers import bill_path, billed_to, build_problem
 
 _WORST = 1e30  # score of a diverged member: the scheduler leaves NaN where it is, and replaces the worst
 
 
-class Member(tune.Trainable):
-    """A member of the population; one `step` is one interval: train, score, save."""
+class Member:
+    """A member as the scheduler sees it. `config`: its weights, and the pieces [first step, weights] behind it."""
 
-    def setup(self, config: dict[str, Any]) -> None:
-        self._problem = build_problem(ProblemSpec(**config["spec"]), config["processes"])
-        self.reset_config(config)
+    status = "PAUSED"  # all wait for each other; RUNNING would be asked to pause
 
-    def reset_config(self, new_config: dict[str, Any]) -> bool:
-        self._weights, self._boundaries = new_config["weights"], new_config["boundaries"]
-        self._workspace, self._pieces = Path(new_config["workspace"]), new_config["pieces"]
-        return True
+    def __init__(self, number: int, weights: list[float]) -> None:
+        self.number, self.trial_id, self.experiment_tag = number, f"member_{number}", str(number)
+        self.config: dict[str, Any] = {"weights": weights, "pieces": []}
+        self.run_metadata = SimpleNamespace(
+            checkpoint_manager=SimpleNamespace(checkpoint_config=SimpleNamespace(num_to_keep=None))
+        )
 
-    def step(self) -> dict[str, Any]:
-        start, end = self._boundaries[len(self._pieces) : len(self._pieces) + 2]
-        parent = unit_key(self._pieces) if self._pieces else None
-        pieces = [*self._pieces, [start, self._weights]]
-        key = unit_key(pieces)
-        unit = read_unit(self._workspace / "units", key)
-        trained = unit is None
-        if unit is None:
-            with billed_to(bill_path(self._workspace, key), self._problem.meter) as spent:
-                value = self._train(parent, key, end - start)
-                unit = {"unit": key, "pieces": pieces, "value": value, "cost": spent().to_json()}
-            write_whole(self._workspace / "units" / f"{key}.json", json.dumps(unit).encode())
-        worst = -_WORST if self._problem.metric.higher_is_better else _WORST
-        return {
-            "score": worst if unit["value"] is None else unit["value"],
-            "scored": len(pieces),
-            "pieces": pieces,
-            "unit": unit,
-            "trained": trained,  # now, and not by a process that was killed since
-        }
+    def is_finished(self) -> bool:
+        return False
 
-    def _train(self, parent: str | None, key: str, steps: int) -> float | None:
-        """Train and score; None if a loss is not finite, here or before."""
-        units, meter = self._workspace / "units", self._problem.meter
-        try:
-            with meter.phase("orchestration"):
-                trial = self._problem.start_trial()
-                if parent is not None:
-                    before = read_unit(units, parent)
-                    if before is not None and before["value"] is None:
-                        return None
-                    trial.load(units / f"{parent}.safetensors")
-            trial.advance(self._weights, steps)
-            value = trial.validate().value
-            with meter.phase("orchestration"):
-                trial.save(units / f"{key}.safetensors")
-            return value
-        except Diverged:
-            return None
 
-    def save_checkpoint(self, checkpoint_dir: str) -> dict[str, Any]:
-        return {}  # Ray wants one; the state lies in `workspace/units`
+class Population:
+    """P members that are scored together, interval by interval."""
 
-    def load_checkpoint(self, checkpoint: dict[str, Any] | None) -> None:
-        pass
+    search_alg = None
+
+    def __init__(
+        self, weights: list[list[float]], seed: int, *, quantile: float, resample: float, spread: float, better: str
+    ) -> None:
+        self.members = [Member(number, own) for number, own in enumerate(weights)]
+        self._sign = 1.0 if better == "max" else -1.0
+        self._scheduler: Any = SeededPbt(
+            seed,
+            time_attr="scored",
+            perturbation_interval=1,
+            custom_explore_fn=lambda config: explore(config, resample, spread),
+            quantile_fraction=quantile,
+            log_config=False,
+            synch=True,
+            metric="score",
+            mode=better,
+        )
+        for member in self.members:
+            self._scheduler.on_trial_add(self, member)
+
+    def get_trials(self) -> list[Member]:
+        return self.members
+
+    get_live_trials = get_trials
+
+    def scored(self, units: list[dict[str, Any]]) -> None:
+        """All members have trained an interval; afterwards each one's configuration is that of the next.
+
+        `units`: in the order of the members, with "pieces" and "value", None for one that diverged.
+        """
+        for member, unit in zip(self.members, units, strict=True):
+            score = -self._sign * _WORST if unit["value"] is None else unit["value"]
+            result = {"score": score, "scored": len(unit["pieces"]), "pieces": unit["pieces"]}
+            self._scheduler.on_trial_result(self, member, result)
 
 
 class SeededPbt(PopulationBasedTraining):
     """Ray's scheduler, made exact: who waits, who is in which quantile and when is Ray's, two things are not.
 
     Its draws come from the global `random`, seeded here for each draw from (seed, interval, member). And a copy of
-    another member travels in the configuration, as the weights that led to it (`pieces`), not as a Ray checkpoint: a
-    member's own checkpoint that is still being saved when it is told to copy another would overtake the copy, so the
-    outcome would depend on timing (seen with Ray 2.60 on a busy machine).
+    another member travels in the configuration, as the weights that led to it (`pieces`), not as a Ray checkpoint.
     """
 
-    def __init__(self, seed: int, members: int, **options: Any) -> None:
+    def __init__(self, seed: int, **options: Any) -> None:
         super().__init__(**options)
-        self._seed, self._members = seed, members
+        self._seed = seed
 
     def _checkpoint_or_exploit(
         self, trial: Any, tune_controller: Any, upper_quantile: Any, lower_quantile: Any
     ) -> None:
-        if len(self._trial_state) != self._members:
-            raise RuntimeError(f"Ray Tune compares {len(self._trial_state)} of {self._members} members")
         parent, config = trial, trial.config
         if trial in lower_quantile:
             interval = self._trial_state[trial].last_train_time
-            with seeded_random(derive_seed(self._seed, "pbt", "explore", interval, member_of(trial))):
+            with seeded_random(derive_seed(self._seed, "pbt", "explore", interval, trial.number)):
                 parent = random.choice(upper_quantile)
                 config, _ = self._get_new_config(trial, parent)
         result = self._trial_state[parent].last_result
         assert result is not None  # all members have been scored
-        trial.set_config({**config, "pieces": result["pieces"]})
+        trial.config = {**config, "pieces": result["pieces"]}
 
 
 @contextmanager
@@ -125,11 +110,6 @@ def seeded_random(seed: int) -> Iterator[None]:
         yield
     finally:
         random.setstate(state)
-
-
-def member_of(trial: Any) -> int:
-    """A Ray trial's place in the population: the number at the end of its id."""
-    return int(trial.trial_id.rpartition("_")[2])
 
 
 def explore(config: dict[str, Any], resample: float, spread: float) -> dict[str, Any]:

@@ -35,12 +35,14 @@ class RegMix(TrialSearch):
             return Support.no("the last trial must be known beforehand: give a budget in trials or step-equivalents")
         if self.planned_trials(problem) < 4:
             return Support.no("a regression takes at least 3 trials, and one more tries its answer; give --budget 4")
-        if self.workers > 1:
-            return Support.no("the last trial waits for all others; give --workers 1")
         return super().supports(problem)
 
     def planned_trials(self, problem: Problem) -> int:
         return int(problem.allowance / problem.trial_cost + 1e-9)
+
+    def batch(self, problem: Problem, first: int) -> int:
+        """The last trial waits for all others."""
+        return max(1, min(self.workers, self.planned_trials(problem) - 1 - first))
 
     def prepare(self, problem: Problem, journal: Journal) -> None:
         self._seen: list[TrialRecord] = []

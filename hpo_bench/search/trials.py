@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,10 +15,10 @@ from hpo_bench.core.meter import Cost
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.errors import Doubt, doubts
 from hpo_bench.records.journal import Journal, Progress, TrialRecord, TrialState
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
-
-MOST_WORKERS = 1024
+from hpo_bench.search.session import MOST_WORKERS, SideBySide, processes_for
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Outcome:
 
 
 @dataclass
-class TrialSearch(ObjectiveWeightSearch):
+class TrialSearch(SideBySide, ObjectiveWeightSearch):
     """A method that proposes the weights of trial after trial.
 
     Trials go in batches of `workers` (one, unless trials run side by side): all of a batch are proposed, trained and
@@ -41,13 +42,9 @@ class TrialSearch(ObjectiveWeightSearch):
     holds are observed again and not trained again.
 
     Attributes:
-        workers: trials of a batch, which train side by side in processes of their own (Ray actors), as many as there
-            are cores; 1 trains in this process.
-        ray_address: an existing Ray cluster to use ("auto" finds it); empty starts Ray on this machine.
+        workers: trials of a batch, which train side by side in processes of their own, as many as there are cores; 1
+            trains in this process.
     """
-
-    workers: int = 1
-    ray_address: str = ""
 
     @classmethod
     def takes(cls) -> tuple[str, ...]:
@@ -74,6 +71,10 @@ class TrialSearch(ObjectiveWeightSearch):
     def propose(self, problem: Problem, number: int) -> np.ndarray:
         """The weights (K,) of trial `number` = 0, 1, …"""
 
+    def batch(self, problem: Problem, first: int) -> int:
+        """How many trials from number `first` on may be trained side by side before any of them is observed."""
+        return self.workers
+
     def prepare(self, problem: Problem, journal: Journal) -> None:
         """Called once before the first trial."""
 
@@ -98,23 +99,24 @@ class TrialSearch(ObjectiveWeightSearch):
                 self.prepare(problem, journal)
             first = 0
             while True:
-                known = journal.trials[first : first + self.workers]
-                if len(known) < self.workers:
-                    train_all(self._proposals(problem, journal.trials, known))
-                batch = journal.trials[first : first + self.workers]
+                size = self.batch(problem, first)
+                known = journal.trials[first : first + size]
+                if len(known) < size:
+                    train_all(self._proposals(problem, journal.trials, known, size))
+                batch = journal.trials[first : first + size]
                 with problem.meter.phase("orchestration"):
                     for record in batch:
                         self.observe(problem, record)
-                if len(batch) < self.workers:
+                if len(batch) < size:
                     break
-                first += self.workers
+                first += size
         return best_of(problem, journal.trials)
 
     def _proposals(
-        self, problem: Problem, records: Sequence[TrialRecord], begun: Sequence[TrialRecord]
+        self, problem: Problem, records: Sequence[TrialRecord], begun: Sequence[TrialRecord], size: int
     ) -> list[tuple[int, np.ndarray]]:
-        """Numbers and weights that complete the batch of which `begun` is recorded already."""
-        new = range(len(records), len(records) + self.payable(problem, records, self.workers - len(begun)))
+        """Numbers and weights that complete the batch of `size` trials of which `begun` is recorded already."""
+        new = range(len(records), len(records) + self.payable(problem, records, size - len(begun)))
         with problem.meter.phase("orchestration"):
             if new:
                 for record in begun:
@@ -137,6 +139,8 @@ class TrialSearch(ObjectiveWeightSearch):
 
         def record(number: int, weights: np.ndarray, outcome: Outcome) -> None:
             note = {**self.note(problem, number), **outcome.note}
+            for doubt in outcome.note.get("doubts", ()):  # a worker's own warnings nobody sees
+                warnings.warn(doubt, Doubt, stacklevel=2)
             listed = weights.tolist()
             journal.record_trial(number, listed, outcome.value, outcome.cost, state=outcome.state, note=note)
             done = problem.budget.fraction(number + 1, problem.meter.snapshot())
@@ -150,14 +154,14 @@ class TrialSearch(ObjectiveWeightSearch):
 
             return one_by_one
 
-        from hpo_bench.search.workers import TrialWorkers, processes_for
+        from hpo_bench.search.trial_crew import TrialCrew
 
         paid = min(self.planned_trials(problem), problem.allowance / self.worst_cost(problem) + 1e-9)
         processes = processes_for(self.workers, int(min(paid, MOST_WORKERS)), self.ray_address)
-        pool = TrialWorkers(problem, journal, processes, self.ray_address, stack)
+        crew = TrialCrew(problem, journal, self, processes, stack)
 
         def side_by_side(proposals: list[tuple[int, np.ndarray]]) -> None:
-            pool.run(proposals, record)
+            crew.run(proposals, record)
 
         return side_by_side
 
@@ -171,13 +175,13 @@ def follow_and_score(problem: Problem, schedule: WeightSchedule) -> Outcome:
     """Train one trial from the base under a schedule and score it."""
     before = problem.meter.snapshot()
     value, state = None, "diverged"
-    try:
+    found: list[str] = []
+    with doubts(found.append), suppress(Diverged):
         trial = problem.start_trial()
         trial.follow(schedule)
         value, state = trial.validate().value, "done"
-    except Diverged:
-        pass
-    return Outcome(state, value, problem.meter.snapshot() - before)  # type: ignore[arg-type]
+    note = {"doubts": found} if found else {}
+    return Outcome(state, value, problem.meter.snapshot() - before, note)  # type: ignore[arg-type]
 
 
 def best_of(problem: Problem, records: Sequence[TrialRecord]) -> SearchResult:

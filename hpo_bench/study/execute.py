@@ -56,7 +56,7 @@ def execute(runs: list[PlannedRun], workspace: Path, workers: int, watcher: Watc
     Raises:
         UserError: the same study is running in `workspace`.
     """
-    from hpo_bench.search.workers import processes_for, ray_session
+    from hpo_bench.search.session import processes_for, ray_session
 
     try:
         with prepared(workspace):

@@ -22,7 +22,7 @@ TASK_FIGURES = ("cost-accuracy", "anytime", "weights", "trajectories", "time", "
 @pytest.fixture
 def no_figures(monkeypatch):
     """For tests that look at tables alone."""
-    monkeypatch.setattr("hpo_bench.compare.charts.draw.drawings", lambda *arguments: {})
+    monkeypatch.setattr("hpo_bench.compare.charts.draw.jobs", lambda *arguments: [])
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from hpo_bench.compare.charts.fidelity import fidelity_points
+from hpo_bench.compare.charts.forest import fidelity_points
 from hpo_bench.compare.stats.fidelity import centred_cosine, effects, fidelity
 from hpo_bench.compare.stats.intervals import Estimate, mean_interval
 from hpo_bench.compare.stats.simplex import Point, Simplex
@@ -55,7 +55,7 @@ def test_right_opposite_and_flat_weights(higher):
     assert by_name["right"].spread == 0
     assert by_name["flat"].spread == pytest.approx(abs(np.array(right) - 1 / 3).max() / 2**0.5)
     assert found.to_json()["rows"][0]["name"] == "right"
-    assert len(fidelity_points(found).axes) == 1
+    assert [name for _, name in fidelity_points(found).panels[0].y.ticks][1] == "right, 2.2 trials"
     assert fidelity_table(found).row_count == 4
 
 

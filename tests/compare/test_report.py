@@ -41,7 +41,7 @@ class Elements(HTMLParser):
 
 @pytest.fixture(autouse=True)
 def no_figures(monkeypatch):
-    monkeypatch.setattr("hpo_bench.compare.charts.draw.drawings", lambda *arguments: {})
+    monkeypatch.setattr("hpo_bench.compare.charts.draw.jobs", lambda *arguments: [])
 
 
 @pytest.fixture(scope="module")

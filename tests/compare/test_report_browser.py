@@ -49,7 +49,7 @@ def address(tmp_path_factory):
                   "task_options": {}, "preset": "standard", "retrains": 3, "device": "cpu"}  # fmt: skip
         write_run(root / f"option{len(option)}", method="grid", trials=4, config=config)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hpo_bench.compare.charts.draw.drawings", lambda *arguments: {})
+        patch.setattr("hpo_bench.compare.charts.draw.jobs", lambda *arguments: [])
         compare(root, root / "out")
     return (root / "out" / "report.html").as_uri()
 
@@ -97,7 +97,7 @@ def draw_all(page):
 
 
 def test_it_opens_without_errors_and_without_the_network(page):
-    assert draw_all(page) == 12  # six of bace, five of esol, where no weights move, and the heat map
+    assert draw_all(page) == 13  # six of bace, five of esol, where no weights move, heat map and profile
     assert [entry for entry in page.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")] == []
     messages = [json.loads(entry["message"])["message"] for entry in page.get_log("performance")]
     asked = [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]

@@ -9,21 +9,6 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HPO_BENCH_THREADS", "1")
 
-# Each starts Ray in a process of its own, or trains the population again and again.
-_SLOW_WITH_PBT = {
-    "test_goes_on_after_a_kill",
-    "test_goes_on_after_an_interruption",
-    "test_same_result_in_a_fresh_process",
-    "test_keeps_to_a_budget_of_step_equivalents",
-}
-
-
-def pytest_collection_modifyitems(items):
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        if callspec and callspec.params.get("method") == "pbt" and item.originalname in _SLOW_WITH_PBT:
-            item.add_marker(pytest.mark.slow)
-
 
 class SharedRay:
     """A Ray session with two CPUs, started anew where Ray has lost one of them.
@@ -37,7 +22,7 @@ class SharedRay:
         self._start()
 
     def _start(self):
-        from hpo_bench.search.workers import ray_session
+        from hpo_bench.search.session import ray_session
 
         self.stack.enter_context(ray_session(self._folder, 2))
 

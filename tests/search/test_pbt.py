@@ -87,7 +87,7 @@ def test_members_that_time_cut_short_are_no_results(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def population(ray_running, tmp_path_factory):
+def population(tmp_path_factory):
     problem = quick_problem("9")  # 6 members
     result, journal = run(Pbt(), problem, tmp_path_factory.mktemp("pbt"))
     return problem, result, journal
@@ -124,6 +124,27 @@ def test_every_score_is_that_of_its_schedule(population):
         assert trial.validate().value == record.value
 
 
+def test_members_side_by_side_are_members_one_by_one(population, ray_running, tmp_path):
+    _, result, journal = population
+    problem = quick_problem("9")
+    beside, other = run(Pbt(workers=2), problem, tmp_path)
+    assert beside == result
+    assert [(one.weights, one.value, one.schedule) for one in other.trials] == [
+        (one.weights, one.value, one.schedule) for one in journal.trials
+    ]
+    assert problem.meter.snapshot().step_equivalents == pytest.approx(6 * Pbt().member_cost(problem))
+    assert not list(other.workspace.glob("bills/*.json"))
+
+
+def test_a_lineage_of_two_members_is_trained_and_billed_once(tmp_path):
+    """Without perturbation a copy is its original: one unit, two members."""
+    problem = quick_problem("9")
+    _, journal = run(Pbt(spread=0.0, resample=0.0), problem, tmp_path)
+    units = {line["unit"] for line in journal.trajectory}
+    assert len(units) < len(journal.trajectory) == 24
+    assert problem.meter.snapshot().step_equivalents == pytest.approx(len(units) * Pbt().member_cost(problem) / 4)
+
+
 def test_the_workspace_is_cleared_of_checkpoints(population):
     _, _, journal = population
     assert not list(journal.workspace.glob("units/*.safetensors"))
@@ -142,7 +163,7 @@ def test_a_kill_loses_the_interval_that_was_running_and_no_more(population, tmp_
     """SIGKILL while workers train: nothing finished is trained again, what was lost is billed, no process survives."""
     order = {
         "method": "hpo_bench.search.pbt:Pbt",
-        "options": {},
+        "options": {"workers": 2},
         "folder": str(tmp_path),
         "problem": {"budget": "6", "steps": 4000},  # an interval takes a second or more
         "kill_at_report": 2,
@@ -160,7 +181,7 @@ def test_a_kill_loses_the_interval_that_was_running_and_no_more(population, tmp_
     problem = quick_problem("6", steps=4000)
     finished = {path.name: path.stat().st_mtime_ns for path in tmp_path.glob("workspace/units/*.json")}
     assert len(finished) >= 2
-    run(Pbt(), problem, tmp_path)
+    run(Pbt(workers=2), problem, tmp_path)
     for name, written in finished.items():
         assert (tmp_path / "workspace" / "units" / name).stat().st_mtime_ns == written, "trained again"
     spent = problem.meter.snapshot().step_equivalents

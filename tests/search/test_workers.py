@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import socket
 import tempfile
 import time
@@ -15,22 +16,14 @@ import torch
 from hpo_bench.core.meter import Cost
 from hpo_bench.errors import UserError
 from hpo_bench.records.journal import Journal
+from hpo_bench.search.bills import bill_path, bill_worker, claim_lost_bills
 from hpo_bench.search.cluster import check_address
+from hpo_bench.search.crew import readable, share_of_gpus
 from hpo_bench.search.pbt import Pbt
 from hpo_bench.search.random import Random
+from hpo_bench.search.session import processes_for, ray_session
 from hpo_bench.search.tpe import Tpe
-from hpo_bench.search.workers import (
-    TrialActor,
-    bill_path,
-    bill_worker,
-    billed_to,
-    build_problem,
-    claim_lost_bills,
-    processes_for,
-    ray_session,
-    readable,
-    share_of_gpu,
-)
+from hpo_bench.search.workers import billed, build_problem
 from hpo_bench.testing.method_contract import Interruption, Watch, run
 from hpo_bench.testing.problems import quick_problem
 
@@ -42,7 +35,14 @@ def scores(journal):
 @pytest.mark.parametrize(("device", "shares"), [("cpu", (0, 0)), ("cuda", (1, 0.25)), ("cuda:1", (1, 0.25))])
 def test_workers_share_one_accelerator(device, shares):
     spec = dataclasses.replace(quick_problem("2").spec, device=device)
-    assert (share_of_gpu(spec, 1), share_of_gpu(spec, 4)) == shares
+    assert (share_of_gpus(spec, 1, 1.0), share_of_gpus(spec, 4, 1.0)) == shares
+
+
+def test_workers_share_all_the_accelerators_of_a_cluster():
+    spec = dataclasses.replace(quick_problem("2").spec, device="cuda")
+    assert [share_of_gpus(spec, workers, 4.0) for workers in (2, 4, 8)] == [1.0, 1.0, 0.5]
+    with pytest.raises(UserError, match="Ray knows of no GPU"):
+        share_of_gpus(spec, 2, 0.0)
 
 
 def test_a_problem_is_made_again_from_its_spec():
@@ -64,7 +64,7 @@ def test_workers_share_the_cores(monkeypatch):
     before = torch.get_num_threads()
     try:
         for workers, threads in ((2, 3), (3, 2), (6, 1)):
-            TrialActor(quick_problem("2").spec, workers)
+            build_problem(quick_problem("2").spec, workers)
             assert torch.get_num_threads() == threads
     finally:
         torch.set_num_threads(before)
@@ -89,9 +89,9 @@ def test_random_side_by_side_is_random_one_by_one(ray_running, tmp_path):
 def test_waiting_for_cpus_is_told(ray_running, tmp_path, monkeypatch):
     import ray
 
-    monkeypatch.setattr("hpo_bench.search.workers._PATIENCE", 1)
-    busy = ray.remote(num_cpus=1)(lambda: time.sleep(8)).remote()
-    with pytest.warns(UserWarning, match="2 free CPUs in 1 s"):
+    monkeypatch.setattr("hpo_bench.search.crew._PATIENCE", 1)
+    busy = [ray.remote(num_cpus=1)(lambda: time.sleep(8)).remote() for _ in range(2)]
+    with pytest.warns(UserWarning, match="no worker has said a word for 1 s"):
         run(Random(workers=2), quick_problem("2"), tmp_path)
     ray.get(busy)
 
@@ -120,13 +120,13 @@ def test_what_a_killed_worker_spent_is_claimed_once(tmp_path):
     assert Journal(tmp_path, quick_problem("3").meter).save_bill().step_equivalents == 5.0
 
 
-def test_a_worker_leaves_its_bill_where_it_can_be_found(tmp_path, monkeypatch):
-    monkeypatch.setattr("hpo_bench.search.workers._BILL_INTERVAL", 0.0)
-    problem = quick_problem("3")
-    with billed_to(tmp_path / "bill.json", problem.meter) as spent:
+def test_a_worker_tells_what_its_work_has_cost(monkeypatch):
+    monkeypatch.setattr("hpo_bench.search.workers._TELL", 0.0)
+    problem, told = quick_problem("3"), []
+    with billed(problem.meter, told.append) as spent:
         problem.start_trial().advance([0.2, 0.3, 0.5], 4)
         assert spent().step_equivalents == 12
-    assert Cost.from_json(json.loads((tmp_path / "bill.json").read_text())).step_equivalents == 12
+    assert [cost.step_equivalents for cost in told] == [3, 6, 9, 12]
     assert problem.meter.heartbeat is None
 
 
@@ -171,7 +171,7 @@ def test_what_a_killed_ray_left_behind_is_removed(tmp_path, monkeypatch):
 
 
 def test_no_more_processes_than_can_be_used(monkeypatch):
-    monkeypatch.setattr("hpo_bench.search.workers.cores", lambda: 4)
+    monkeypatch.setattr("hpo_bench.search.session.cores", lambda: 4)
     assert processes_for(3, 10) == 3
     with pytest.warns(UserWarning, match="8 workers were asked for; 2 can be used.*2 pieces of work"):
         assert processes_for(8, 2) == 2
@@ -183,7 +183,7 @@ def test_no_more_processes_than_can_be_used(monkeypatch):
 
 def test_more_trials_in_a_batch_than_processes(ray_running, tmp_path, monkeypatch):
     """What a search finds depends on the batch, and not on how many processes train it."""
-    monkeypatch.setattr("hpo_bench.search.workers.cores", lambda: 2)
+    monkeypatch.setattr("hpo_bench.search.session.cores", lambda: 2)
     with pytest.warns(UserWarning, match="2 can be used"):
         _, few = run(Random(workers=3), quick_problem("3"), tmp_path / "few")
     _, one = run(Random(), quick_problem("3"), tmp_path / "one")
@@ -199,23 +199,50 @@ def listening():
         yield f"127.0.0.1:{server.getsockname()[1]}"
 
 
-@pytest.mark.parametrize("address", ["nonsense", "host:", ":6379", "host:0", "host:70000", "host:١", "ray://host"])
+@pytest.mark.parametrize("address", ["nonsense", "host:", ":6379", "host:0", "host:70000", "host:١", "ray"])
 def test_an_address_that_is_none_is_told(address):
     with pytest.raises(UserError, match="cannot read the address"):
-        check_address(address)
+        check_address(address, 1.0)
+
+
+@pytest.mark.parametrize("address", ["ray://", "ray://host:10001"])
+def test_ray_client_is_refused_with_the_way_round(address):
+    with pytest.raises(UserError, match=r"Ray Client.*\n.*--ray-address auto"):
+        check_address(address, 1.0)
 
 
 def test_a_cluster_that_does_not_answer_is_told(listening, monkeypatch):
-    monkeypatch.setattr("hpo_bench.search.cluster._PATIENCE", 0.2)
-    for address in (listening, f"ray://{listening}"):
-        with pytest.raises(UserError, match="no Ray cluster answers"):
-            check_address(address)
+    with pytest.raises(UserError, match="no Ray cluster answers"):
+        check_address(listening, 0.2)
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         with pytest.raises(UserError, match=r"no Ray cluster answers.*refused"):
-            check_address(f"127.0.0.1:{closed.getsockname()[1]}")
+            check_address(f"127.0.0.1:{closed.getsockname()[1]}", 5.0)
     with pytest.raises(UserError, match="no Ray cluster answers"):
-        check_address("no-such-host.invalid:6379")
+        check_address("no-such-host.invalid:6379", 5.0)
+
+
+def test_looking_up_a_name_ends_in_time(monkeypatch):
+    monkeypatch.setattr(socket, "create_connection", lambda *_, **__: time.sleep(30))
+    before = time.monotonic()
+    with pytest.raises(UserError, match=r"nothing within 0\.2 s"):
+        check_address("host:6379", 0.2)
+    assert time.monotonic() - before < 20
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("ray.exceptions.AuthenticationError: Token authentication is enabled", "asks for a token.*RAY_AUTH_TOKEN"),
+        ("RuntimeError: cannot find a local raylet with matching IP", "not part of it.*ray start --address=h:1"),
+        ("Traceback\n  File x\nRuntimeError: Version mismatch: 2.1, 2.2", "RuntimeError: Version mismatch"),
+        ("", "without a word"),
+    ],
+)
+def test_why_a_cluster_cannot_be_joined_is_told(said, told):
+    from hpo_bench.search.cluster import _why_not
+
+    assert re.search(f"(?s){told}", str(_why_not("h:1", said)))
 
 
 def test_an_address_in_the_environment_and_a_long_temporary_folder_do_not_hinder(tmp_path, monkeypatch):
@@ -249,9 +276,6 @@ def test_what_went_wrong_in_a_worker_is_found_behind_what_ray_says():
 
     full = OSError(28, "No space left on device")
     assert readable(ray.exceptions.RayTaskError("run", "…", full)) is full
-    told = readable(ray.exceptions.RayActorError())
-    assert isinstance(told, UserError)
-    assert "worker process died" in told.message
     other = ValueError("a fault of ours")
     assert readable(other) is other
 
@@ -260,7 +284,7 @@ def test_ray_that_is_slow_to_start_is_started_again(monkeypatch):
     """Ray gives its own node 30 s, which a busy machine may exceed; another error is not for us to swallow."""
     import ray
 
-    from hpo_bench.search import workers
+    from hpo_bench.search import session
 
     tries = []
 
@@ -271,7 +295,7 @@ def test_ray_that_is_slow_to_start_is_started_again(monkeypatch):
 
     monkeypatch.setattr(ray, "init", start)
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    workers._start_ray(num_cpus=1)
+    session._start_ray(num_cpus=1)
     assert len(tries) == 3
 
     def never(**options):
@@ -279,11 +303,11 @@ def test_ray_that_is_slow_to_start_is_started_again(monkeypatch):
 
     monkeypatch.setattr(ray, "init", never)
     with pytest.raises(UserError, match="did not start in 4 attempts"):
-        workers._start_ray(num_cpus=1)
+        session._start_ray(num_cpus=1)
 
     def other(**options):
         raise ValueError("bad port")
 
     monkeypatch.setattr(ray, "init", other)
     with pytest.raises(ValueError, match="bad port"):
-        workers._start_ray(num_cpus=1)
+        session._start_ray(num_cpus=1)

@@ -5,59 +5,48 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from hpo_bench.compare.charts.save import legend_columns, log_cost_axis, new_figure
+from hpo_bench.compare.charts.marks import PAPER, Axis, Chart, Line, Mark, Panel, Points, dot
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.stats.intervals import repetition_means
 from hpo_bench.compare.stats.summary import Row
 from hpo_bench.compare.style import method_style, metric_label, metric_name
+from hpo_bench.compare.tables.table import plus_minus
 
 STEP_ASIDE = 0.055  # of a decade at least between two marks
 
 
-def cost_accuracy(task: TaskRuns, rows: list[Row]) -> Figure | None:
-    """Mean test score with its 95 % interval, single repetitions as dashes, Pareto front as a line.
-
-    None where nothing was retrained, so that there is no test score.
-    """
+def cost_accuracy(task: TaskRuns, rows: list[Row]) -> Chart | None:
+    """Mean test score with its 95 % interval, single repetitions, Pareto front; None without test scores."""
     rows = [row for row in rows if np.isfinite(row.test.value)]
     if not rows:
         return None
-    figure = new_figure(7.2, 4.2)
-    axes = figure.add_subplot()
     styles = method_style([row.method for row in rows])
     places = side_by_side([row.cost for row in rows])
+    front = sorted((place, row.test.value) for row, place in zip(rows, places, strict=True) if row.on_front)
+    marks: list[Mark] = []
+    if len(front) > 1:
+        marks.append(Line(*np.array(front).T, "Pareto front", width=1.0, dashed=True, legend=True))
     for row, place in zip(rows, places, strict=True):
         colour, marker = styles[row.method]
-        means = repetition_means(task.methods[row.method].test)
-        axes.scatter(np.full(len(means), place), means, s=26, color=colour, alpha=0.45, marker="_", linewidths=1.2)
-        axes.errorbar(
-            place,
-            row.test.value,
-            yerr=row.test.half_width if row.test.has_interval else None,
-            color=colour,
-            linewidth=1.2,
-            marker=marker,
-            markersize=12 if marker == "*" else 7.5,
-            markeredgecolor="white",
-            markeredgewidth=0.7,
-            capsize=3,
-            linestyle="none",
-            label=row.method,
-            zorder=3,
-        )
-    front = sorted((place, row.test.value) for row, place in zip(rows, places, strict=True) if row.on_front)
-    if len(front) > 1:
-        axes.plot(*zip(*front, strict=True), color="#333333", linewidth=1, linestyle=(0, (4, 2)), label="Pareto front")
-    axes.set_xlim(min(places) / 1.6, max(places) * 1.6)
-    log_cost_axis(axes)
-    axes.set_xlabel("cost of the search, step-equivalents")
-    axes.set_ylabel(f"test {metric_label(task.metric, task.higher_is_better)}")
-    axes.set_title(f"{task.label}: test {metric_name(task.metric)} against the cost of finding the weights")
-    title, columns = _legend_title(rows, places), legend_columns(len(rows) + 1)
-    figure.legend(loc="outside right center", title=title, title_fontsize=8, ncols=columns)
-    return figure
+        own = task.methods[row.method]
+        said = f"{row.method}: {plus_minus(row.test)}\n{row.cost:,.0f} step-equivalents"
+        look = {"label": row.method, "colour": colour, "marker": marker, "edge": PAPER}
+        mean = dot(row.test, place, "y", said, size=8.0, legend=True, **look)
+        scored = [folder for folder, line in zip(own.folders, own.test, strict=True) if np.isfinite(line).any()]
+        each = repetition_means(own.test)
+        marks += [mean, Points(np.full(len(each), place), each, size=4.0, alpha=0.8, folders=scored, **look)]
+    bar = "bar: 95 % interval; " if any(row.test.has_interval for row in rows) else "no interval: one repetition; "
+    moved = any(abs(place / row.cost - 1) > 0.01 for row, place in zip(rows, places, strict=True) if row.cost > 0)
+    aside = ". Equal costs are drawn side by side" if moved else ""
+    x = Axis("cost of the search, step-equivalents", log=True, limits=(min(places) / 1.6, max(places) * 1.6))
+    y = Axis(f"test {metric_label(task.metric, task.higher_is_better)}")
+    return Chart(
+        f"test {metric_name(task.metric)} against the cost of finding the weights",
+        f"Large mark: mean; {bar}small mark: one repetition{aside}.",
+        [Panel(marks, x, y)],
+        task.label,
+    )
 
 
 def side_by_side(costs: list[float]) -> list[float]:
@@ -77,14 +66,3 @@ def side_by_side(costs: list[float]) -> list[float]:
             if len(group) > 1:
                 places[index] = middle + (rank - (len(group) - 1) / 2) * STEP_ASIDE
     return [10**place for place in places]
-
-
-def _legend_title(rows: list[Row], places: list[float]) -> str:
-    counts = sorted({row.n for row in rows})
-    repetitions = f"{counts[0]} repetitions" if len(counts) == 1 else f"{counts[0]} to {counts[-1]} repetitions"
-    lines = [f"bar: 95 % interval,\n{repetitions}", "dash: one repetition"]
-    if not any(row.test.has_interval for row in rows):
-        lines = ["one repetition each:\nno interval"]
-    if any(abs(place / row.cost - 1) > 0.01 for row, place in zip(rows, places, strict=True) if row.cost > 0):
-        lines.append("equal costs are drawn\nside by side")
-    return "\n".join(lines)

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
 
-from hpo_bench.compare.charts.end_points import EXPLAINED, end_points
-from hpo_bench.compare.charts.landscape_pairs import pairs
-from hpo_bench.compare.charts.save import new_figure
+from hpo_bench.compare.charts.marks import INK, Axis, Chart, Line, Mark, Panel, Points, Scale, Text
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.style import method_style, metric_name
 
-MIN_TRIALS = 4
+MIN_TRIALS, MOST_TRIALS = 4, 1500
 HEIGHT = np.sqrt(3) / 2  # of the triangle of side 1
+Place = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
-def landscape(task: TaskRuns, reference: str) -> Figure | None:
+def landscape(task: TaskRuns, reference: str) -> Chart | None:
     """A line for two objectives, a triangle for three, pairs of weights for more; None with too few trials.
 
     Colour is the valid score minus the reference's with the same seed, which takes the luck of the repetition out;
@@ -26,19 +24,36 @@ def landscape(task: TaskRuns, reference: str) -> Figure | None:
     weights, values, relative = scored_weights(task, reference)
     if len(values) < MIN_TRIALS:
         return None
-    names = task.objectives
-    order = np.argsort(values if task.higher_is_better else -values)  # the best on top
-    weights, values = weights[order], values[order]
-    what = f"valid {metric_name(task.metric)}" + (f" minus {reference}'s, same seed" if relative else "")
-    better = "higher" if task.higher_is_better else "lower"
-    title = f"{task.label}: valid {metric_name(task.metric)} over the weights tried ({better} is better)"
-    if len(names) == 2:
-        return _line(task, weights, values, what, title)
+    kept = np.unique(np.linspace(0, len(values) - 1, min(len(values), MOST_TRIALS)).round().astype(int))
+    order = kept[np.argsort(values[kept] if task.higher_is_better else -values[kept], kind="stable")]  # best on top
+    thinned = f" Every {len(values) / len(kept):.2g}th trial is drawn." if len(kept) < len(values) else ""
+    metric, better = metric_name(task.metric), "higher" if task.higher_is_better else "lower"
+    what = f"valid {metric}" + (f" minus {reference}'s, same seed" if relative else "")
     low, high = np.quantile(values, [0.02, 0.98])
-    bright = "viridis" if task.higher_is_better else "viridis_r"  # bright is good
-    colours = {"c": values, "cmap": bright, "vmin": low, "vmax": high}
-    draw = _triangle if len(names) == 3 else pairs
-    return draw(task, weights, colours, what, title)
+    scale = Scale(values[order], float(low), float(high), task.higher_is_better, what)
+    title = f"valid {metric} over the weights tried ({better} is better)"
+    caption = f"Dot: one trial, bright is good.{thinned} Large marks: mean end points; small ones: one repetition."
+    names, tried = task.objectives, weights[order]
+    said = [f"{value:.4g}\n{_named(names, own)}" for value, own in zip(scale.values, tried, strict=True)]
+    if len(names) == 2:
+        end = float(scale.values.min() if task.higher_is_better else scale.values.max())
+        trials = Points(tried[:, 0], scale.values, "trial", "#777777", size=4.0, alpha=0.6, hover=said)
+        marks = [trials, *_ends(task, lambda own: (own[:, 0], np.full(len(own), end)))]
+        x = Axis(f"weight of {names[0]} (the rest goes to {names[1]})", limits=(-0.04, 1.04))
+        caption = f"Dot: one trial.{thinned} Marks at the edge: mean end points; small ones: one repetition; no score."
+        return Chart(title, caption, [Panel(marks, x, Axis(what))], task.label)
+    if len(names) == 3:
+        trials = Points(*_on_triangle(tried), "trial", hover=said, scale=scale)
+        marks = [*_triangle(names), trials, *_ends(task, _on_triangle)]
+        return Chart(title, caption, [Panel(marks, bare=True)], task.label, (6.2, 4.8))
+    nowhere = np.zeros(0)
+    trials = Points(nowhere, nowhere, "trial", size=3.5, hover=said, scale=scale, weights=tried)
+    marks = [trials, *_ends(task, lambda _: (nowhere, nowhere), choose=True)]
+    most = max(float(weights.max()), *(float(runs.weights.max()) for runs in task.weightings.values()))
+    axis = Axis(limits=(-0.03, min(1.0, most) + 0.05))
+    side = 1.25 * (len(names) - 1)
+    size = (1.4 + 1.04 * side, 1.2 + side)
+    return Chart(title, caption, [Panel(marks, axis, axis)], task.label, size, choose=names)
 
 
 def scored_weights(task: TaskRuns, reference: str) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -57,45 +72,41 @@ def scored_weights(task: TaskRuns, reference: str) -> tuple[np.ndarray, np.ndarr
     return np.array(weights).reshape(-1, len(task.objectives)), np.array(values) - np.array(shift), relative
 
 
-def corners_to_plane(weights: np.ndarray) -> np.ndarray:
-    """Weights (N, 3) as points (N, 2): corners at (0, 0), (1, 0) and (1/2, √3/2)."""
-    return np.stack([weights[:, 1] + weights[:, 2] / 2, weights[:, 2] * HEIGHT], axis=1)
-
-
-def _line(task: TaskRuns, weights: np.ndarray, values: np.ndarray, what: str, title: str) -> Figure:
-    figure = new_figure(6.8, 3.8)
-    axes = figure.add_subplot()
-    axes.scatter(weights[:, 0], values, s=18, color="#555555", alpha=0.6, linewidths=0)
+def _ends(task: TaskRuns, place: Place, choose: bool = False) -> list[Points]:
+    """Every repetition's end as a small mark, and their mean as a large one on top; `choose` leaves the weights."""
     styles = method_style(task.methods)
-    for label, runs in task.weightings.items():
-        ends, (colour, marker) = runs.weights[:, 0], styles[label]
-        axes.axvline(ends.mean(), color=colour, linewidth=1, alpha=0.7)
-        axes.plot(ends.mean(), 0.02, marker, color=colour, transform=axes.get_xaxis_transform(), label=label)
-    axes.set_xlabel(f"weight of {task.objectives[0]} (the rest goes to {task.objectives[1]})")
-    axes.set_ylabel(what)
-    axes.set_title(title)
-    figure.legend(loc="outside right center", title="mean end point", title_fontsize=8)
-    return figure
+    small, large = [], []
+    for label, own in task.weightings.items():
+        colour, marker = styles[label]
+        mean = own.weights.mean(axis=0, keepdims=True)
+        for marks, weights, what, size in ((small, own.weights, "one end", 3.3), (large, mean, "mean end", 6.0)):
+            said = [f"{label}, {what}\n{_named(task.objectives, w)}" for w in weights]
+            folders = own.folders if marks is small else ()
+            marks.append(
+                Points(*place(weights), label, colour, marker, size, 0.85 if folders else 1.0, INK, folders=folders,
+                       legend=marks is large, hover=said, weights=weights if choose else None)
+            )  # fmt: skip
+    return [*small, *large]
 
 
-def _triangle(task: TaskRuns, weights: np.ndarray, colours: dict[str, Any], what: str, title: str) -> Figure:
-    figure = new_figure(6.8, 4.8)
-    axes = figure.add_subplot()
-    axes.set_aspect("equal")
-    axes.axis("off")
+def _on_triangle(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (N, 3) as x, y: corners at (0, 0), (1, 0) and (1/2, √3/2)."""
+    return weights[:, 1] + weights[:, 2] / 2, weights[:, 2] * HEIGHT
+
+
+def _triangle(names: Sequence[str]) -> list[Mark]:
+    marks: list[Mark] = []
     for share in (0.25, 0.5, 0.75):
         for turn in range(3):
             ends = np.roll(np.array([[share, 1 - share, 0], [share, 0, 1 - share]]), turn, axis=1)
-            axes.plot(*corners_to_plane(ends).T, color="#DDDDDD", linewidth=0.7, zorder=0)
-    axes.plot(*corners_to_plane(np.eye(3)[[0, 1, 2, 0]]).T, color="#333333", linewidth=1)
-    x, y = corners_to_plane(weights).T
-    points = axes.scatter(x, y, s=34, edgecolor="white", linewidth=0.3, rasterized=True, **colours)
-    placed = zip(task.objectives, corners_to_plane(np.eye(3)), ("right", "left", "center"), strict=True)
-    for name, corner, side in placed:
-        shift = {"right": (-6, 0), "left": (6, 0), "center": (0, 6)}[side]
-        axes.annotate(name, corner, xytext=shift, textcoords="offset points", ha=side)
-    end_points(task, axes, corners_to_plane)
-    figure.colorbar(points, ax=axes, label=what, shrink=0.7)
-    figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
-    axes.legend(loc="upper left", title=EXPLAINED, title_fontsize=8, bbox_to_anchor=(-0.12, 1.0))
-    return figure
+            marks.append(Line(*_on_triangle(ends), colour="#BBBBBB", width=0.5))
+    marks.append(Line(*_on_triangle(np.eye(3)[[0, 1, 2, 0]]), colour=INK, width=1.0))
+    x, y = _on_triangle(np.eye(3))
+    for name, across, up, shift in zip(names, x, y, (-9.0, -9.0, 9.0), strict=True):
+        marks.append(Text(across, up, name, size=9, shift=(0.0, shift)))
+    return marks
+
+
+def _named(objectives: Sequence[str], weights: np.ndarray) -> str:
+    shares = [f"{name} {100 * weight:.0f} %" for name, weight in zip(objectives, weights, strict=True)]
+    return "\n".join(", ".join(shares[i : i + 3]) for i in range(0, len(shares), 3))

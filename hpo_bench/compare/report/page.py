@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hpo_bench.compare.report import plots, plots_overall, plots_weights
-from hpo_bench.compare.report.plots import Plot
+from hpo_bench.compare.charts import draw
+from hpo_bench.compare.charts.draw import Drawing
+from hpo_bench.compare.report.on_page import Plot, Runs, plot
 from hpo_bench.compare.report.records import plain, run_entries
-from hpo_bench.compare.report.tables import Table, overall_table, runs_table, task_table
+from hpo_bench.compare.report.tables import Table, matrix_table, overall_table, runs_table, task_table
 from hpo_bench.compare.tables.table import by_task
 
 if TYPE_CHECKING:
@@ -30,7 +31,6 @@ def write_report(comparison: Comparison, path: Path) -> list[Path]:
 def render(comparison: Comparison) -> str:
     """The report as text. What comes from records is escaped: by the template, by `in_script`, for plotly's texts."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
-    from plotly.offline import get_plotlyjs
 
     environment = Environment(
         loader=PackageLoader("hpo_bench.compare.report"),
@@ -42,7 +42,7 @@ def render(comparison: Comparison) -> str:
     entries, pool = run_entries(comparison.runs, comparison.tasks)
     figures: list[dict[str, Any]] = []
     sections = list(_sections(comparison, figures))
-    over_tasks = _add(figures, _overall_plots(comparison))
+    over_tasks = _add(figures, draw.of_all(comparison).values(), _places(comparison))
     data = {"runs": entries, "pool": pool, "figures": figures}
     statuses = comparison.runs["status"].value_counts()
     texts = {name: _text(name) for name in ("report.css", *SCRIPTS)}
@@ -54,6 +54,7 @@ def render(comparison: Comparison) -> str:
         sections=sections,
         overall=overall_table(comparison.overall) if comparison.overall else None,
         overall_figures=over_tasks,
+        matrices=[(matrix_table(f"matrix-{i}", one), one.sentence) for i, one in enumerate(comparison.matrices())],
         ranking=comparison.ranking.sentence if comparison.ranking else None,
         runs=runs_table(comparison.runs, entries),
         notes=comparison.notes,
@@ -61,7 +62,7 @@ def render(comparison: Comparison) -> str:
         commits=sorted({str(commit) for commit in comparison.runs["git_commit"].dropna()}),
         css=texts["report.css"],
         scripts=[texts[name] for name in SCRIPTS],
-        plotly=get_plotlyjs(),
+        plotly=_text("plotly-basic.min.js"),
         data=in_script(data),
     )
 
@@ -76,18 +77,10 @@ def in_script(value: Any) -> str:
 
 def _sections(comparison: Comparison, figures: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
     rows = by_task(comparison.rows)
-    runs = {folder: place for place, folder in enumerate(comparison.runs["folder"])}
+    runs = _places(comparison)
     said = {entry.task: entry for entry in comparison.verdicts}
     for number, task in enumerate(comparison.tasks):
         own = rows[task.label]
-        drawn = [
-            plots.cost_accuracy(task, own, runs),
-            plots.anytime(task),
-            plots.final_weights(task, runs),
-            plots_weights.landscape(task, comparison.reference, runs),
-            plots_weights.trajectories(task),
-            plots.time_spent(task, own),
-        ]
         table: Table = task_table(number, own, comparison.reference)
         yield {
             "id": f"t{number}",
@@ -95,24 +88,24 @@ def _sections(comparison: Comparison, figures: list[dict[str, Any]]) -> Iterator
             "pretraining_pays": said[task.label].pretraining_pays,
             "weights_matter": said[task.label].weights_matter,
             "verdict": said[task.label].verdict,
+            "power": said[task.label].power,
             "table": table,
-            "figures": _add(figures, drawn),
+            "figures": _add(figures, draw.of_task(task, own, comparison.reference).values(), runs),
         }
 
 
-def _overall_plots(comparison: Comparison) -> list[Plot | None]:
-    if len(comparison.tasks) < 2:
-        return []
-    return [plots_overall.heat_map(comparison.tasks, comparison.reference), plots_overall.ranks(comparison.ranking)]
+def _places(comparison: Comparison) -> Runs:
+    return {folder: place for place, folder in enumerate(comparison.runs["folder"])}
 
 
-def _add(figures: list[dict[str, Any]], drawn: list[Plot | None]) -> list[tuple[int, Plot]]:
+def _add(figures: list[dict[str, Any]], drawings: Iterable[Drawing], runs: Runs) -> list[tuple[int, Plot]]:
     """Append what there is to draw to the embedded figures; returns (place, figure)."""
     places = []
-    for plot in drawn:
-        if plot is not None:
-            figures.append(plain({key: getattr(plot, key) for key in ("traces", "layout", "pairs", "title")}))
-            places.append((len(figures) - 1, plot))
+    for drawing in drawings:
+        if (chart := drawing()) is not None:
+            drawn = plot(chart, runs)
+            figures.append(plain({key: getattr(drawn, key) for key in ("traces", "layout", "pairs", "title")}))
+            places.append((len(figures) - 1, drawn))
     return places
 
 

@@ -15,6 +15,7 @@ from hpo_bench.compare.stats.aggregate import Overall
 from hpo_bench.compare.stats.intervals import repetition_means
 from hpo_bench.compare.stats.summary import Row
 from hpo_bench.compare.style import method_style, objective_colours
+from hpo_bench.compare.tables.over_tasks import Matrix
 from hpo_bench.compare.tables.overall import HEADERS, cells
 from hpo_bench.compare.tables.table import bill_columns, number, score, score_columns
 
@@ -90,6 +91,16 @@ def task_table(number_of_task: int, rows: Sequence[Row], reference: str) -> Tabl
         else:
             columns.append(Column(name, texts, "number", explain=explain))
     return Table(f"task-{number_of_task}", rows[0].task, columns, colours | objective_colours(objectives))
+
+
+def matrix_table(name: str, matrix: Matrix) -> Table:
+    """A table of methods over tasks."""
+    columns = [
+        Column(header, [row[i] for row in matrix.rows], "number" if i else "method")
+        for i, header in enumerate(matrix.columns)
+    ]
+    colours = {label: style[0] for label, style in method_style([row[0] for row in matrix.rows]).items()}
+    return Table(name, matrix.title, columns, colours)
 
 
 def overall_table(rows: Sequence[Overall]) -> Table:

@@ -18,19 +18,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpo_bench.compare.cohort import TaskRuns, aligned
-from hpo_bench.compare.stats.intervals import Estimate, mean_of_means, pooled_iqm, stratified_interval
+from hpo_bench.compare.stats.intervals import Estimate, mean_of_means, pooled_iqm, share_interval, stratified_interval
+from hpo_bench.compare.stats.paired import probability_of_improvement
 from hpo_bench.compare.stats.ranks import Ranking, rank_methods
 from hpo_bench.compare.style import method_order
 
 
 @dataclass(frozen=True)
 class Overall:
-    """One method over the tasks that it shares with the reference; `mean` weighs tasks alike, `iqm` drops extremes."""
+    """One method over the tasks that it shares with the reference; `mean` weighs tasks alike, `iqm` drops extremes.
+
+    `improvement` is the probability that it beats the reference with the same seed, mean over tasks.
+    """
 
     method: str
     tasks: int
     mean: Estimate
     iqm: Estimate
+    improvement: Estimate
     average_rank: float
 
 
@@ -60,7 +65,7 @@ def overall(
     if len(common) < 2:
         return [], None  # tasks that were run with different methods: there is nothing to rank
     ranking = rank_methods(
-        np.array([[_mean(task, label) for label in common] for task in tasks]),
+        np.array([[mean_test(task, label) for label in common] for task in tasks]),
         common,
         np.array([task.higher_is_better for task in tasks]),
     )
@@ -71,8 +76,21 @@ def overall(
         nothing = Estimate(math.nan)
         mean = stratified_interval(strata, mean_of_means, rng) if strata else nothing
         middle = stratified_interval(strata, pooled_iqm, rng) if strata else nothing
-        rows.append(Overall(label, len(strata), mean, middle, rank_of.get(label, math.nan)))
+        rows.append(Overall(label, len(strata), mean, middle, mean_improvement(strata), rank_of.get(label, math.nan)))
     return rows, ranking
+
+
+def mean_improvement(strata: Sequence[np.ndarray]) -> Estimate:
+    """Mean over tasks of the probability of improvement (Agarwal et al. 2021), from gains (R_s, J) per task.
+
+    They draw every pair of runs; here runs with the same seed are paired, ties one half. The interval is Clopper &
+    Pearson's with as many observations as have this mean's variance: T² / Σ 1/R_s, or T R for R repetitions each.
+    """
+    found = [probability_of_improvement(gains) for gains in strata]
+    if not found or any(one.n < 2 for one in found):
+        return Estimate(float(np.mean([one.value for one in found])) if found else math.nan)
+    count = len(found) ** 2 / sum(1 / one.n for one in found)
+    return share_interval(float(np.mean([one.value for one in found])) * count, count)
 
 
 def task_gains(task: TaskRuns, label: str, reference: str) -> np.ndarray | None:
@@ -84,6 +102,7 @@ def task_gains(task: TaskRuns, label: str, reference: str) -> np.ndarray | None:
     return whole if len(whole) else None
 
 
-def _mean(task: TaskRuns, label: str) -> float:
+def mean_test(task: TaskRuns, label: str) -> float:
+    """Mean test score of all retrainings; NaN where there is none."""
     test = task.methods[label].test if label in task.methods else np.array([np.nan])
     return float(np.nanmean(test)) if np.isfinite(test).any() else math.nan

@@ -55,7 +55,7 @@ class Fidelity:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; NaN becomes None."""
-        return _without_nan(asdict(self))
+        return without_nan(asdict(self))
 
 
 def centred_cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -125,9 +125,10 @@ def _rank(predicted: np.ndarray, measured: np.ndarray) -> float:
     return float(stats.spearmanr(predicted, measured).statistic)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Plain values with None for NaN and infinities, as JSON has it."""
     if isinstance(value, dict):
-        return {key: _without_nan(one) for key, one in value.items()}
+        return {key: without_nan(one) for key, one in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(one) for one in value]
+        return [without_nan(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

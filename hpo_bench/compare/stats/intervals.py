@@ -52,7 +52,8 @@ def repetition_means(scores: np.ndarray) -> np.ndarray:
 
     Repetitions without any score are left out, so R' <= R.
     """
-    scores = np.asarray(scores, dtype=float).reshape(len(scores), -1)
+    scores = np.asarray(scores, dtype=float)
+    scores = scores.reshape(len(scores), math.prod(scores.shape[1:]))
     counts = np.isfinite(scores).sum(axis=1)
     sums = np.where(np.isfinite(scores), scores, 0.0).sum(axis=1)
     return sums[counts > 0] / counts[counts > 0]
@@ -119,8 +120,10 @@ def stratified_interval(
     return Estimate(value, value - half, value + half, total)
 
 
-def share_interval(wins: float, n: int, level: float = LEVEL) -> Estimate:
+def share_interval(wins: float, n: float, level: float = LEVEL) -> Estimate:
     """Interval of a share that rests on `n` independent observations (Clopper & Pearson 1934, never too short).
+
+    `n` of a mean of shares is the number of observations with the same variance, and need not be whole.
 
     Args:
         wins: n times the observed share; need not be whole, because ties count one half and retrainings are averaged.
@@ -130,4 +133,4 @@ def share_interval(wins: float, n: int, level: float = LEVEL) -> Estimate:
     tail = (1 - level) / 2
     low = 0.0 if wins <= 0 else float(stats.beta.ppf(tail, wins, n - wins + 1))
     high = 1.0 if wins >= n else float(stats.beta.ppf(1 - tail, wins + 1, n - wins))
-    return Estimate(wins / n, low, high, n)
+    return Estimate(wins / n, low, high, round(n))

@@ -50,9 +50,7 @@ def rank_methods(scores: np.ndarray, methods: tuple[str, ...], higher_is_better:
         return Ranking(methods, average, n, math.nan, None, sentence)
     tied = bool((signed == signed[:, :1]).all())  # everywhere: scipy would divide by zero
     p = 1.0 if tied else float(stats.friedmanchisquare(*signed.T).pvalue)
-    import scikit_posthocs
-
-    pairwise = scikit_posthocs.posthoc_nemenyi_friedman(signed).to_numpy()
+    pairwise = nemenyi(average, n)
     best = methods[int(np.argmin(average))]
     alike = [methods[i] for i in range(m) if methods[i] != best and pairwise[int(np.argmin(average)), i] >= 0.05]
     sentence = f"Over {n} tasks {best} has the best average rank ({average.min():.2f} of {m}); Friedman p = {p:.2g}."
@@ -61,6 +59,13 @@ def rank_methods(scores: np.ndarray, methods: tuple[str, ...], higher_is_better:
     elif alike:
         sentence += f" By Nemenyi's test it cannot be told from {', '.join(alike)}."
     return Ranking(methods, average, n, p, pairwise, sentence)
+
+
+def nemenyi(average: np.ndarray, tasks: int) -> np.ndarray:
+    """P-values (M, M) of pairs of methods, from average ranks (M,): studentised range, infinite df (Demšar 2006)."""
+    m = len(average)
+    z = np.abs(average[:, None] - average[None]) / math.sqrt(m * (m + 1) / (6 * tasks))
+    return np.minimum(1.0, np.asarray(stats.studentized_range.sf(z * math.sqrt(2), m, np.inf)))
 
 
 def critical_difference(methods: int, tasks: int, alpha: float = 0.05) -> float:

@@ -12,7 +12,7 @@ from hpo_bench.compare.stats.intervals import Estimate
 if TYPE_CHECKING:
     from rich.table import Table
 
-HEADERS = ("method", "tasks", "mean gain, %", "interquartile mean, %", "average rank")
+HEADERS = ("method", "tasks", "mean gain, %", "interquartile mean, %", "better, %", "average rank")
 
 
 def overall_table(rows: Sequence[Overall], reference: str) -> Table:
@@ -42,7 +42,21 @@ def _title(reference: str) -> str:
 def cells(row: Overall) -> tuple[str, ...]:
     """Texts of one row, in the order of HEADERS."""
     rank = f"{row.average_rank:.2f}" if math.isfinite(row.average_rank) else "–"
-    return row.method, str(row.tasks) if row.tasks else "", _gain(row.mean), _gain(row.iqm), rank
+    return (
+        row.method,
+        str(row.tasks) if row.tasks else "",
+        _gain(row.mean),
+        _gain(row.iqm),
+        _share(row.improvement),
+        rank,
+    )
+
+
+def _share(estimate: Estimate) -> str:
+    if not math.isfinite(estimate.value):
+        return ""
+    ends = f" ({100 * estimate.low:.0f}–{100 * estimate.high:.0f})" if estimate.has_interval else ""
+    return f"{100 * estimate.value:.0f}{ends}"
 
 
 def _gain(estimate: Estimate) -> str:

@@ -7,10 +7,12 @@ import numpy as np
 from hpo_bench.compare.cohort import TaskRuns, aligned
 from hpo_bench.compare.stats.blocks import retrained_blocks, tried_blocks
 from hpo_bench.compare.stats.paired import compare_paired
+from hpo_bench.compare.stats.power import ALPHA, POWER, seen_by
 from hpo_bench.compare.stats.summary import Row
 from hpo_bench.compare.stats.variance import VarianceShare, variance_share
 from hpo_bench.compare.style import metric_name
 from hpo_bench.compare.tables.table import number, p_equals, score, signed
+from hpo_bench.records.shown import shown
 
 NEEDS = "at least two weightings scored with the same two seeds: run two methods with --repeats 3"
 
@@ -28,6 +30,27 @@ def pretraining_pays(task: TaskRuns, reference: str, rng: np.random.Generator) -
     better = (found.difference.value > 0) == task.higher_is_better
     said = ("it pays" if better else "it harms") if found.difference.excludes(0) else "it cannot be told from noise"
     return f"On {task.label} {what} test {metric_name(task.metric)} ({p_equals(found.p_sign_flip)}): {said}."
+
+
+def power_of(task: TaskRuns, reference: str) -> str:
+    """What the seeds can see: the smallest difference, and how many seeds the largest one seen would take."""
+    found = seen_by(task, reference)
+    if found is None:
+        return ""
+    sentence = (
+        f"On {task.label} {found.n} paired seeds find a true difference to {reference} of {score(found.detectable)} or "
+        f"more {100 * POWER:.0f} times in 100 (t-test at {100 * ALPHA:.0f} %); smaller ones mostly go unseen."
+    )
+    if found.seeds is None:
+        return f"{sentence} The largest one seen is 0." if found.largest == 0 else sentence
+    largest = f"{'+' if found.largest > 0 else ''}{shown(found.largest, 3, found.detectable)}"
+    if abs(found.largest) >= found.detectable:
+        return f"{sentence} {found.method} differs by {largest}, and {_seeds(found.seeds)} would do."
+    return f"{sentence} If {found.method} truly differs by the {largest} seen, it takes {_seeds(found.seeds)}."
+
+
+def _seeds(count: int) -> str:
+    return f"{count:,} seed{'' if count == 1 else 's'}"
 
 
 def weights_matter(task: TaskRuns, rng: np.random.Generator) -> tuple[str, dict[str, VarianceShare | None]]:

@@ -21,10 +21,6 @@
     };
     const merged = { ...base, ...coloured(own) };
     for (const name of new Set(["xaxis", "yaxis", ...Object.keys(own).filter((key) => /^[xy]axis/.test(key))])) merged[name] = { ...axis, ...merged[name] };
-    if (own.ternary) {
-      merged.ternary = { ...merged.ternary, bgcolor: "rgba(0,0,0,0)" };
-      for (const name of ["aaxis", "baxis", "caxis"]) merged.ternary[name] = { ...axis, ...merged.ternary[name] };
-    }
     return merged;
   }
   function content(place) {

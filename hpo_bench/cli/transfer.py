@@ -1,0 +1,47 @@
+"""`transfer`: does what is best on valid hold on test?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hpo_bench.cli.app import app
+from hpo_bench.cli.options import Json, Task, at_least
+from hpo_bench.cli.trial import TrialFlags, interruptible, takes_trial_flags
+
+
+@app.command()
+@takes_trial_flags
+def transfer(
+    task: Task,
+    flags: TrialFlags,
+    seeds: Annotated[int, typer.Option(parser=at_least(1), help="Seeds that every weighting is trained with.")] = 3,
+    seed: Annotated[int, typer.Option(parser=at_least(0), help="The first of them.")] = 0,
+    out: Annotated[Path, typer.Option(help="Folder for the record.")] = Path("transfer"),
+    as_json: Json = False,
+) -> None:
+    """Does what is best on valid hold on test? Every weighting of a landscape, read on both, after the fact."""
+    from hpo_bench.cli.display import Display, print_notices
+    from hpo_bench.measure.transfer import measure, plan, write
+    from hpo_bench.run.runner import Observer, load_task
+
+    config = plan(task, out=out, seed=seed, **flags.configuration())
+    with interruptible(), Display(1) as display:
+        loaded = load_task(task, config.task_options, flags.device)
+        print_notices(loaded.notices)
+        found = measure(config, seeds, loaded, Observer() if as_json else display)
+    files = write(found, out / task)
+    if as_json:
+        print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    from hpo_bench.compare.tables.transfer import transfer_table
+
+    console = Console(markup=False)
+    console.print(found.sentence, style="bold", highlight=False)
+    console.print(transfer_table(found))
+    console.print(f"written: {', '.join(str(file) for file in files)}", highlight=False, markup=False, soft_wrap=True)

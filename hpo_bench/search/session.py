@@ -1,0 +1,130 @@
+"""Ray is running: a session on this machine, or somebody's cluster that is joined and left alone."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hpo_bench.core.cores import cores
+from hpo_bench.core.settings import PLACE
+from hpo_bench.errors import UserError
+from hpo_bench.records import scratch
+from hpo_bench.search.cluster import check_address, no_cluster
+
+MOST_WORKERS = 1024
+_RAY_STARTS = 4
+
+
+@dataclass
+class SideBySide:
+    """The options of a method that works in several processes.
+
+    Attributes:
+        workers: pieces of work (trials, members) that are done side by side in processes of their own, as many as
+            there are cores; 1 works in this process.
+        ray_address: an existing Ray cluster to use ("auto" finds it); empty starts Ray on this machine. Where a run is
+            done is no part of what it is: it may go on elsewhere.
+        ray_timeout: seconds that the cluster may take to answer.
+    """
+
+    workers: int = 1
+    ray_address: str = field(default="", metadata=PLACE)
+    ray_timeout: float = field(default=60.0, metadata=PLACE)
+
+
+@contextmanager
+def ray_session(workspace: Path, processes: int, address: str = "", timeout: float = 60.0) -> Iterator[None]:
+    """Ray is running inside the block; a session that was there before is used and left alone.
+
+    A unix socket's path holds 107 characters, so Ray's session folder lies in the system's temporary folder and not in
+    the workspace; `workspace/ray-session` names it, so that what a kill leaves there is removed by the next run.
+
+    Raises:
+        UserError: no cluster answers at `address` within `timeout` seconds.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    os.environ.setdefault("RAY_worker_niceness", "0")  # 15 by default: training would starve beside any other process
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    import ray
+
+    scratch.clear(workspace)
+    if ray.is_initialized():
+        yield
+        return
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    with ExitStack() as stack:
+        if address != "auto":
+            stack.enter_context(_without("RAY_ADDRESS"))  # it would be taken for the address of this session
+        stack.callback(ray.shutdown)
+        if address:
+            check_address(address, timeout)
+            try:
+                ray.init(address=address, **quiet)
+            except Exception as error:  # whatever Ray raises here: it does not answer as a cluster does
+                raise no_cluster(address, error) from error
+        else:
+            folder = scratch.make(workspace)
+            stack.push(lambda *_: scratch.remove(workspace, folder))
+            stack.callback(ray.shutdown)  # before its folder goes
+            _start_ray(
+                num_cpus=processes,
+                include_dashboard=False,
+                object_store_memory=100 * 2**20,  # results are small
+                _temp_dir=str(folder),
+                **quiet,
+            )
+        yield
+
+
+@contextmanager
+def _without(variable: str) -> Iterator[None]:
+    """Unset an environment variable inside the block."""
+    before = os.environ.pop(variable, None)
+    if before is not None:
+        warnings.warn(f"{variable} is set and not used: --ray-address names a cluster", stacklevel=4)
+    try:
+        yield
+    finally:
+        if before is not None:
+            os.environ[variable] = before
+
+
+def _start_ray(**options: Any) -> None:
+    """`ray.init`, tried again: on a machine that is busy enough, Ray waits 30 s for its own node and gives up.
+
+    Raises:
+        UserError: it gave up each time.
+    """
+    import ray
+
+    for left in reversed(range(_RAY_STARTS)):
+        try:
+            ray.init(**options)
+            return
+        except Exception as error:  # a bare Exception is what Ray raises here
+            ray.shutdown()
+            if "timed out during startup" not in str(error):
+                raise
+            if not left:
+                raise UserError(
+                    f"Ray did not start in {_RAY_STARTS} attempts of 30 s", "end other work on this machine, or wait"
+                ) from error
+
+
+def processes_for(workers: int, pieces: int, address: str = "") -> int:
+    """How many of `workers` processes can be of use for `pieces` of work at a time; says so where it is fewer.
+
+    On a cluster, that of `address`, the cores of this machine say nothing.
+    """
+    useful = min(workers, max(1, pieces), workers if address else cores())
+    if useful < workers:
+        least = f"{pieces} pieces of work at a time" if useful == pieces else f"{cores()} cores"
+        warnings.warn(f"{workers} workers were asked for; {useful} can be used, as there are {least}", stacklevel=3)
+    return useful
