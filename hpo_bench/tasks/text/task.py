@@ -153,7 +153,7 @@ def _truth(table: TextTable, texts: Sequence[str], labels: Tensor, target: Targe
 
 
 def label_columns(table: TextTable) -> np.ndarray:
-    """A table's labels as columns (N, L) float32: of several classes one column each."""
+    """A table's labels as columns (N, L): values as float64, of several classes one column each, 0 or 1 as float32."""
     if table.kind == "classes":
         return np.eye(len(table.classes), dtype=np.float32)[table.labels.astype(int)]
-    return table.labels.astype(np.float32)[:, None]
+    return table.labels.astype(np.float64 if table.kind == "regression" else np.float32)[:, None]
