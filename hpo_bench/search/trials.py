@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from hpo_bench.core.meter import Cost
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.errors import Doubt, doubts
 from hpo_bench.records.journal import Journal, Progress, TrialRecord, TrialState
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
 from hpo_bench.search.session import MOST_WORKERS, SideBySide, processes_for
@@ -137,6 +139,8 @@ class TrialSearch(SideBySide, ObjectiveWeightSearch):
 
         def record(number: int, weights: np.ndarray, outcome: Outcome) -> None:
             note = {**self.note(problem, number), **outcome.note}
+            for doubt in outcome.note.get("doubts", ()):  # a worker's own warnings nobody sees
+                warnings.warn(doubt, Doubt, stacklevel=2)
             listed = weights.tolist()
             journal.record_trial(number, listed, outcome.value, outcome.cost, state=outcome.state, note=note)
             done = problem.budget.fraction(number + 1, problem.meter.snapshot())
@@ -171,13 +175,13 @@ def follow_and_score(problem: Problem, schedule: WeightSchedule) -> Outcome:
     """Train one trial from the base under a schedule and score it."""
     before = problem.meter.snapshot()
     value, state = None, "diverged"
-    try:
+    found: list[str] = []
+    with doubts(found.append), suppress(Diverged):
         trial = problem.start_trial()
         trial.follow(schedule)
         value, state = trial.validate().value, "done"
-    except Diverged:
-        pass
-    return Outcome(state, value, problem.meter.snapshot() - before)  # type: ignore[arg-type]
+    note = {"doubts": found} if found else {}
+    return Outcome(state, value, problem.meter.snapshot() - before, note)  # type: ignore[arg-type]
 
 
 def best_of(problem: Problem, records: Sequence[TrialRecord]) -> SearchResult:

@@ -126,7 +126,7 @@ def _register_attention() -> None:
 
 def _buckets(rows: int, device: torch.device) -> int:
     """A processor gains from many short passes, an accelerator from few large ones."""
-    per_bucket = _ROWS_A_BUCKET if device.type == "cpu" else 16 * _ROWS_A_BUCKET
+    per_bucket = _ROWS_A_BUCKET if device.type == "cpu" else 32 * _ROWS_A_BUCKET
     return max(1, min(_MOST_BUCKETS, rows // per_bucket))
 
 
