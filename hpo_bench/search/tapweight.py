@@ -125,7 +125,7 @@ class TapWeight(OnlineSearch):
             return LEVELS_TWO["joint"]
         if self.horizon:
             return LEVELS_TWO["probe"]
-        return LEVELS_TWO[of_mode(problem.protocol.mode) if self.level_two == "protocol" else self.level_two]
+        return of_mode(problem.protocol.mode) if self.level_two == "protocol" else LEVELS_TWO[self.level_two]
 
     def make_solver(self, optimizer: torch.optim.Optimizer) -> tapweight.solvers.Solver:
         """The solver for the level whose optimiser is given."""
