@@ -21,6 +21,7 @@ from hpo_bench.testing.problems import quick_problem
 from tapweight import (
     Finetuning,
     HypergradientFailure,
+    Implicit,
     ObjectiveWeights,
     Pretraining,
     Probe,
@@ -127,6 +128,19 @@ def test_the_librarys_own_loop_gives_the_suites_weights_bit_by_bit(level_two, tm
             learner.update(batches[step - 1 : step - 1 + learner.estimator.batches], train, whole[1])
             found.append(weights.values.tolist())
     assert found == recorded
+
+
+def test_defaults_are_the_librarys():
+    options, learner = TapWeight(), inspect.signature(WeightLearner).parameters
+    weights = inspect.signature(ObjectiveWeights).parameters
+    assert options.every == learner["every"].default
+    assert learner["retries"].default == RETRIES
+    assert options.parametrisation == weights["parametrisation"].default
+    assert (options.weight_lr or None) == weights["lr"].default
+    estimator, theirs = options.estimator(torch.optim.Adam([torch.zeros(1)]), None), Implicit()
+    for name in ("last_step", "levels", "normalise", "batches", "finetune_solver"):
+        assert getattr(estimator, name) == getattr(theirs, name), name
+    assert type(estimator.pretrain_solver) is type(theirs.pretrain_solver)
 
 
 def test_nothing_of_algorithm_1_is_written_twice():
