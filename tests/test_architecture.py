@@ -79,7 +79,7 @@ def test_who_may_import_whom(room, allowed):
 
 def test_only_tapweight_uses_the_library_tapweight():
     found = ours(outside("hpo_bench/search", "hpo_bench"))
-    files = {f"hpo_bench/search/{name}.py" for name in ("tapweight", "tapweight_levels", "branches")}
+    files = {f"hpo_bench/search/{name}.py" for name in ("implicit", "implicit_levels", "branches")}
     assert {line.partition(" ")[0] for line in found} == files
 
 
