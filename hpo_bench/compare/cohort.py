@@ -160,10 +160,26 @@ def cohorts(done: pd.DataFrame) -> tuple[list[TaskRuns], list[str]]:
         problems = sorted(runs["problem"].unique())
         if len(problems) > 1:
             notes.append(f"{task}: runs of {len(problems)} different settings are compared apart")
-        for problem in problems:
-            label = str(task) + _difference(problem, problems)
-            tasks.append(_task_runs(label, runs[runs["problem"] == problem], notes))
+        labels = _labels(str(task), runs, problems)
+        tasks.extend(_task_runs(labels[problem], runs[runs["problem"] == problem], notes) for problem in problems)
     return tasks, notes
+
+
+def _labels(task: str, runs: pd.DataFrame, problems: list[str]) -> dict[str, str]:
+    """A name of its own for every setting: its folder's (`bace@few`), or what differs, in brackets."""
+    folders = {
+        problem: {Path(folder).parent.parent.name for folder in runs.loc[runs["problem"] == problem, "folder"]}
+        for problem in problems
+    }
+    names = [name for own in folders.values() for name in own]
+    if len(set(names)) == len(problems) == len(names) and all(name.partition("@")[0] == task for name in names):
+        return {problem: next(iter(own)) for problem, own in folders.items()}
+    labels = {problem: task + _difference(problem, problems) for problem in problems}
+    taken = Counter(labels.values())
+    for number, problem in enumerate(problems, start=1):  # long lists are told by their first letters
+        if taken[labels[problem]] > 1:
+            labels[problem] += f" #{number}"
+    return labels
 
 
 def left_out(runs: pd.DataFrame) -> list[str]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -169,6 +170,24 @@ def test_other_settings_are_not_mixed(tmp_path):
             write_run(tmp_path / mode, method=method, trials=2, config=config)
     found = compare(tmp_path, tmp_path / "out")
     assert [verdict.task for verdict in found.verdicts] == ["bace [mode=full]", "bace [mode=probe]"]
+
+
+@pytest.mark.usefixtures("no_figures")
+def test_variants_of_a_task_go_by_their_folders_or_by_names_of_their_own(tmp_path):
+    """Lists that differ behind their first letters gave two settings one name, and a report with two tables in one."""
+    long = [*"abcdefghijklmnopqrstuvwxyz", "noise"]
+    for folder, names in (("bace", long[:-1]), ("bace@planted", long)):
+        config = {"method_options": {}, "task_options": {"objectives": names}, "protocol": {"steps": 300}, "budget": {}}
+        for method in ("equal", "tpe"):
+            run = write_run(tmp_path / "made", method=method, trials=2, config=config)
+            for root, place in (("named", folder), (f"apart/{folder}", "bace")):
+                shutil.copytree(run, tmp_path / root / place / method / run.name)
+            shutil.rmtree(run)
+    for root, wanted in (("named", ["bace", "bace@planted"]), ("apart", 2 * ["bace [objectives=a+b+c+d"])):
+        found = compare(tmp_path / root, tmp_path / "out" / root)
+        labels = sorted(verdict.task for verdict in found.verdicts)
+        assert len(set(labels)) == 2
+        assert all(label.startswith(start) for label, start in zip(labels, wanted, strict=True))
 
 
 @pytest.mark.usefixtures("no_figures")
