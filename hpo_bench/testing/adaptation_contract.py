@@ -86,7 +86,7 @@ class AdaptationContract:
             self.adapted(problem, encoder)
 
     def test_weights_are_learned_beside_it(self, mode: str, tmp_path: Path) -> None:
-        """TapWeight as published sees the task as `level_two` says, and its result is adapted in this way."""
+        """`implicit` sees the task as `level_two` says, and its result is adapted in this way."""
         problem = self.problem(mode, steps=30)
         method = registry.load(registry.METHODS, "implicit")(warmup=4)
         assert method.supports(problem).ok, method.supports(problem).reason
