@@ -20,6 +20,9 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
     except MemoryError as error:
         print(f"error: the memory is not enough: {error}\ngive smaller sizes, or a smaller batch", file=sys.stderr)
         sys.exit(2)
@@ -46,7 +49,11 @@ _PLAIN = warnings.formatwarning
 def _sentence(
     message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
 ) -> str:
-    return f"warning: {message}\n" if category is UserWarning else _PLAIN(message, category, filename, lineno, line)
+    return (
+        f"warning: {message}\n"
+        if issubclass(category, UserWarning)
+        else _PLAIN(message, category, filename, lineno, line)
+    )
 
 
 def _nothing_empty(words: list[str]) -> None:

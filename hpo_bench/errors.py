@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import warnings
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 
 class UserError(Exception):
@@ -20,6 +23,30 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message}\n{self.remedy}" if self.remedy else self.message
+
+
+class Doubt(UserWarning):
+    """A score stands, and whoever reads it should know something about it: it goes into the run's record."""
+
+
+@contextmanager
+def doubts(told: Callable[[str], None]) -> Iterator[None]:
+    """Call `told` with every different `Doubt` that is warned of inside the block; each is shown once."""
+    found: set[str] = set()
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Doubt)
+        show = warnings.showwarning
+
+        def keep(message: Warning | str, category: type[Warning], *place: Any) -> None:
+            known = issubclass(category, Doubt) and str(message) in found
+            if issubclass(category, Doubt) and not known:
+                found.add(str(message))
+                told(str(message))
+            if not known:
+                show(message, category, *place)
+
+        warnings.showwarning = keep
+        yield
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:

@@ -32,7 +32,7 @@ def gin(device: torch.device, rows: Sequence[int] | None) -> Workload:
 
     def some(split: Any, n: int) -> tuple[Any, Tensor]:
         index = torch.randperm(len(split), device=device)[:n]
-        return task.corpus.prepare(split.inputs.batch(index)), split.labels[index]
+        return task.corpus.refinement(split.inputs.batch(index)), split.labels[index]
 
     batch = task.draw_batch(rows[0], torch.Generator(device=task.draws_on).manual_seed(0))
     train, valid = some(task.train, rows[1]), some(task.valid, rows[2])

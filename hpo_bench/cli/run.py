@@ -25,7 +25,7 @@ def run(
     retrains: Annotated[int | None, typer.Option(parser=at_least(0), help="Fresh seeds to retrain with.")] = None,
     ray_address: Annotated[str | None, typer.Option(help="`auto` or an address of a Ray cluster.")] = None,
     ray_timeout: Annotated[str | None, typer.Option(help="Seconds that the cluster may take to answer (60).")] = None,
-    solver: Annotated[str | None, typer.Option(help="Inverse-Hessian solver of tapweight.")] = None,
+    solver: Annotated[str | None, typer.Option(help="Inverse-Hessian solver of implicit.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Method option: name=value.")] = None,
     out: Out = Path("runs"),
     as_json: Json = False,
@@ -33,7 +33,7 @@ def run(
     """Search for weights with one method on one task, retrain with them, test once per fresh seed."""
     from hpo_bench.cli.display import Display, print_notices
     from hpo_bench.run.config import configure
-    from hpo_bench.run.runner import Observer, load_task
+    from hpo_bench.run.runner import Observer, load_task, vouched
     from hpo_bench.run.runner import run as do_run
 
     own = given(solver=solver, ray_address=ray_address, ray_timeout=ray_timeout) | flags.method_options()
@@ -49,10 +49,14 @@ def run(
     )
     records = []
     with interruptible(), Display(repeats) as display:
-        loaded = load_task(task, config.task_options, flags.device)
-        print_notices(loaded.notices)
+        loaded = None
         for repeat in range(repeats):
-            observer = Observer() if as_json else display
-            records.append(do_run(config.repetition(seed + repeat), observer, loaded).content)
+            repetition, observer = config.repetition(seed + repeat), Observer() if as_json else display
+            if loaded is None and not vouched(repetition):
+                loaded = load_task(task, config.task_options, flags.device)
+                print_notices(loaded.notices)
+            records.append(do_run(repetition, observer, loaded).content)
+        if loaded is None:
+            print_notices(records[0]["data"]["notices"])
     if as_json:
         print(json.dumps(records, indent=1))

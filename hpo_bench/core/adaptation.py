@@ -70,7 +70,8 @@ class Adaptation(ABC):
 
     Attributes:
         level_two: how a method that learns weights beside the training sees this adaptation: "tuned", a copy that is
-            fine-tuned along, or "probe", a head solved on the encoder.
+            fine-tuned along, "probe", a head solved on the encoder, or the name of a level of one's own
+            (`hpo_bench.search.implicit_levels.LevelTwo`).
     """
 
     name: ClassVar[str]

@@ -17,12 +17,24 @@ from hpo_bench.tasks.base import Labelled, Task
 
 
 class FineTuner:
-    """Level II: the steps of fine-tuning, with or without the proximal term γ‖φ_e − θ_e‖²."""
+    """Level II: the steps of fine-tuning, with or without the proximal term γ‖φ_e − θ_e‖².
 
-    def __init__(self, task: Task, protocol: Protocol, encoder: nn.Module, seed: int, meter: CostMeter) -> None:
+    `start` makes φ from the encoder; what of it asks for a gradient is trained.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        protocol: Protocol,
+        encoder: nn.Module,
+        seed: int,
+        meter: CostMeter,
+        start: Callable[[Task, nn.Module, Protocol, int], AdaptedModel] = AdaptedModel.start,
+    ) -> None:
         self.task, self.protocol, self.seed, self.meter = task, protocol, seed, meter
-        self.model = AdaptedModel.start(task, encoder, protocol, seed)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=protocol.adapt_learning_rate)
+        self.model = start(task, encoder, protocol, seed)
+        moved = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        self.optimizer = torch.optim.Adam(moved, lr=protocol.adapt_learning_rate)
         self.step_number = 0
 
     @property
@@ -74,7 +86,10 @@ class FineTuner:
 
 
 class FullFineTuning(Adaptation):
-    """Everything is fine-tuned; the epoch with the best valid score is kept (ties: the earlier one)."""
+    """Everything is fine-tuned; the epoch with the best valid score is kept (ties: the earlier one).
+
+    A way that trains less of the model inherits all but `blank`.
+    """
 
     name: ClassVar[str] = "full"
     summary: ClassVar[str] = "encoder and head are fine-tuned, the best epoch on valid is kept"
@@ -85,8 +100,11 @@ class FullFineTuning(Adaptation):
         rows = train_size + (1 if train_size > 1 and train_size % protocol.adapt_batch_size == 1 else 0)
         return protocol.epochs * (3 * rows + valid_size) / protocol.batch_size
 
+    def blank(self, task: Task, encoder: nn.Module, protocol: Protocol, seed: int) -> AdaptedModel:
+        return AdaptedModel.start(task, encoder, protocol, seed)
+
     def adapt(self, task: Task, encoder: nn.Module, protocol: Protocol, seed: int, meter: CostMeter) -> Adapted:
-        tuner = FineTuner(task, protocol, encoder, seed, meter)
+        tuner = FineTuner(task, protocol, encoder, seed, meter, self.blank)
         best: tuple[float, int, dict[str, Tensor]] | None = None
         for epoch in range(1, protocol.epochs + 1):
             with meter.phase("adaptation"):

@@ -46,10 +46,12 @@ def parse_smiles(smiles: Sequence[str], workers: int = 1) -> ParsedSmiles:
     good = [row for row, molecule in enumerate(found) if molecule is not None]
     if not good:
         sample = ", ".join(repr(text) for text in list(smiles)[:3])
-        raise UserError(
-            f"None of the {len(smiles)} SMILES can be parsed by RDKit, for example {sample}.",
-            "Is the right column named with --smiles?",
-        )
+        remedy = "Is the right column named with --smiles?"
+        if smiles[0].startswith("InChI="):
+            remedy = "These are InChI: turn them into SMILES, or name the column of SMILES with --smiles."
+        elif ">" in smiles[0]:
+            remedy = "These are reactions: give one molecule a row."
+        raise UserError(f"None of the {len(smiles)} SMILES can be parsed by RDKit, for example {sample}.", remedy)
     return ParsedSmiles(
         np.asarray(good, dtype=np.int64),
         [(row, smiles[row]) for row, molecule in enumerate(found) if molecule is None],

@@ -63,6 +63,11 @@ class RunFolder:
         changes = {"status": "running", "error": None, "ended": None, **changes}
         self.update(sessions=number, environments=environments, **changes)
 
+    def notice(self, sentence: str) -> None:
+        """Something that whoever reads the record should know."""
+        data = self.content["data"]
+        self.update(data={**data, "notices": list(dict.fromkeys([*data["notices"], sentence]))})
+
     def add_node(self, hardware: dict[str, Any]) -> None:
         """A machine works on the run in this session; like machines are kept as one description with their number."""
         *earlier, now = self.content["environments"]

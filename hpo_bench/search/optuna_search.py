@@ -15,15 +15,18 @@ from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.rng import derive_seed
 from hpo_bench.errors import UserError
-from hpo_bench.records.files import drop_torn_line, read_lines
+from hpo_bench.records.files import drop_torn_line, read_lines, write_whole
 from hpo_bench.records.journal import Journal, TrialRecord
 from hpo_bench.search.base import Support
-from hpo_bench.search.trials import Outcome, TrialSearch
+from hpo_bench.search.outcome import Outcome
+from hpo_bench.search.trials import TrialSearch
 
 if TYPE_CHECKING:
     import optuna
 
 STORAGE = "optuna-journal.log"
+_CREATED, _TOLD = 4, 6  # codes of Optuna's journal: a trial is created, its state is set
+_NUMBER = "number"  # the attribute that is written last, when a trial's parameters are known
 LOWEST = 1e-6  # u runs from LOWEST to 1 − LOWEST: −log u is finite and positive
 
 
@@ -102,7 +105,7 @@ class OptunaSearch(TrialSearch):
             self._asked[number] = self._add_running(number, [float(np.exp(-1))] * size)
         else:
             self._asked[number] = self._study.ask(_space(size))
-            self._asked[number].set_user_attr("number", number)
+            self._asked[number].set_user_attr(_NUMBER, number)
         return to_simplex(self._coordinates(number))
 
     def replay(self, problem: Problem, record: TrialRecord) -> None:
@@ -163,7 +166,7 @@ class OptunaSearch(TrialSearch):
 
         states = (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED)
         found = self._study.get_trials(deepcopy=False, states=states)
-        return {trial.user_attrs.get("number", -1): trial for trial in found}
+        return {trial.user_attrs.get(_NUMBER, -1): trial for trial in found}
 
     def _agrees(self, records: dict[int, TrialRecord]) -> bool:
         """Does the study hold finished trials of trials.jsonl alone, with their values?"""
@@ -181,7 +184,7 @@ class OptunaSearch(TrialSearch):
         import optuna
 
         for trial in self._study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.RUNNING,)):
-            number = trial.user_attrs.get("number")
+            number = trial.user_attrs.get(_NUMBER)
             if number is None or number in self._asked or len(trial.params) < size:
                 self._study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
             else:
@@ -196,7 +199,7 @@ class OptunaSearch(TrialSearch):
             state=optuna.trial.TrialState.RUNNING,
             params=dict(zip(space, coordinates, strict=True)),
             distributions=space,
-            user_attrs={"number": number},
+            user_attrs={_NUMBER: number},
         )
         self._study.add_trial(frozen)
         newest = self._study.get_trials(deepcopy=False)[-1]
@@ -224,7 +227,7 @@ def open_study(path: Path, name: str, maximise: bool) -> optuna.study.Study:
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     drop_torn_line(path)
-    read_lines(path)
+    _drop_begun(path)
     Path(f"{path}.lock").unlink(missing_ok=True)
     return optuna.create_study(
         study_name=name,
@@ -233,6 +236,19 @@ def open_study(path: Path, name: str, maximise: bool) -> optuna.study.Study:
         pruner=optuna.pruners.MedianPruner(),
         load_if_exists=True,
     )
+
+
+def _drop_begun(path: Path) -> None:
+    """Cut a trial off the journal whose parameters a kill left unwritten.
+
+    Marked as failed it would still be counted, and CMA-ES draws by Optuna's number of a trial.
+    """
+    lines = read_lines(path)
+    begun = next((at for at, line in reversed(list(enumerate(lines))) if line.get("op_code") == _CREATED), len(lines))
+    attributes = [line.get("user_attr") or line.get("user_attrs") or {} for line in lines[begun:]]
+    told = any(line.get("op_code") == _TOLD for line in lines[begun:])
+    if attributes and not told and not any(_NUMBER in one for one in attributes):
+        write_whole(path, b"".join(path.read_bytes().splitlines(keepends=True)[:begun]))
 
 
 def _space(size: int) -> dict[str, Any]:

@@ -8,10 +8,9 @@ from itertools import groupby
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.errors import UserError
-from hpo_bench.records.files import files_of
 from hpo_bench.records.run_folder import check_content
 from hpo_bench.run.config import make_method
-from hpo_bench.run.runner import load_task
+from hpo_bench.run.runner import load_task, vouched
 from hpo_bench.study.plan import PlannedRun, State
 from hpo_bench.tasks.base import LoadedTask
 
@@ -46,18 +45,11 @@ def check(runs: list[PlannedRun]) -> None:
     ordered = sorted(runs, key=lambda run: run.task)
     for name, group in groupby(ordered, key=lambda run: run.task):
         try:
-            problems += _of_task([run for run in group if not _vouched(run)])
+            problems += _of_task([run for run in group if not vouched(run.config)])
         except UserError as error:
             problems.append(f"{name}: {' '.join(str(error).split(chr(10)))}")
     if problems:
         raise _all(list(dict.fromkeys(problems)), "nothing was trained")
-
-
-def _vouched(run: PlannedRun) -> bool:
-    """Is the run done, and its own file of data what it was?"""
-    record = run.record() if run.state() == "done" else None
-    files = (record or {}).get("files") or {}  # records of before it was kept have none
-    return "path" in files and files == files_of(run.config.task_options)
 
 
 def _of_task(runs: list[PlannedRun]) -> list[str]:

@@ -160,12 +160,23 @@ def _names(study: Study) -> list[Problem]:
             ask(("tasks", index, "protocol"), Protocol.parsed, base | task.protocol)
     for index, method in enumerate(study.methods):
         made = ask(("methods", index, "method"), registry.load, registry.METHODS, method.method)
-        for key, value in method.options.items() if made else ():
-            # One by one for their lines, and all of them below for what does not go together.
+        if not made or _goes_together(method):
+            continue
+        before = len(problems)
+        for key, value in method.options.items():  # one by one for their lines
             ask(("methods", index, "options", key), make_method, method.method, {key: value})
-        if made and len(method.options) > 1 and not any(one.path[:2] == ("methods", index) for one in problems):
+        if len(problems) == before:
             ask(("methods", index, "options"), make_method, method.method, method.options)
     return problems
+
+
+def _goes_together(method: MethodEntry) -> bool:
+    """Are a method's options right? Some are so only beside another one."""
+    try:
+        make_method(method.method, method.options)
+    except UserError:
+        return False
+    return True
 
 
 def _blamed(settings: dict[str, Any]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from hpo_bench.errors import unknown_name
+from hpo_bench.errors import Doubt, unknown_name
 from hpo_bench.tasks.base import Metric
 
 
@@ -118,7 +118,7 @@ def _constant(values: np.ndarray) -> bool:
 
 def _no_correlation(name: str, why: str) -> float:
     """0, said aloud: such an answer is worth nothing, but strictly the correlation is undefined."""
-    warnings.warn(f"the {name} correlation is undefined ({why}); counted as 0", stacklevel=4)
+    warnings.warn(f"the {name} correlation is undefined ({why}); counted as 0", Doubt, stacklevel=4)
     return 0.0
 
 

@@ -36,6 +36,12 @@ def test_correlation_widens_the_posterior():
     assert better == pytest.approx(student2(math.sqrt(3)), rel=1e-6)
 
 
+def test_as_baycomp_says():
+    """baycomp 1.0.3: CorrelatedTTest.probs(x, x + d, rope=0.005) of these five differences d, as folds of one run."""
+    found = probabilities(np.array([0.012, -0.004, 0.02, 0.003, 0.009]), 0.005, correlation=1 / 5)
+    assert found == pytest.approx((0.049902327316217424, 0.2742283201674359, 0.6758693525163466), abs=1e-12)
+
+
 def test_equal_differences_leave_no_doubt_and_one_says_nothing():
     assert probabilities(np.array([0.25, 0.25]), 0.5) == (0, 1, 0)
     assert probabilities(np.array([-1.0, -1.0]), 0.5) == (1, 0, 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from hpo_bench.data.corpus import sample_smiles
@@ -166,3 +167,12 @@ def test_a_text_of_control_characters_is_empty_and_a_label_is_read_without_them(
     assert (table.source["rows_without_text"], table.source["first_without_text"]) == (1, 2)
     assert table.first == ["ring\x07 it", "b", "c"]
     assert table.classes == ("0", "1")
+
+
+def test_bytes_that_are_no_text_get_no_hint_at_an_encoding(tmp_path: Path) -> None:
+    noise = bytes(np.random.default_rng(0).integers(1, 256, 2000, dtype=np.uint8))
+    with pytest.raises(UserError, match="is no text") as told:
+        read_table_file(write(tmp_path, b"PK" + noise))
+    assert "1252" not in str(told.value)
+    with pytest.raises(UserError, match="WINDOWS-1252"):
+        read_table_file(write(tmp_path, "name,y\ncafé,1\n".encode("cp1252")))

@@ -8,13 +8,13 @@ import torch
 
 from hpo_bench import registry
 from hpo_bench.search.doge import Doge, alignment
-from hpo_bench.search.fork_merge import merge
 from hpo_bench.search.grad_norm import slope
 from hpo_bench.search.gramian import CaGrad, Mgda, NashMtl, PcGrad, UpGrad
 from hpo_bench.search.grap import GraP, best_aligned
 from hpo_bench.search.regmix import predicted_best
 from hpo_bench.search.scalarized import Dwa, Famo, ImtlL, Uncertainty
 from hpo_bench.search.tartan import Tartan
+from hpo_bench.search.windows import merge
 
 RUN = SimpleNamespace(problem=SimpleNamespace(num_objectives=2))
 

@@ -8,6 +8,7 @@ import pytest
 
 from hpo_bench.core.budget import Budget
 from hpo_bench.records.journal import Journal
+from hpo_bench.search.cmaes import CmaEs
 from hpo_bench.search.optuna_search import STORAGE, to_simplex
 from hpo_bench.search.tpe import Tpe
 from hpo_bench.testing.method_contract import Interruption, Watch, run
@@ -71,6 +72,20 @@ def test_goes_on_as_if_unbroken_whatever_became_of_the_study(tmp_path, damage):
     if damage in ("none", "torn line"):
         states = [trial.state for trial in study_of(folder).trials]
         assert states == [COMPLETE] * 8, "the trial that was running is gone on with"
+
+
+@pytest.mark.parametrize("left", [1, 2, 4])
+def test_goes_on_as_if_unbroken_where_a_trial_was_being_asked_for(tmp_path, left):
+    _, whole = run(CmaEs(), quick_problem("8"), tmp_path / "whole")
+    folder = tmp_path / "broken"
+    with pytest.raises(Interruption):
+        run(CmaEs(), quick_problem("8"), folder, Watch(at_pass=130))  # in the sixth trial
+    storage = folder / "workspace" / STORAGE
+    lines = storage.read_bytes().splitlines(keepends=True)
+    begun = max(at for at, line in enumerate(lines) if json.loads(line)["op_code"] == 4)
+    storage.write_bytes(b"".join(lines[: begun + left]))  # its parameters were not all written yet
+    _, journal = run(CmaEs(), quick_problem("8"), folder)
+    assert scores(journal) == scores(whole)
 
 
 def test_a_larger_budget_goes_on_where_a_smaller_one_ended(tmp_path):

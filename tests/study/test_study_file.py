@@ -104,6 +104,13 @@ def test_what_is_wrong_is_named_with_its_line(write, text, line, told):
     assert told in message
 
 
+def test_an_option_that_needs_another_one_is_right_beside_it(write):
+    text = "tasks: [bace]\nmethods:\n- method: tapweight\n  options: {normalise: true%s}\n"
+    (entry,) = read_study(write(text % ", last_step: gradients")).methods
+    assert entry.options == {"normalise": True, "last_step": "gradients"}
+    assert "line 8, methods[0].options.normalise: normalise needs" in refused(write(text % ""))
+
+
 def test_all_problems_are_named_at_once(write):
     message = refused(write("tasks: [bacee]\nmethods: [equall, tpe]\nbudget: lots\n"))
     assert "3 problems" in message

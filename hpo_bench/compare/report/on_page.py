@@ -81,6 +81,10 @@ def plot(chart: Chart, runs: Runs) -> Plot:
                 {"text": escape(panel.title), "xref": f"{x} domain", "yref": f"{y} domain", "x": 0, "y": 1,
                  "showarrow": False, "xanchor": "left", "yanchor": "bottom"}
             )  # fmt: skip
+    named: set[str] = set()
+    for trace in traces:  # once in the legend, however many panels show it
+        trace["showlegend"] = trace["showlegend"] and trace["name"] not in named
+        named |= {trace["name"]} if trace["showlegend"] else set()
     height = round(INCH * chart.size[1] * rows) + 70
     pairs = None
     if chart.choose:
@@ -130,8 +134,8 @@ def _traces(mark: Any, runs: Runs) -> list[dict[str, Any]]:
                  "opacity": mark.alpha, **({"hoverinfo": "skip"} if thin else _hover(mark))}
             ]  # fmt: skip
         case Band():
-            shared = {"x": digits(mark.x, 6), "mode": "lines", "line": {"width": 0, "shape": "hv"},
-                      "hoverinfo": "skip", "legendgroup": escape(mark.label), "showlegend": False}  # fmt: skip
+            shared = {**_named(mark), "x": digits(mark.x, 6), "mode": "lines", "hoverinfo": "skip",
+                      "line": {"width": 0, "shape": "hv"}}  # fmt: skip
             filled = {"fill": "tonexty", "fillcolor": faint(mark.colour, mark.alpha)}
             return [{**shared, "y": digits(mark.low)}, {**shared, "y": digits(mark.high), **filled}]
         case Bars():
@@ -171,9 +175,9 @@ def _points(mark: Points, runs: Runs) -> dict[str, Any]:
     return trace
 
 
-def _named(mark: Points | Line | Bars) -> dict[str, Any]:
+def _named(mark: Points | Line | Bars | Band) -> dict[str, Any]:
     name = escape(mark.label)
-    return {"name": name, "legendgroup": name, "showlegend": mark.legend}
+    return {"name": name, "legendgroup": name, "showlegend": getattr(mark, "legend", False)}
 
 
 def _hover(mark: Points | Line | Bars) -> dict[str, Any]:

@@ -77,14 +77,25 @@ def _whole(
         if len(cells) != len(header):
             raise UserError(
                 f"{path}, line {line}: {len(cells)} cells where the header has {len(header)}.",
-                f"It was read with {_DELIMITERS.get(delimiter, repr(delimiter))} between the cells. Put fields that "
-                "hold it in double quotes, and write every cell, empty ones too.",
+                _why(header, cells, _DELIMITERS.get(delimiter, repr(delimiter))),
             )
         if len(header) > 1 and tidy(cells[0]) == header[0] and tuple(map(tidy, cells)) == header:
             raise UserError(
                 f"{path}, line {line}: the header is there again.", "Were two files put together? Take the line out."
             )
         yield line, cells
+
+
+def _why(header: tuple[str, ...], cells: list[str], mark: str) -> str:
+    """What to do about a row whose number of cells is another one than the header's."""
+    if header[0].startswith("#"):
+        return "The first line is taken as the header: take out lines of comment above it."
+    if len(cells) == len(header) + 1 and not cells[-1].strip():
+        return f"The line ends with {mark} too many: take it off, or end the header with one too."
+    return (
+        f"It was read with {mark} between the cells. Put fields that hold it in double quotes, and write every cell, "
+        "empty ones too."
+    )
 
 
 def _physical(text: str) -> Iterator[str]:
@@ -106,11 +117,12 @@ def _records(opened: Opened, delimiter: str, quoting: Quoting) -> Iterator[tuple
         told = "a quotation mark is opened and never closed"
         if "expected after" in str(error):
             told = "a quotation mark is opened here, and something follows the next one in place of the delimiter"
+        more = ' Write "" for a quotation mark in a quoted field, not \\".' if '\\"' in opened.text else ""
         seen = "" if reader.line_num <= line else f" (noticed in line {reader.line_num})"
         raise UserError(
             f"{opened.path}, line {line}: {told}{seen}.",
             "Close the quotation mark, or double it inside a quoted field. Where quotation marks are text like any "
-            "other, give --task-option quoting=none.",
+            f"other, give --task-option quoting=none.{more}",
         ) from error
 
 

@@ -14,6 +14,7 @@ from hpo_bench.data.tables.values import tidy
 from hpo_bench.errors import UserError
 
 _REMEDY = "Give one JSON object a line (.jsonl), or one array of objects (.json)."
+_RECORDS = _REMEDY + " pandas writes them with to_json(orient='records', lines=True)."
 _SPACE = re.compile(r"[ \t\r\n]*")
 
 
@@ -110,7 +111,10 @@ def _cell(path: Path, line: int, key: str, value: Any) -> str:
         return value
     if isinstance(value, list | dict):
         what = "a list" if isinstance(value, list) else "an object"
-        raise UserError(f"{path}, line {line}: {key!r} holds {what}.", "A cell is one text, one number, true or false.")
+        long = len(value) > 20
+        remedy = _RECORDS if long else "A cell is one text, one number, true or false."
+        more = ": is the whole table in one object?" if long else "."
+        raise UserError(f"{path}, line {line}: {key!r} holds {what}{more}", remedy)
     return json.dumps(value)
 
 

@@ -133,11 +133,22 @@ def _is_content(name: str) -> bool:
     return not name.endswith("/") and not name.startswith("__MACOSX/") and not name.rpartition("/")[2].startswith(".")
 
 
+def _is_prose(content: bytes) -> bool:
+    """May bytes be a text in some old encoding? There is hardly a control character in one."""
+    head = content[:65536]
+    return sum(byte < 32 and byte not in b"\t\n\r\f\v" for byte in head) <= len(head) / 100
+
+
 def _decode(path: Path, content: bytes) -> str:
     encoding = next((encoding for mark, encoding in _MARKS.items() if content.startswith(mark)), "utf-8")
     try:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
+        if encoding == "utf-8" and not _is_prose(content):
+            raise UserError(
+                f"{path} is no text: it holds bytes that no letter is written with.",
+                "Is it the right file? Save the table as CSV in UTF-8 (.csv or .csv.gz).",
+            ) from error
         line = content.count(b"\n", 0, error.start) + 1
         plain = not path.name.casefold().endswith(_PACKED_SUFFIXES)
         how = f", for example: iconv -f WINDOWS-1252 -t UTF-8 {path.name} > utf8.csv" if plain else ""
@@ -153,4 +164,6 @@ def _decode(path: Path, content: bytes) -> str:
         )
     if text.lstrip()[:9].casefold().startswith(("<!doctype", "<html", "<?xml")):
         raise UserError(f"{path} holds HTML or XML.", "Was a page downloaded in place of the file?")
+    if re.search(r"^M  END\s*$", text, re.MULTILINE):
+        raise UserError(f"{path} is an SD file or a molfile.", "Write it as a table with SMILES (RDKit can).")
     return text.lstrip("\ufeff")  # two marks: a tool marked a marked file

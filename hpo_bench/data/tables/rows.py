@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,9 +24,10 @@ class TableFile:
     lines: list[int]
 
     def __post_init__(self) -> None:
-        for place, name in enumerate(self.header):
-            if name and name in self.header[:place]:
-                first = self.header.index(name) + 1
+        names = [_composed(name) for name in self.header]
+        for place, name in enumerate(names):
+            if name and name in names[:place]:
+                first = names.index(name) + 1
                 raise UserError(
                     f"{self.path} has two columns named {name!r}: number {first} and number {place + 1}.",
                     "Rename one of them: it cannot be told which is meant.",
@@ -46,10 +48,13 @@ class TableFile:
 
     def place(self, name: str, what: str, option: str) -> int:
         """Where a column is. Raises UserError, with the nearest names, where there is none."""
-        if name in self.header:
-            return self.header.index(name)
+        names = [_composed(known) for known in self.header]
+        if _composed(name) in names:
+            return names.index(_composed(name))
         close = nearest(name, self.header)
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
+        if not close and any(_is_data(cell) for cell in self.header):
+            hint = " Its first line looks like data: is the line with the columns' names missing?"
         raise UserError(
             f"{self.path} has no {what} {name!r}.{hint}",
             f"Its columns are: {listed(self.header)}. Name one with {option}.",
@@ -94,5 +99,15 @@ def listed(names: Sequence[str], most: int = 30) -> str:
     return ", ".join(repr(name) for name in names[:most]) + more
 
 
+def _composed(name: str) -> str:
+    """A name as it is seen: é may be one character or two."""
+    return unicodedata.normalize("NFC", name)
+
+
+def _is_data(cell: str) -> bool:
+    """Is a header's cell a number, a sentence, or a note?"""
+    return cell[:1] in ("#", "_") or len(cell.split()) > 5 or any(part[:1].isdigit() for part in cell.split()[:1])
+
+
 def _joined(parts: Sequence[str]) -> str:
-    return ",".join(part.strip() for part in parts)
+    return ",".join(_composed(part.strip()) for part in parts)

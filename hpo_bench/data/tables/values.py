@@ -26,7 +26,18 @@ SPLIT_WORDS = {
 EXACT = 2**53  # integers above it are not all told apart in float64
 _LARGEST = 1e150  # of a label: the square of a few more digits is beyond float64
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)
-_THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", re.ASCII)
+_REMEDIES = (  # what a cell that is no number looks like, and what to do about it
+    (r"[+-]?\d{1,3}(,\d{3})+(\.\d*)?", "Leave out commas between thousands; if it is a decimal comma, write a point."),
+    (r"[+-]?\d+,\d+", "Write decimals with a point, not with a comma."),
+    (r"[+-]?\d{1,3}([ .'\u2019\u00a0\u202f]\d{3})+([.,]\d+)?", "Leave out what parts thousands."),
+    (r"[<>~=\u2264\u2265\u2248].*", "A bound is no measurement: leave such rows out, or empty the cell."),
+    (r".*\d\s*%", "Leave out the percent sign, in every cell alike."),
+    (r".*\d\s*(\u00b1|\+/-).*", "Give the value alone; its uncertainty may stand in a column of its own."),
+    (r"\d{4}-\d\d?-\d\d?.*|\d\d?[./]\d\d?[./]\d{2,4}.*", "It looks like a date: is it the right column?"),
+    (r"[+-]?[\d.]+\s*[-\u2013]\s*[\d.]+", "Give one value, such as the middle of the range, or empty the cell."),
+    (r"[\u2212\u2013].*", "Write minus as -, the sign of the keyboard."),
+    (r"[+-]?[\d.]+([eE][+-]?\d+)?\s*[^\s\d_.,:;'+/-].*", "Leave out the unit, and give every value in the same one."),
+)
 _CONTROL = (*range(0x01, 0x09), *range(0x0E, 0x1C), 0x7F)  # what is neither a blank nor seen
 _INVISIBLE = dict.fromkeys((*map(ord, "\u200b\u200c\u200d\u2060\ufeff\u00ad\u200e\u200f\u180e"), *_CONTROL))
 
@@ -96,17 +107,12 @@ def _checked(table: TableFile, place: int, line: int, text: str) -> float:
     shown = repr(text) if len(text) <= 60 else f"{text[:57]!r}..."
     where = f"{table.at(line)}: {shown} in column {table.header[place]!r}"
     if value is None:
-        remedy = "Labels are finite numbers with a decimal point; leave the cell empty where the label is missing."
         if _NUMBER.fullmatch(text):
             raise UserError(f"{where} is too large for a float64.", "Give the column in a larger unit.")
-        if _THOUSANDS.fullmatch(text):
-            remedy = "Leave out commas between thousands; if it is a decimal comma, write a point."
-        elif re.fullmatch(r"[+-]?\d+,\d+", text):
-            remedy = "Write decimals with a point, not with a comma."
-        elif text[:1] in "\u2212\u2013":
-            remedy = "Write minus as -, the sign of the keyboard."
-        elif any(character.isdecimal() and not character.isascii() for character in text):
+        remedy = "Labels are finite numbers with a decimal point; leave the cell empty where the label is missing."
+        if any(character.isdecimal() and not character.isascii() for character in text):
             remedy = "Write digits as 0 to 9."
+        remedy = next((told for shape, told in _REMEDIES if re.fullmatch(shape, text, re.ASCII)), remedy)
         raise UserError(f"{where} is not a number.", remedy)
     if not _is_told_apart(text, value):
         raise UserError(
@@ -164,14 +170,28 @@ def classes(table: TableFile, place: int) -> Classes:
                 "differ only in case, blanks or the way that a letter is written.",
                 "Write one class in one way.",
             )
+    _check_one_spelling(table, name, first)
     names, note = _ordered(list(first)), ""
     if names not in (("0", "1"), ("0",), ("1",)) and 1 <= len(names) <= 20:
-        told = ", ".join(f"{word!r} is {code} ({counts[word]} rows)" for code, word in enumerate(names))
+        where = {word: f"{counts[word]} rows" if counts[word] > 1 else f"line {first[word]} alone" for word in names}
+        told = ", ".join(f"{word!r} is {code} ({where[word]})" for code, word in enumerate(names))
         note = f"column {name!r} is read as classes: {told}"
     code = {word: float(number) for number, word in enumerate(names)}
     code[""] = float("nan")
     of_cell = {cell: code[word] for cell, word in spelt.items()}
     return Classes(names, np.fromiter(map(of_cell.__getitem__, column), dtype=np.float64, count=len(column)), note)
+
+
+def _check_one_spelling(table: TableFile, name: str, first: Mapping[str, int]) -> None:
+    """Raise UserError where yes and no are written in more than one way: `true` and `1` are hardly two classes."""
+    words = {_folded(word) for word in first}
+    clear = {word for pair in PAIRS for word in pair if len(word) > 2 or word == "no"} | {"0", "1"}
+    if len(words) > 2 and words <= clear:
+        shown = ", ".join(f"{word!r} in line {line}" for word, line in first.items())
+        raise UserError(
+            f"{table.path}: column {name!r} holds {shown}: two classes in several spellings?",
+            "Write one class in one way.",
+        )
 
 
 def _spelling(text: str) -> str:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+
 from hpo_bench.data.notices import Notices
 from hpo_bench.data.repeats import Repeats
 from hpo_bench.data.smiles import ParsedSmiles, count_atom_maps, rows_with_blank
 from hpo_bench.data.splits import Split
 from hpo_bench.data.table import MoleculeTable
+
+_PLACEHOLDER = "hold a placeholder (*) for an atom, of which nothing is known"
 
 
 def inspect_rows(notices: Notices, table: MoleculeTable, parsed: ParsedSmiles) -> None:
@@ -29,6 +33,9 @@ def inspect_rows(notices: Notices, table: MoleculeTable, parsed: ParsedSmiles) -
         notices.count(len(cut), len(table), f"SMILES hold a blank, and are read up to it alone; {first}")
     if mapped := count_atom_maps(table.smiles):
         notices.say(f"{mapped:,} SMILES carry atom-map numbers, which are taken off")
+    for mark, told in ((".", "are of several parts (salts, mixtures), all of which are read"), ("*", _PLACEHOLDER)):
+        if found := [row for row, text in zip(parsed.kept, parsed.canonical, strict=True) if mark in text]:
+            notices.say(f"{len(found):,} of {len(table):,} molecules {told}; first: line {table.lines[found[0]]}")
 
 
 def inspect_splits(
@@ -51,6 +58,8 @@ def inspect_splits(
             f"{repeats.rows:,} of {len(table):,} rows repeat an earlier one of {repeats.groups:,} molecules{told}"
         )
     notices.leakage("molecules", {name: [canonical[row] for row in rows] for name, rows in parts.items()})
+    if salts := _alike_but_for_salts(canonical, parts):
+        notices.say(f"molecules that are in two splits but for salts or solvents: {', '.join(salts)}")
     outside = len(table) - sum(len(rows) for rows in parts.values())
     if outside:
         notices.say(f"{outside:,} of {len(table):,} rows have no word in the split column and are in no split")
@@ -66,6 +75,20 @@ def inspect_splits(
             for name, rows in parts.items()
         }
         notices.scarce(f"label {table.label_names[0]!r}", counts)
+
+
+def _alike_but_for_salts(canonical: list[str], parts: dict[str, np.ndarray]) -> list[str]:
+    """`3 of test are in train`, by the largest part of a molecule, where the whole molecule is not there."""
+    if not any("." in text for text in canonical):
+        return []
+    largest = [max(text.split("."), key=len) for text in canonical]
+    told = []
+    for number, (name, rows) in enumerate(parts.items()):
+        for earlier in list(parts)[:number]:
+            whole, core = ({texts[row] for row in parts[earlier]} for texts in (canonical, largest))
+            both = sum(largest[row] in core and canonical[row] not in whole for row in rows)
+            told += [f"{both:,} of {name} are in {earlier}"] if both else []
+    return told
 
 
 def _short(text: str) -> str:

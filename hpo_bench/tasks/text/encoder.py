@@ -52,7 +52,9 @@ class TextEncoder(nn.Module):
             types = torch.cat([F.pad(v.types, (0, width - v.types.shape[1])) for v in views if v.types is not None])
         sizes = torch.cat([view.sizes for view in views])
         if views[0].full is not None:
-            hidden = self._in_one(ids, types, sizes, all(view.full for view in views))
+            words = F.embedding(ids, self.word_embeddings)
+            hidden = self._in_one(words, types, sizes, all(view.full for view in views))
+            _strict_between(words, hidden)
             return list(hidden.split([len(view) for view in views]))
         order = sizes.argsort()
         sizes = sizes.index_select(0, order)
@@ -66,17 +68,19 @@ class TextEncoder(nn.Module):
             mask = torch.arange(longest, device=ids.device) < lengths[:, None]
             hidden = self.backbone(inputs_embeds=part[:, :longest], attention_mask=mask.long(), **given)
             parts.append(F.pad(hidden.last_hidden_state, (0, 0, 0, width - longest)))
-        hidden = torch.cat(parts).index_select(0, order.argsort())
+        hidden = torch.cat(parts)
+        _strict_between(words, hidden)
+        hidden = hidden.index_select(0, order.argsort())
         split = hidden.split([len(view) for view in views])
         return [part[:, : view.ids.shape[1]] for part, view in zip(split, views, strict=True)]
 
-    def _in_one(self, ids: Tensor, types: Tensor | None, sizes: Tensor, full: bool) -> Tensor:
-        """Hidden states (R, W, width) of rows (R, W) in one pass that reads nothing back from the device."""
+    def _in_one(self, words: Tensor, types: Tensor | None, sizes: Tensor, full: bool) -> Tensor:
+        """Hidden states (R, W, width) of embedded words in one pass that reads nothing back from the device."""
         given: dict[str, Any] = {} if types is None else {"token_type_ids": types}
-        words = F.embedding(ids, self.word_embeddings)
-        known = None if full else torch.arange(ids.shape[1], device=ids.device) < sizes[:, None]
+        width = words.shape[1]
+        known = None if full else torch.arange(width, device=words.device) < sizes[:, None]
         if quick.usable(self.backbone, words):
-            seen = None if known is None else known[:, None, None].expand(-1, 1, ids.shape[1], -1)
+            seen = None if known is None else known[:, None, None].expand(-1, 1, width, -1)
             embedded = self.backbone.embeddings(inputs_embeds=words, **given)  # type: ignore[operator]
             return quick.through_layers(self.backbone, embedded, seen, quick.compiled)
         if known is not None:
@@ -91,6 +95,18 @@ class TextEncoder(nn.Module):
             return hidden[:, 0]
         mask = tokens.mask.to(hidden.dtype)
         return torch.einsum("bw,bwd->bd", mask, hidden) / tokens.sizes[:, None].to(hidden.dtype)
+
+
+def _strict_between(words: Tensor, hidden: Tensor) -> None:
+    """Backward from hidden states to words, attention on an accelerator adds up in one order.
+
+    It does so only where torch is told to refuse every operation that cannot; elsewhere it is told to warn alone.
+    """
+    if not (hidden.is_cuda and hidden.requires_grad and torch.is_deterministic_algorithms_warn_only_enabled()):
+        return
+    hidden.register_hook(lambda _: torch.use_deterministic_algorithms(True))
+    if words.requires_grad:
+        words.register_hook(lambda _: torch.use_deterministic_algorithms(True, warn_only=True))
 
 
 @contextmanager
@@ -126,7 +142,7 @@ def _register_attention() -> None:
 
 def _buckets(rows: int, device: torch.device) -> int:
     """A processor gains from many short passes, an accelerator from few large ones."""
-    per_bucket = _ROWS_A_BUCKET if device.type == "cpu" else 16 * _ROWS_A_BUCKET
+    per_bucket = _ROWS_A_BUCKET if device.type == "cpu" else 32 * _ROWS_A_BUCKET
     return max(1, min(_MOST_BUCKETS, rows // per_bucket))
 
 

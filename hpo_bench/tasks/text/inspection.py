@@ -29,12 +29,13 @@ def inspect_splits(notices: Notices, splits: TextSplits, metric: str) -> None:
         if count := source.get(f"rows_without_{what}", 0):
             first = source.get(f"first_without_{what}")
             notices.count(count, source["rows"], f"rows have {told} and are left out; first: line {first}")
+    what = "texts" if splits.train.second is None else "pairs (in either order)"
     whole = [row for part in parts.values() for row in _keys(part)]
     repeats = find_repeats(whole, np.concatenate([part.labels for part in parts.values()])[:, None])
     if repeats.rows:
         told = f", {repeats.conflicting:,} of them with conflicting labels" if repeats.conflicting else ""
-        notices.say(f"{repeats.rows:,} of {len(whole):,} rows repeat an earlier one of {repeats.groups:,} texts{told}")
-    notices.leakage("texts", {name: _keys(part) for name, part in parts.items()})
+        notices.say(f"{repeats.rows:,} of {len(whole):,} rows repeat an earlier one of {repeats.groups:,} {what}{told}")
+    notices.leakage(what, {name: _keys(part) for name, part in parts.items()})
     if splits.train.kind != "regression":
         counts = {name: _counts(part) for name, part in parts.items()}
         notices.scarce("the label", counts)
@@ -93,9 +94,13 @@ def inspect_tokens(
 
 
 def _keys(part: TextTable) -> list[str]:
-    """One key a row, without blanks and case: rows that look alike to a reader have the same key."""
-    pairs = part.first if part.second is None else [f"{a}\0{b}" for a, b in zip(part.first, part.second, strict=True)]
-    return [_seen(text) for text in pairs]
+    """One key a row, without blanks and case: rows that look alike to a reader have the same key.
+
+    So have pairs in either order: of texts that are embedded apart a swapped pair is the same input.
+    """
+    if part.second is None:
+        return [_seen(text) for text in part.first]
+    return ["\0".join(sorted(map(_seen, pair))) for pair in zip(part.first, part.second, strict=True)]
 
 
 def _seen(text: str) -> str:

@@ -25,6 +25,7 @@ from hpo_bench.tasks.text.tokens import Tokeniser
 
 Pairs = Literal["joint", "apart"]
 _ROOM = 8  # tokens of text that an input must have room for
+_FEW, _MOST_TOKENS = 128, 2**17
 
 
 class TextTask(CorpusTask):
@@ -35,11 +36,10 @@ class TextTask(CorpusTask):
     similarity.
     """
 
-    eval_batch_size = 128  # a token's activations are far wider than an atom's
-
     def __init__(self, *parts: Any, apart: bool = False, **named: Any) -> None:
         super().__init__(*parts, **named)
         self.apart = apart
+        self.eval_batch_size = rows_at_once(self.train.inputs.limit, self.device)
 
     def embed(self, encoder: Any, inputs: PackedTexts, index: Tensor) -> Tensor:
         views = [inputs.side(index, 0), inputs.side(index, 1)] if self.apart else [inputs.batch(index)]
@@ -138,6 +138,12 @@ def build_task(
     return LoadedTask(task, test, report, content)
 
 
+def rows_at_once(limit: int, device: torch.device) -> int:
+    """Rows of one pass outside training: few on a processor, since a token's activations are far wider than an atom's;
+    an accelerator waits for Python between small passes, and gets as many as have 131,072 tokens at most."""
+    return _FEW if device.type == "cpu" else max(_FEW, _MOST_TOKENS // limit)
+
+
 def _truth(table: TextTable, texts: Sequence[str], labels: Tensor, target: Target) -> Truth | None:
     """The labels of a corpus whose texts are the table's own; of a text that occurs twice, the first one's."""
     first = {text: row for row, text in reversed(list(enumerate(table.first)))}
@@ -147,7 +153,7 @@ def _truth(table: TextTable, texts: Sequence[str], labels: Tensor, target: Targe
 
 
 def label_columns(table: TextTable) -> np.ndarray:
-    """A table's labels as columns (N, L) float32: of several classes one column each."""
+    """A table's labels as columns (N, L): values as float64, of several classes one column each, 0 or 1 as float32."""
     if table.kind == "classes":
         return np.eye(len(table.classes), dtype=np.float32)[table.labels.astype(int)]
-    return table.labels.astype(np.float32)[:, None]
+    return table.labels.astype(np.float64 if table.kind == "regression" else np.float32)[:, None]

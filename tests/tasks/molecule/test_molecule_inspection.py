@@ -165,3 +165,24 @@ def test_drawing_without_the_libraries_of_a_screen_is_told(monkeypatch):
     with pytest.raises(UserError, match="RDKit cannot draw on this machine: libXrender") as caught:
         render.render_chunk(["CCO"], 32)
     assert "libxrender1" in caught.value.remedy
+
+
+def test_salts_and_placeholders_are_said_and_a_salt_in_another_split_too(tmp_path):
+    parts = ["train"] * 60 + ["valid"] * 10 + ["test"] * 10
+    smiles = [*SMILES[:79], f"{SMILES[10]}.Cl"]
+    smiles[5] += "*"
+    rows = [f"{text},{n % 2},{part}" for n, (text, part) in enumerate(zip(smiles, parts, strict=True))]
+    told = load(write(tmp_path, rows, "smiles,y,fold"), split="fold").notices
+    assert "1 of 80 molecules are of several parts (salts, mixtures), all of which are read; first: line 81" in told
+    assert "1 of 80 molecules hold a placeholder (*) for an atom, of which nothing is known; first: line 7" in told
+    assert "molecules that are in two splits but for salts or solvents: 1 of test are in train" in told
+
+
+@pytest.mark.parametrize(
+    ("cells", "told"),
+    [('"InChI=1S/CH4/h1H4"', "These are InChI"), ("C>>CC", "These are reactions"), ("aspirin", "Is the right column")],
+)
+def test_a_column_of_something_else_than_smiles_is_told(cells, told, tmp_path):
+    with pytest.raises(UserError, match="None of the 20 SMILES") as caught:
+        load(write(tmp_path, [f"{cells},{n % 2}" for n in range(20)]))
+    assert told in caught.value.remedy

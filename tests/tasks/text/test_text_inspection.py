@@ -152,3 +152,12 @@ def test_a_models_own_code_is_never_run(tmp_path, bert):
         with contextlib.suppress(UserError):  # refused or read without it: both are safe
             load(folder)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_pair_in_the_other_order_is_the_same_pair():
+    first, second = sentences(100, 1), sentences(100, 2)
+    labels = np.arange(100) % 2.0
+    whole = TextTable([*first, *second], [*second, *first], np.concatenate([labels, labels]), "binary", ("0", "1"))
+    splits = TextSplits(*(whole.take(rows) for rows in (np.arange(100), np.arange(100, 150), np.arange(150, 200))))
+    with pytest.raises(UserError, match=r"50 of 50 pairs \(in either order\) of valid are in train too"):
+        inspect_splits(Notices(), splits, "accuracy")

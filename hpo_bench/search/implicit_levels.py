@@ -18,15 +18,18 @@ from hpo_bench.core.adaptation import AdaptedModel, adaptation
 from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.problem import Problem
+from hpo_bench.errors import UserError
 from hpo_bench.tasks.base import Labelled, Task
 
 Rows = tuple[Labelled, Tensor]
+LEVELS_TWO: dict[str, type[LevelTwo]] = {}
 
 
 class LevelTwo(ABC):
-    """Levels II and III, beside the pretrainer whose encoder they judge.
+    """Levels II and III, beside the pretrainer whose encoder they judge. A subclass with a name is found by it.
 
     Attributes:
+        name: what `-o level_two` and an adaptation's `level_two` call it.
         kind, task: the library's level. pretraining: its level I.
         trains: is it trained beside pretraining (else solved)? optimizer: then, its own.
     """
@@ -36,6 +39,10 @@ class LevelTwo(ABC):
     trains: ClassVar[bool] = False
     task: tapweight.TaskLevel
     optimizer: torch.optim.Optimizer | None = None
+
+    def __init_subclass__(cls) -> None:
+        if "name" in vars(cls):
+            LEVELS_TWO[cls.name] = cls
 
     def __init__(self, problem: Problem, pretrainer: Pretrainer, gamma: float) -> None:
         self.problem, self.gamma = problem, gamma
@@ -202,9 +209,16 @@ class Stepped(Solved):
         self.probe.weight, self.probe.bias = state["weight"].to(device), state["bias"].to(device)
 
 
-LEVELS_TWO: dict[str, type[LevelTwo]] = {kind.name: kind for kind in (Tuned, Joint, Solved, Stepped)}
+def of_mode(mode: str) -> type[LevelTwo]:
+    """The level II that a protocol's adaptation is.
 
-
-def of_mode(mode: str) -> str:
-    """The level II that a protocol's adaptation is."""
-    return adaptation(mode).level_two
+    Raises:
+        UserError: the adaptation names none that there is.
+    """
+    name = adaptation(mode).level_two
+    if name not in LEVELS_TWO:
+        raise UserError(
+            f"the adaptation {mode} names {name!r} as its level II, and there is none: {', '.join(LEVELS_TWO)}",
+            "give -o level_two=tuned or -o level_two=probe",
+        )
+    return LEVELS_TWO[name]
