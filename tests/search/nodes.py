@@ -36,6 +36,7 @@ class Nodes:
         self.apart = namespaces()
         self.nodes, self.started = [], 0
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "HPO_BENCH_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
+        self.environment["RAY_raylet_start_wait_time_s"] = "180"  # 30 s by default: too few on a busy machine
         self.environment.pop("RAY_ADDRESS", None)
         if token:
             self.environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
@@ -85,8 +86,9 @@ class Nodes:
         end = time.monotonic() + STARTED_IN
         while "Ray runtime started" not in log.read_text():
             if process.poll() is not None or time.monotonic() > end:
+                told = log.read_text()
                 self.end()
-                raise RuntimeError(f"a node did not start: {log.read_text()}")
+                raise RuntimeError(f"a node did not start: {told}")
             time.sleep(0.2)
         return process
 
