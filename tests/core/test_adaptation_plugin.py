@@ -143,7 +143,7 @@ def call(home, *words):
 def test_a_plug_in_is_listed_and_run_from_the_command_line(home):
     listed = call(home, "list", "--json")
     assert "biases and a head are trained" in json.loads(listed.stdout)["adaptations"]["biases"]
-    words = ["run", "--method", "tapweight", "--task", "digits", "--mode", "biases", "--set", "steps=30"]
+    words = ["run", "--method", "implicit", "--task", "digits", "--mode", "biases", "--set", "steps=30"]
     words += ["--set", "epochs=2", "--retrains", "1", "--budget", "6", "--out", "runs", "--json"]
     done = call(home, *words)
     assert done.returncode == 0, done.stderr

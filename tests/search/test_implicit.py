@@ -7,6 +7,7 @@ from typing import ClassVar
 import pytest
 import torch
 
+import tapweight
 from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.rng import derive_seed, generator
@@ -127,6 +128,19 @@ def test_the_librarys_own_loop_gives_the_suites_weights_bit_by_bit(level_two, tm
             learner.update(batches[step - 1 : step - 1 + learner.estimator.batches], train, whole[1])
             found.append(weights.values.tolist())
     assert found == recorded
+
+
+def test_defaults_are_the_librarys():
+    options, learner = Implicit(), inspect.signature(WeightLearner).parameters
+    weights = inspect.signature(ObjectiveWeights).parameters
+    assert options.every == learner["every"].default
+    assert learner["retries"].default == RETRIES
+    assert options.parametrisation == weights["parametrisation"].default
+    assert (options.weight_lr or None) == weights["lr"].default
+    estimator, theirs = options.estimator(torch.optim.Adam([torch.zeros(1)]), None), tapweight.Implicit()
+    for name in ("last_step", "levels", "normalise", "batches", "finetune_solver"):
+        assert getattr(estimator, name) == getattr(theirs, name), name
+    assert type(estimator.pretrain_solver) is type(theirs.pretrain_solver)
 
 
 def test_nothing_of_algorithm_1_is_written_twice():
