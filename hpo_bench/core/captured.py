@@ -38,6 +38,11 @@ class CudaGraphs:
         return graph.replay
 
 
+def as_graphs(body: Callable[..., Any]) -> CapturedStep:
+    """A function of nested tensors as CUDA graphs, one for each shape of what it is given."""
+    return CapturedStep(body, CudaGraphs())
+
+
 @dataclass
 class _Shape:
     """What is known of batches of one shape."""
