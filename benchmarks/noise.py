@@ -31,7 +31,7 @@ from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import generator
-from hpo_bench.search.tapweight_levels import TaskProbe
+from hpo_bench.search.implicit_levels import TaskProbe
 from hpo_bench.tasks.molecule.corpus import choose_atoms
 from hpo_bench.tasks.molecule.load import load_set
 from hpo_bench.tasks.molecule.objectives.base import MASKED, MoleculeBatch

@@ -1,4 +1,4 @@
-"""What each objective is worth alone: valid scores at the simplex's vertices and its centre, and the weights found.
+"""What each objective is worth alone, valid scores at the simplex's vertices and centre, and what each method found.
 
     python examples/vertices.py RECORDS > table.md
 
@@ -13,6 +13,7 @@ from collections import defaultdict
 from itertools import combinations
 
 import numpy as np
+import pandas as pd
 
 from hpo_bench.compare.stats.intervals import mean_interval
 from hpo_bench.records.load import finished, load_runs, load_trials
@@ -27,11 +28,11 @@ def name_of(weights: list[float], objectives: list[str]) -> str | None:
 
 
 def main(path: str) -> None:
-    """Print two tables in Markdown."""
+    """Print three tables in Markdown."""
     runs = finished(load_runs(path), path)
     objectives = list(runs["objectives"].iloc[0])
     trials = load_trials(path)
-    trials = trials[trials["folder"].isin(runs["folder"]) & (trials["state"] == "done")]
+    trials = trials[trials["folder"].isin(runs["folder"]) & (trials["state"] == "done") & trials["schedule"].isna()]
     scores: dict[str, dict[int, float]] = defaultdict(dict)
     for trial in trials.to_dict("records"):
         point = name_of(trial["weights"], objectives)
@@ -49,10 +50,33 @@ def main(path: str) -> None:
         difference = np.array([first[seed] - second[seed] for seed in first if seed in second])
         clear = "yes" if mean_interval(difference).excludes(0.0) else "no"
         print(f"| {one} alone minus {other} alone | {spread(difference, sign=True)} | {clear} |")
-    print(f"\n| method | seed | {' | '.join(objectives)} | valid |\n| --- | ---: |{' ---: |' * (len(objectives) + 1)}")
-    for run in runs.to_dict("records"):
-        weights = " | ".join(f"{weight:.2f}" for weight in run["weights"])
-        print(f"| {run['method']} | {run['seed']} | {weights} | {run['value']:.4f} |")
+    print(by_method(runs, objectives))
+
+
+def by_method(runs: pd.DataFrame, objectives: list[str]) -> str:
+    """The weights that each method ends with and its score on test after retraining, the best first."""
+    equal = runs[runs["method"] == "equal"].set_index("seed")["retrained_test"].map(_mean)
+    sign = 1 if runs["higher_is_better"].iloc[0] else -1
+    lines = []
+    for method, own in runs[runs["retrained_test"].map(len) > 0].groupby("method"):
+        weights = np.array(own["weights"].tolist())
+        told = [
+            f"{mean:.2f} ({low:.2f}–{high:.2f})"
+            for mean, low, high in zip(weights.mean(0), weights.min(0), weights.max(0), strict=True)
+        ]
+        test = own.set_index("seed")["retrained_test"].map(_mean)
+        paired = (test - equal).dropna()
+        difference = "" if method == "equal" else spread(paired.to_numpy(), sign=True)
+        trials = (own["search_step_equivalents"] / own["trial_cost"]).mean()
+        cells = [str(method), str(len(own)), *told, spread(test.to_numpy()), difference, f"{trials:.1f}"]
+        lines.append((-sign * test.mean(), "| " + " | ".join(cells) + " |"))
+    head = ["method", "seeds", *objectives, f"test {runs['metric'].iloc[0]}", "minus equal, paired", "search, trials"]
+    rule = "| --- |" + " ---: |" * (len(head) - 1)
+    return "\n".join(["", "| " + " | ".join(head) + " |", rule, *(line for _, line in sorted(lines))])
+
+
+def _mean(values: list[float]) -> float:
+    return float(np.mean(values)) if len(values) else float("nan")
 
 
 def spread(values: np.ndarray, sign: bool = False) -> str:

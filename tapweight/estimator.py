@@ -86,9 +86,12 @@ class Implicit(Estimator):
     """The implicit function theorem at the current point: `hypergradient`, with its solvers and their damping.
 
     Args:
-        finetune_solver, pretrain_solver: of the inverse-Hessian products; default Identity. A probe takes the latter
-            alone, levels=2 too.
-        last_step, levels, normalise: of `hypergradient`.
+        finetune_solver: of products with the inverse Hessian of level II; default Identity. A probe takes none, nor
+            does levels=2.
+        pretrain_solver: the same of level I.
+        last_step: see `hypergradient`.
+        levels: see `hypergradient`.
+        normalise: see `hypergradient`.
         batches: pretraining batches averaged in one estimate. Default: four, or one with a solver that multiplies by
             the Hessian, where each batch costs as much as dozens of steps (docs/hypergradients.md, "Noise").
     """

@@ -126,7 +126,8 @@ class Evaluator:
     """The loss of one level on fixed batches, as a function of parameters.
 
     Args:
-        module, function: `function(module, batch)` gives a tensor.
+        module: whose parameters.
+        function: `function(module, batch)` gives a tensor.
         batches: what the loss is averaged over.
         level: "pretrain", "train" or "valid", for the count of passes.
         seed: batch j draws its random numbers (dropout) from seed + j in every pass.

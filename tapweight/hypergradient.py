@@ -93,7 +93,8 @@ def hypergradient(
         weights: λ (K,), used in H_pt.
         pretrain_batches, train_batches, valid_batches: each level's loss is the mean over its batches. Train batches
             are looked at only by solvers that need products with H_ft.
-        finetune_solver, pretrain_solver: default Identity. A probe's level II is solved exactly and takes none.
+        finetune_solver: default Identity. A probe's level II is solved exactly and takes none.
+        pretrain_solver: default Identity.
         last_step: "jvp" (exact; "gradients" where an operation has no forward mode), "gradients" (exact), "central" or
             "forward" (differences of values), see directional.py.
         levels: 3, or 2 for the bilevel ablation.

@@ -38,7 +38,8 @@ class Learner:
 
     Args:
         weight_learner: the levels, the weights, the estimator.
-        pretrain_optimizer, finetune_optimizer: hold θ and φ; with levels=2, θ and the head of φ. A probe has no φ.
+        pretrain_optimizer: holds θ.
+        finetune_optimizer: holds φ; with levels=2 the head of φ. None with a probe, which has no φ.
         accumulate: calls of `step` whose gradients are averaged into one optimiser step.
         autocast: dtype of the training passes, torch.bfloat16 say; hypergradients stay in the parameters' dtype.
         before_step: called with "pretrain" or "finetune" and the module when its gradients are complete: clipping.

@@ -47,7 +47,10 @@ def unrolled_hypergradient(
     truncation). Nothing is left changed, as with `hypergradient`.
 
     Args:
-        pretrain_steps, finetune_steps: S_I, S_II ≥ 1. pretrain_lr, finetune_lr: step lengths, stable for the curvature.
+        pretrain_steps: S_I ≥ 1.
+        finetune_steps: S_II ≥ 1.
+        pretrain_lr: length of level I's steps, stable for the curvature.
+        finetune_lr: the same of level II.
     """
     passes = Passes()
     with untouched(pretraining.module, finetuning.module):

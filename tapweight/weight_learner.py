@@ -98,7 +98,8 @@ class WeightLearner:
             pretrain_batches: best `estimator.batches` of them. A loop gives its step's own, and draws the others anew.
             train_batches: a probe's head is solved on them: give the whole split.
             valid_batches: the whole split where it is small; fewer add noise.
-            seed, known_losses: of `Estimator.estimate`.
+            seed: see `Estimator.estimate`.
+            known_losses: see `Estimator.estimate`.
 
         Raises:
             HypergradientFailure: after more than `patience` failed updates in a row.

@@ -1,8 +1,10 @@
 """Arrows point one way: who may import whom, read from the source."""
 
 import ast
+import re
 import subprocess
 import sys
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -77,9 +79,71 @@ def test_who_may_import_whom(room, allowed):
     assert found == []
 
 
+LEAVES = {  # files that rooms below their own may import, too
+    "hpo_bench/core/cores.py": "core.cores",
+    "hpo_bench/records/files.py": "records.files",
+    "hpo_bench/tasks/base.py": "tasks.base",
+    "hpo_bench/tasks/sending.py": "tasks.base",
+    "hpo_bench/run/rerun.py": "run.rerun",
+    "hpo_bench/run/presets.py": "run.rerun",
+    "hpo_bench/run/task_options.py": "run.rerun",
+    "hpo_bench/__main__.py": "cli",
+}
+
+
+def room_of(file):
+    parts = file.split("/")
+    return LEAVES.get(file) or (parts[0] if parts[0] == "tapweight" else parts[1].removesuffix(".py"))
+
+
+def arrows(include_types=False):
+    """(file, file that it imports), everywhere in both packages; without those that are for type checkers alone."""
+    trees = {**sources("hpo_bench"), **sources("tapweight")}
+    files = {file.removesuffix(".py").removesuffix("/__init__").replace("/", "."): file for file in trees}
+    for file, tree in trees.items():
+        if not include_types:
+            tree = WithoutTypes().visit(tree)
+        for name in imports(tree, file):
+            module = name if name in files else name.rpartition(".")[0]
+            if module in files and files[module] != file:
+                yield file, files[module]
+
+
+class WithoutTypes(ast.NodeTransformer):
+    def visit_If(self, node):
+        return None if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING" else node
+
+
+def test_no_module_is_reached_from_itself():
+    """Imports inside functions count."""
+    graph = {}
+    for file, other in arrows():
+        graph.setdefault(file, set()).add(other)
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
+def test_the_structure_is_drawn():
+    """docs/architecture.md has every room, and just the arrows that no longer way implies."""
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    drawn = set(re.findall(r"^  (\S+) --> (\S+)$", page, re.MULTILINE))
+    there = {(room_of(one), room_of(other)) for one, other in arrows(include_types=True)}
+    there = {(one, other) for one, other in there if one != other}
+
+    def reached(one, other, without):
+        steps = [b for a, b in there if a == one and (a, b) != without]
+        return any(step == other or reached(step, other, without) for step in steps)
+
+    assert drawn == {(one, other) for one, other in there if not reached(one, other, (one, other))}
+    rooms = {room for arrow in there for room in arrow}
+    assert {room for room in rooms if f"`{room}`" not in page} == set()
+
+
 def test_only_tapweight_uses_the_library_tapweight():
     found = ours(outside("hpo_bench/search", "hpo_bench"))
-    files = {f"hpo_bench/search/{name}.py" for name in ("tapweight", "tapweight_levels", "branches")}
+    files = {f"hpo_bench/search/{name}.py" for name in ("implicit", "implicit_levels", "branches")}
     assert {line.partition(" ")[0] for line in found} == files
 
 

@@ -89,10 +89,10 @@ def test_an_out_with_spaces_can_be_pasted(call, tmp_path):
         (["--method", "equal", "--task", "quadratic", "--preset", "quik"], "Did you mean 'quick'"),
         (["--method", "equal", "--task", "quadratic", "--task-option", "data_sed=1"], "no option data_sed"),
         (["--method", "equal", "--task", "quadratic", "--task-option", "split=random"], "--split random"),
-        (["--method", "tapweight", "--task", "quadratic", "-o", "gama=1"], "Did you mean 'gamma'"),
-        (["--method", "tapweight", "--task", "quadratic", "-o", "every=often"], "every"),
-        (["--method", "tapweight", "--task", "quadratic", "-o", "every"], "name=value"),
-        (["--method", "tapweight", "--task", "quadratic", "--solver", "identiy"], "Did you mean 'identity'"),
+        (["--method", "implicit", "--task", "quadratic", "-o", "gama=1"], "Did you mean 'gamma'"),
+        (["--method", "implicit", "--task", "quadratic", "-o", "every=often"], "every"),
+        (["--method", "implicit", "--task", "quadratic", "-o", "every"], "name=value"),
+        (["--method", "implicit", "--task", "quadratic", "--solver", "identiy"], "Did you mean 'identity'"),
         (["--method", "equal", "--task", "quadratic", "--set", "stepps=3"], "Did you mean 'steps'"),
         (["--method", "equal", "--task", "quadratic", "--set", "steps=0"], "steps must be at least 1"),
         (["--method", "equal", "--task", "quadratic", "--set", "learning_rate=-1"], "learning_rate"),
@@ -144,6 +144,13 @@ def test_a_folder_that_cannot_be_written_is_refused(call):
     assert "cannot write" in err
     assert "--out" in err
     assert Path("file").read_text() == "here"
+
+
+@pytest.mark.parametrize("folder", ["/proc/runs", "x" * 300])
+def test_a_folder_that_cannot_be_made_is_refused(call, folder):
+    code, _, err = call(*EQUAL, "--out", folder)
+    assert code == 2
+    assert "error: cannot write" in err
 
 
 def test_a_full_disk_is_told_in_a_sentence(call):
@@ -216,7 +223,7 @@ def test_the_command_that_show_gives_is_that_of_the_run(call, tmp_path):
     run = [
         "run",
         "-m",
-        "tapweight",
+        "implicit",
         "-t",
         "quadratic",
         *SIZES,
@@ -229,7 +236,7 @@ def test_the_command_that_show_gives_is_that_of_the_run(call, tmp_path):
     ]
     run += ["--set", "steps=30", "-o", "levels=2", "-o", "gamma=0.5", "--task-option", "data_seed=3", "--out", out]
     assert call(*run)[0] == 0
-    folder = out / "quadratic" / "tapweight" / "seed-0"
+    folder = out / "quadratic" / "implicit" / "seed-0"
     before = (folder / "run.json").read_bytes()
     shown = call("show", folder)[1]
     [again] = [line.removeprefix("again: ") for line in shown.splitlines() if line.startswith("again: ")]
@@ -268,7 +275,7 @@ def test_list(call):
     assert code == 0
     for point in entry_points(group="hpo_bench.methods"):
         assert found["methods"][point.name]["summary"]
-    assert found["methods"]["tapweight"]["options"]["solver"] == "identity"
+    assert found["methods"]["implicit"]["options"]["solver"] == "identity"
     assert {name: method["takes"] for name, method in found["methods"].items() if name in ("none", "tpe", "mgda")} == {
         "none": [],
         "tpe": ["validation", "trials"],
@@ -280,7 +287,7 @@ def test_list(call):
     assert {"quick", "standard", "paper"} <= set(found["presets"])
     code, out, _ = call("list")
     assert code == 0
-    assert all(name in out for name in ("tapweight", "quadratic", "standard", "gamma=0.1"))
+    assert all(name in out for name in ("tapweight", "implicit", "quadratic", "standard", "gamma=0.1"))
 
 
 @pytest.mark.parametrize(

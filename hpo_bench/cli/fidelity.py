@@ -12,7 +12,7 @@ from hpo_bench.cli.app import app
 from hpo_bench.cli.options import Json, Task
 from hpo_bench.cli.trial import TrialFlags, interruptible, takes_trial_flags
 
-ESTIMATORS = ["branches", "branches:replicates=2,share=0.5", "tapweight", "tapweight:solver=adam"]
+ESTIMATORS = ["tapweight", "tapweight:replicates=2,share=0.5", "implicit"]
 
 
 @app.command()

@@ -87,6 +87,7 @@ def show_listing(found: dict[str, Any]) -> None:
     console = Console()
     header = ("method", "what it does", "goes by", "options (-o name=value)")
     table = Table(*header, title="methods", title_justify="left")
+    table.columns[-1].overflow = "fold"  # an option's value must not end in an ellipsis
     for name, method in found["methods"].items():
         options = ", ".join(f"{k}={v}" for k, v in method["options"].items())
         table.add_row(name, method["summary"], ", ".join(method["takes"]) or "nothing", options)

@@ -25,7 +25,7 @@ def run(
     retrains: Annotated[int | None, typer.Option(parser=at_least(0), help="Fresh seeds to retrain with.")] = None,
     ray_address: Annotated[str | None, typer.Option(help="`auto` or an address of a Ray cluster.")] = None,
     ray_timeout: Annotated[str | None, typer.Option(help="Seconds that the cluster may take to answer (60).")] = None,
-    solver: Annotated[str | None, typer.Option(help="Inverse-Hessian solver of tapweight.")] = None,
+    solver: Annotated[str | None, typer.Option(help="Inverse-Hessian solver of implicit.")] = None,
     option: Annotated[list[str] | None, typer.Option("--option", "-o", help="Method option: name=value.")] = None,
     out: Out = Path("runs"),
     as_json: Json = False,

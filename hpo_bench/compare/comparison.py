@@ -19,8 +19,8 @@ from hpo_bench.compare.stats.profiles import Profile, task_profile
 from hpo_bench.compare.stats.ranks import Ranking
 from hpo_bench.compare.stats.summary import Row, summarise
 from hpo_bench.compare.tables.brief import brief_markdown
-from hpo_bench.compare.tables.over_tasks import Matrix, equivalence_table, profile_table
-from hpo_bench.compare.tables.overall import overall_markdown, overall_table
+from hpo_bench.compare.tables.matrix import Matrix
+from hpo_bench.compare.tables.over_tasks import equivalence_table, overall_table, profile_table
 from hpo_bench.compare.tables.table import TerminalTable, by_task, table_frame, to_csv, to_json, to_markdown
 from hpo_bench.compare.tables.verdict import power_of, pretraining_pays, verdict, weights_matter
 from hpo_bench.errors import UserError, unknown_name
@@ -84,14 +84,16 @@ class Comparison:
             " ".join(filter(None, [entry.pretraining_pays, entry.weights_matter, entry.verdict, entry.power])) + "\n"
             for entry in self.verdicts
         ]
-        if self.ranking is not None:
-            said += [overall_markdown(self.overall, self.reference), f"{self.ranking.sentence}\n"]
         said += [matrix.markdown() for matrix in self.matrices()]
         return "\n".join([*said, to_markdown(self.rows, self.reference, self.notes)])
 
     def matrices(self) -> list[Matrix]:
-        """Tables of methods over tasks: the performance profile, and probabilities of equivalence if asked for."""
-        found = [] if self.profile is None else [profile_table(self.profile)]
+        """Tables of methods over tasks: gains, performance profile, and probabilities of equivalence if asked for."""
+        found = []
+        if self.ranking is not None:
+            found.append(overall_table(self.overall, self.reference, self.ranking.sentence))
+        if self.profile is not None:
+            found.append(profile_table(self.profile))
         if self.region is not None:
             found.append(equivalence_table(self.equivalence, self.region, self.reference))
         return found
@@ -118,16 +120,7 @@ class Comparison:
             if entry.power:
                 yield Text(entry.power)
             yield Text("")
-        if self.overall:
-            yield overall_table(self.overall, self.reference)
-        if self.ranking is not None:
-            yield Text(self.ranking.sentence, style="bold")
-            yield Text("")
-        for matrix in self.matrices():
-            yield matrix.terminal()
-            if matrix.sentence:
-                yield Text(matrix.sentence, style="bold")
-                yield Text("")
+        yield from self.matrices()
         for note in self.notes:
             yield Text(f"note: {note}", style="dim")
 

@@ -71,7 +71,7 @@ class Adaptation(ABC):
     Attributes:
         level_two: how a method that learns weights beside the training sees this adaptation: "tuned", a copy that is
             fine-tuned along, "probe", a head solved on the encoder, or the name of a level of one's own
-            (`hpo_bench.search.tapweight_levels.LevelTwo`).
+            (`hpo_bench.search.implicit_levels.LevelTwo`).
     """
 
     name: ClassVar[str]

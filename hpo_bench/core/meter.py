@@ -7,7 +7,6 @@ exclusive: a phase that starts inside another stops the outer clock.
 
 from __future__ import annotations
 
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -87,8 +86,12 @@ class CostMeter:
 
 
 def peak_memory(device: torch.device) -> int:
-    """Peak bytes: allocated on the accelerator, or resident in this process on a CPU."""
+    """Peak bytes: allocated on the accelerator, or resident in this process on a CPU; 0 on Windows."""
     if device.type == "cuda":
         return int(torch.cuda.max_memory_allocated(device))
+    try:
+        import resource
+    except ImportError:  # Windows has no such count
+        return 0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024

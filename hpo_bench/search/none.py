@@ -9,7 +9,8 @@ from hpo_bench.core.problem import Problem
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.records.journal import Journal
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
-from hpo_bench.search.trials import best_of, follow_and_score
+from hpo_bench.search.outcome import follow_and_score
+from hpo_bench.search.trials import best_of
 
 
 @dataclass

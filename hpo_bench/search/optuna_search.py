@@ -18,7 +18,8 @@ from hpo_bench.errors import UserError
 from hpo_bench.records.files import drop_torn_line, read_lines, write_whole
 from hpo_bench.records.journal import Journal, TrialRecord
 from hpo_bench.search.base import Support
-from hpo_bench.search.trials import Outcome, TrialSearch
+from hpo_bench.search.outcome import Outcome
+from hpo_bench.search.trials import TrialSearch
 
 if TYPE_CHECKING:
     import optuna

@@ -19,8 +19,8 @@ from hpo_bench.records.journal import Journal
 from hpo_bench.records.schema import Bill, Part, TrialState, check
 from hpo_bench.search.bills import bill_path, bill_worker, claim_lost_bills
 from hpo_bench.search.crew import Crew, Piece
+from hpo_bench.search.outcome import Outcome, whole_trial
 from hpo_bench.search.session import SideBySide
-from hpo_bench.search.trials import Outcome, whole_trial
 
 Record = Callable[[int, np.ndarray, Outcome], None]
 

@@ -5,30 +5,20 @@ from __future__ import annotations
 import warnings
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hpo_bench.core.meter import Cost
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.schedule import WeightSchedule
-from hpo_bench.errors import Doubt, doubts
-from hpo_bench.records.journal import Journal, Progress, TrialRecord, TrialState
+from hpo_bench.errors import Doubt
+from hpo_bench.records.journal import Journal, Progress, TrialRecord
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
+from hpo_bench.search.outcome import Outcome, whole_trial
 from hpo_bench.search.session import MOST_WORKERS, SideBySide, processes_for
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How one trial ended; `cost` is the trial's alone."""
-
-    state: TrialState
-    value: float | None
-    cost: Cost
-    note: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
@@ -164,24 +154,6 @@ class TrialSearch(SideBySide, ObjectiveWeightSearch):
             crew.run(proposals, record)
 
         return side_by_side
-
-
-def whole_trial(problem: Problem, weights: np.ndarray) -> Outcome:
-    """Train one trial from the base to step T under constant weights (K,) and score it."""
-    return follow_and_score(problem, WeightSchedule.constant(weights))
-
-
-def follow_and_score(problem: Problem, schedule: WeightSchedule) -> Outcome:
-    """Train one trial from the base under a schedule and score it."""
-    before = problem.meter.snapshot()
-    value, state = None, "diverged"
-    found: list[str] = []
-    with doubts(found.append), suppress(Diverged):
-        trial = problem.start_trial()
-        trial.follow(schedule)
-        value, state = trial.validate().value, "done"
-    note = {"doubts": found} if found else {}
-    return Outcome(state, value, problem.meter.snapshot() - before, note)  # type: ignore[arg-type]
 
 
 def best_of(problem: Problem, records: Sequence[TrialRecord]) -> SearchResult:

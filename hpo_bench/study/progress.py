@@ -9,12 +9,12 @@ from typing import Any
 
 from rich.console import Console, Group
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from hpo_bench.core.cost import Cost
 from hpo_bench.study.execute import Outcome
 from hpo_bench.study.plan import PlannedRun, State
+from hpo_bench.study.report import crossed
 
 Cell = tuple[str, str]  # task, method
 
@@ -112,11 +112,8 @@ class Display:
         return "time left unknown until a run is done" if seconds is None else f"about {_span(seconds)} left"
 
     def _render(self) -> Group:
-        tasks, methods = ([*dict.fromkeys(cell[part] for cell in self._total)] for part in (0, 1))
-        table = Table("task", *methods, title=f"study {self._name}", title_justify="left")
         at_work = Counter(cell for cell, _ in self._running.values())
-        for task in tasks:
-            table.add_row(task, *(self._cell_text((task, method), at_work) for method in methods))
+        table = crossed(f"study {self._name}", self._total, lambda cell: self._cell_text(cell, at_work))
         share, elapsed = self._ended() / max(1, self._total.total()), _span(time.monotonic() - self._start)
         titles = ", ".join(self._running)
         foot = f"{self._ended()} of {self._total.total()} ({share:.0%}) · {elapsed} elapsed · {self._left()}"

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from hpo_bench.study.execute import Outcome
 from hpo_bench.study.plan import PlannedRun, State
 from hpo_bench.study.spec import Study
+
+
+def crossed(title: str, cells: Iterable[tuple[str, str]], show: Callable[[tuple[str, str]], str | Text]) -> Table:
+    """A table of (task, method) cells; whichever are more go down the page, where there is room for them."""
+    tasks, methods = ([*dict.fromkeys(names)] for names in zip(*cells, strict=True))
+    if len(methods) > len(tasks):
+        table = Table("method", *tasks, title=title, title_justify="left")
+        for method in methods:
+            table.add_row(method, *(show((task, method)) for task in tasks))
+    else:
+        table = Table("task", *methods, title=title, title_justify="left")
+        for task in tasks:
+            table.add_row(task, *(show((task, method)) for method in methods))
+    return table
 
 
 def show_plan(study: Study, runs: list[PlannedRun], states: list[State]) -> None:
@@ -20,10 +36,7 @@ def show_plan(study: Study, runs: list[PlannedRun], states: list[State]) -> None
     console = Console(markup=False)
     done = Counter((run.task, run.method) for run, state in zip(runs, states, strict=True) if state == "done")
     total = Counter((run.task, run.method) for run in runs)
-    methods = [*dict.fromkeys(run.method for run in runs)]
-    table = Table("task", *methods, title=f"{study.name}: done of planned", title_justify="left")
-    for task in dict.fromkeys(run.task for run in runs):
-        table.add_row(task, *(f"{done[task, method]}/{total[task, method]}" for method in methods))
+    table = crossed(f"{study.name}: done of planned", total, lambda cell: f"{done[cell]}/{total[cell]}")
     console.print(table)
     counts = Counter(states)
     told = f"{len(runs)} runs: {counts['done']} done, {counts['begun']} to go on with, {counts['new']} new"

@@ -86,9 +86,9 @@ class AdaptationContract:
             self.adapted(problem, encoder)
 
     def test_weights_are_learned_beside_it(self, mode: str, tmp_path: Path) -> None:
-        """TapWeight sees the task as `level_two` says, and its result is adapted in this way."""
+        """`implicit` sees the task as `level_two` says, and its result is adapted in this way."""
         problem = self.problem(mode, steps=30)
-        method = registry.load(registry.METHODS, "tapweight")(warmup=4)
+        method = registry.load(registry.METHODS, "implicit")(warmup=4)
         assert method.supports(problem).ok, method.supports(problem).reason
         found = method.search(problem, Journal(tmp_path, problem.meter))
         assert problem.meter.snapshot().step_equivalents <= method.expected_cost(problem) * (1 + 1e-9)

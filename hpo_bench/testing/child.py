@@ -1,15 +1,16 @@
 """One search in a process of its own, which may kill itself: `python -m hpo_bench.testing.child '{"method": …}'`.
 
 The tests of resuming need a process that dies by SIGKILL at a known point, all its descendants in its group with it.
+`run_in_child` does the same without a fresh interpreter.
 """
 
 from __future__ import annotations
 
 import importlib
 import json
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import threading
 from dataclasses import asdict
@@ -23,7 +24,9 @@ from hpo_bench.testing.problems import quick_problem
 
 
 def run_in_child(method: ObjectiveWeightSearch, folder: Path, *, timeout: float = 300, **orders: Any) -> dict | None:
-    """Search in a fresh process; returns weights, value and bill, or None if it killed itself as ordered.
+    """Search in a process of its own; returns weights, value and bill, or None if it killed itself as ordered.
+
+    The process is forked from a server that has imported torch and this package, and done nothing else.
 
     `orders`: `problem` (arguments of `quick_problem`), `kill_at_pass` or `kill_at_report` (n-th pass of the core, n-th
     progress report), `delay` (seconds between that and the kill). The class of `method` must be importable.
@@ -31,13 +34,36 @@ def run_in_child(method: ObjectiveWeightSearch, folder: Path, *, timeout: float 
     kind = type(method)
     options = asdict(method)  # type: ignore[call-overload]
     order = {"method": f"{kind.__module__}:{kind.__qualname__}", "options": options, "folder": str(folder), **orders}
-    command = [sys.executable, "-m", "hpo_bench.testing.child", json.dumps(order)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, start_new_session=True)
-    if done.returncode == -signal.SIGKILL:
+    told = Path(folder).parent / f"{Path(folder).name}.told"
+    _WARM.set_forkserver_preload([__name__, *_FIRST_USED])
+    process = _WARM.Process(target=_child, args=(json.dumps(order), str(told), dict(os.environ)))
+    process.start()
+    process.join(timeout)
+    if process.exitcode is None:
+        os.killpg(process.pid or 0, signal.SIGKILL)
+        raise AssertionError(f"the child process was not done after {timeout} seconds:\n{told.read_text()}")
+    if process.exitcode == -signal.SIGKILL:
         return None
-    if done.returncode != 0:
-        raise AssertionError(f"the child process failed:\n{done.stdout}\n{done.stderr}")
-    return json.loads(done.stdout.splitlines()[-1])
+    if process.exitcode != 0:
+        raise AssertionError(f"the child process failed:\n{told.read_text()}")
+    return json.loads(told.read_text().splitlines()[-1])
+
+
+# What a first search imports, torch's optimizers among it: seconds that each child would spend again.
+_FIRST_USED = ("torch._dynamo", "torch.profiler", "hpo_bench.core.probing", "hpo_bench.tasks.quadratic")
+_WARM = multiprocessing.get_context("forkserver")
+
+
+def _child(order: str, told: str, environment: dict[str, str]) -> None:
+    """`main` in a process group of its own, under the caller's environment; all that it prints goes to a file."""
+    os.setsid()
+    os.environ.clear()
+    os.environ.update(environment)
+    file = os.open(told, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+    for stream in (1, 2):
+        os.dup2(file, stream)
+    main(json.loads(order))
+    sys.stdout.flush()
 
 
 def main(order: dict[str, Any]) -> None:

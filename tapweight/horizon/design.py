@@ -96,7 +96,8 @@ def pooled(design: Tensor, readings: Tensor) -> Effects:
 
     Readings have scales of their own (a loss, a metric), and each sees another part of what matters: a replicate's
     effects are the mean over readings of its effects at unit length, so that readings which contradict each other
-    count little. With one replicate its readings stand in for replicates: what they disagree about is taken for noise.
+    count little. A reading that is the same for every branch says nothing and is left out, where another speaks.
+    With one replicate its readings stand in for replicates: what they disagree about is taken for noise.
 
     Raises:
         ValueError: as `effects`.
@@ -105,21 +106,25 @@ def pooled(design: Tensor, readings: Tensor) -> Effects:
         raise ValueError(f"readings have the shape (replicates, readings, weightings), not {tuple(readings.shape)}")
     each = torch.stack([effects(design, readings[:, n]).per_replicate for n in range(readings.shape[1])])
     lengths = each.norm(dim=2, keepdim=True)
+    telling = (lengths > 0).all(1).squeeze(1)  # in every replicate
+    if bool(telling.any()):
+        each, lengths = each[telling], lengths[telling]
     units = each / lengths.clamp_min(torch.finfo(each.dtype).tiny)  # (N, R, K)
     return _over_replicates(units[:, 0] if len(readings) == 1 else units.mean(0))
 
 
-def weights_of(found: Effects, strength: float = 1.0) -> Tensor:
-    """Weights (K,): λ_i ∝ exp(strength · shrinkage · effect_i / rms of the effects).
+def weights_of(found: Effects, reach: float = 1.0) -> Tensor:
+    """Weights (K,): λ = 1/K + reach · shrinkage · t · effects, where t is as far as the simplex allows.
 
-    A step of mirror descent from the centre, as long as the estimate is to be trusted: where it is within its noise the
-    weights stay equal.
+    The best point of a linear model within a distance of the centre lies along its slopes, so the weights point exactly
+    where the effects do; under full trust the lowest weight is 0. A softmax of the effects bends that direction: it
+    stretches the largest and levels the rest. Where the estimate is within its noise the weights stay equal.
     """
-    size = len(found.values)
+    centre = torch.full_like(found.values, 1 / len(found.values))
     if found.flat:
-        return torch.full((size,), 1 / size, dtype=torch.float64)
-    scaled = found.values / found.values.square().mean().sqrt()
-    return (strength * found.shrinkage * scaled).softmax(0)
+        return centre
+    step = found.values / -found.values.min()  # effects sum to zero, so the lowest is negative
+    return ((1 + reach * found.shrinkage * step) * centre).clamp_min(0.0)
 
 
 def metasmoothness(start: Tensor, once: Tensor, twice: Tensor) -> float:

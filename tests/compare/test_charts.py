@@ -84,6 +84,14 @@ def test_a_mark_stands_at_the_same_place_with_the_same_colour_in_both():
     assert (page.layout["xaxis"]["range"], page.layout["yaxis"]["range"]) == ([0, 2], [1, 0])
 
 
+def test_panels_that_share_an_axis_show_all_of_every_panel():
+    panels = [Panel([Line(np.arange(2), np.array([0.1, top]), "a")], y=Axis(from_zero=True)) for top in (0.3, 1.0, 0.2)]
+    figure = printed.draw(Chart("title", "caption", panels, across=3, share_y=True))
+    low, high = figure.axes[0].get_ylim()
+    assert low == 0
+    assert high > 1
+
+
 def test_words_of_records_are_text_on_the_page():
     bad = "<b onclick='x'>"
     chart = one(Line(np.arange(2), np.arange(2), bad, legend=True), Text(0, 0, bad), x=Axis(bad, ticks=[(0, bad)]))

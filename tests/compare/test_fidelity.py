@@ -56,7 +56,7 @@ def test_right_opposite_and_flat_weights(higher):
     assert by_name["flat"].spread == pytest.approx(abs(np.array(right) - 1 / 3).max() / 2**0.5)
     assert found.to_json()["rows"][0]["name"] == "right"
     assert [name for _, name in fidelity_points(found).panels[0].y.ticks][1] == "right, 2.2 trials"
-    assert fidelity_table(found).row_count == 4
+    assert len(fidelity_table(found).rows) == 4
 
 
 def test_the_ceiling_is_one_seed_against_the_others():

@@ -8,7 +8,7 @@ from scipy import stats
 from synthetic import write_runs
 
 from hpo_bench.compare import compare
-from hpo_bench.compare.stats.power import detectable, power, seeds_needed
+from hpo_bench.compare.stats.power import detectable, power, seeds_needed, typical_sd
 
 
 @pytest.mark.parametrize(("effect", "seeds"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
@@ -33,6 +33,15 @@ def test_five_seeds_against_draws():
 def test_what_is_detected_needs_so_many_seeds():
     for n in (2, 3, 5, 30):
         assert seeds_needed(detectable(0.3, n) * (1 + 1e-9), 0.3) == n
+
+
+def test_the_typical_method_decides_and_not_the_worst():
+    """Two values with a variance of 2: the median of chi-square with one degree of freedom is 0.4549."""
+    one, wild = np.array([0.0, 2.0]), np.array([0.0, 2000.0])
+    assert typical_sd([one, one, wild]) == pytest.approx(math.sqrt(2 / 0.454936), rel=1e-5)
+    rng = np.random.default_rng(0)
+    drawn = [typical_sd([own]) for own in rng.normal(size=(4000, 3))]
+    assert np.mean(np.array(drawn) > 1) == pytest.approx(0.5, abs=0.03)
 
 
 def test_ends():

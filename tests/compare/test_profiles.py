@@ -58,6 +58,7 @@ def test_nemenyi_is_five_per_cent_at_the_critical_difference():
 def test_the_table_of_a_comparison(tmp_path):
     write_runs(tmp_path / "runs", methods=("equal", "tpe", "grid"), tasks=("bace", "esol", "bbbp"))
     found = compare(tmp_path / "runs", tmp_path / "out", figures=False)
-    (matrix,) = found.matrices()
+    gains, matrix = found.matrices()
+    assert gains.columns[-2:] == ("better, %", "average rank")
     assert sum(int(row[1]) for row in matrix.rows) >= 3  # somebody is the best on every task
     assert matrix.markdown() in (tmp_path / "out" / "table.md").read_text()

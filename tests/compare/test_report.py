@@ -91,7 +91,7 @@ def test_it_loads_nothing(records, tmp_path):
     policy = next(a["content"] for a in elements.named("meta") if a.get("http-equiv") == "Content-Security-Policy")
     assert policy.startswith("default-src 'none';")
     assert "@import" not in text[: text.index("</style>")]
-    assert len(text) < 6e6
+    assert len(text) < 2e6
 
 
 def test_what_a_record_says_never_becomes_code(tmp_path):

@@ -10,7 +10,7 @@ import pytest
 
 from hpo_bench import registry
 from hpo_bench.errors import UserError
-from hpo_bench.search.tapweight import TapWeight
+from hpo_bench.search.implicit import Implicit
 from hpo_bench.testing.adaptation_contract import AdaptationContract
 from hpo_bench.testing.problems import quick_problem
 
@@ -25,7 +25,7 @@ BIASES = '''
 """BitFit (Ben Zaken et al., ACL 2022, arXiv 2106.10199), with a level II of its own for methods that learn weights."""
 
 from hpo_bench.core.finetuning import FullFineTuning
-from hpo_bench.search.tapweight_levels import Solved
+from hpo_bench.search.implicit_levels import Solved
 
 
 class Half(Solved):
@@ -123,14 +123,14 @@ def test_lora_moves_its_factors_alone(installed):
 
 
 def test_a_level_two_in_the_plug_in_s_own_file_is_found_and_used(installed):
-    assert TapWeight(warmup=4).level(quick_problem(mode="biases")).name == "half"
+    assert Implicit(warmup=4).level(quick_problem(mode="biases")).name == "half"
 
 
 def test_a_level_two_that_is_nowhere_is_refused_by_name(installed):
     with pytest.raises(UserError, match="nowhere") as caught:
-        TapWeight(warmup=4).supports(quick_problem(mode="nowhere"))
+        Implicit(warmup=4).supports(quick_problem(mode="nowhere"))
     assert "level_two=probe" in caught.value.remedy
-    assert TapWeight(warmup=4, level_two="probe").supports(quick_problem(mode="nowhere")).ok
+    assert Implicit(warmup=4, level_two="probe").supports(quick_problem(mode="nowhere")).ok
 
 
 def call(home, *words):
@@ -143,7 +143,7 @@ def call(home, *words):
 def test_a_plug_in_is_listed_and_run_from_the_command_line(home):
     listed = call(home, "list", "--json")
     assert "biases and a head are trained" in json.loads(listed.stdout)["adaptations"]["biases"]
-    words = ["run", "--method", "tapweight", "--task", "digits", "--mode", "biases", "--set", "steps=30"]
+    words = ["run", "--method", "implicit", "--task", "digits", "--mode", "biases", "--set", "steps=30"]
     words += ["--set", "epochs=2", "--retrains", "1", "--budget", "6", "--out", "runs", "--json"]
     done = call(home, *words)
     assert done.returncode == 0, done.stderr

@@ -1,4 +1,5 @@
 import json
+import sys
 import time
 
 import pytest
@@ -7,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hpo_bench.core.cost import Cost
-from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.meter import CostMeter, peak_memory
 
 WORK = ["step_equivalents", "flops", *(f"seconds_{p}" for p in ("pretraining", "adaptation", "hypergradient"))]
 costs = st.builds(
@@ -114,3 +115,9 @@ def test_sums_and_differences(a, b):
 def test_json_gives_the_cost_back(cost):
     assert Cost.from_json(json.loads(json.dumps(cost.to_json()))) == cost
     assert Cost.from_json({**cost.to_json(), "of_a_later_version": 1}) == cost
+
+
+def test_a_system_without_a_count_of_memory_has_a_meter(monkeypatch):
+    assert peak_memory(torch.device("cpu")) > 0
+    monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
+    assert peak_memory(torch.device("cpu")) == 0

@@ -46,8 +46,7 @@ def bace_cache(downloaded: Path, own_cache: Path) -> Path:
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch) -> None:
     """No package index, no package folder, no MoleculeNet server."""
-    molecule_net = pytest.importorskip("torch_geometric.datasets").MoleculeNet
-    monkeypatch.setattr(molecule_net, "url", f"{NOWHERE}/{{}}")
+    monkeypatch.setattr("hpo_bench.data.providers.MOLECULENET_URL", f"{NOWHERE}/{{}}")
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)

@@ -157,9 +157,7 @@ def test_moleculenet_is_the_last_resort(
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        from torch_geometric.datasets import MoleculeNet
-
-        monkeypatch.setattr(MoleculeNet, "url", f"http://127.0.0.1:{server.server_port}/{{}}")
+        monkeypatch.setattr("hpo_bench.data.providers.MOLECULENET_URL", f"http://127.0.0.1:{server.server_port}/{{}}")
         found = locate("bace")
         server.shutdown()
     assert (found.provider, found.pinned) == ("moleculenet", False)

@@ -27,25 +27,25 @@ def call(monkeypatch, capsys, tmp_path):
 
 
 def test_estimators_stand_beside_their_ceiling_and_test_is_not_read(call):
-    words = ["--seeds", "2", "-e", "branches", "-e", "tapweight:warmup=4,solver=identity", "--json"]
+    words = ["--seeds", "2", "-e", "tapweight", "-e", "implicit:warmup=4,solver=identity", "--json"]
     code, out, err = call(*words)
     assert code == 0, err
     found = json.loads(out)
     assert found == json.loads(Path("fidelity/quadratic/fidelity.json").read_text())
-    assert [row["name"] for row in found["rows"]] == ["branches", "tapweight:warmup=4,solver=identity"]
+    assert [row["name"] for row in found["rows"]] == ["tapweight", "implicit:warmup=4,solver=identity"]
     assert found["rows"][0]["cosine"]["value"] > 0.9
     assert found["ceiling"]["value"] > 0.9
     assert found["rows"][0]["trials"]["value"] < 2.5
     assert not list(Path("fidelity").rglob("tests.jsonl"))
     assert Path("fidelity/quadratic/fidelity.png").stat().st_size > 1000
-    seeds = {path.name for path in Path("fidelity/quadratic/branches").iterdir()}
+    seeds = {path.name for path in Path("fidelity/quadratic/tapweight").iterdir()}
     assert seeds == {"seed-2", "seed-3"}  # none of the landscape's
     before = {path: path.stat().st_mtime_ns for path in Path("fidelity").rglob("trials.jsonl")}
     assert call(*words)[0] == 0
     assert before == {path: path.stat().st_mtime_ns for path in Path("fidelity").rglob("trials.jsonl")}
 
 
-@pytest.mark.parametrize("text", ["nobody", "branches:strength", "branches:colour=red", ":spend=1"])
+@pytest.mark.parametrize("text", ["nobody", "tapweight:reach", "tapweight:colour=red", ":spend=1"])
 def test_what_is_no_estimator_is_told(call, text):
     code, _, err = call("-e", text)
     assert code == 2

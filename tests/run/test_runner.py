@@ -75,7 +75,7 @@ def without_bills(records):
     return [{key: value for key, value in record.items() if key not in ("cost", "spent")} for record in records]
 
 
-@pytest.mark.parametrize("method", ["equal", "tapweight"])
+@pytest.mark.parametrize("method", ["equal", "implicit"])
 def test_a_whole_run(configure, method):
     config = configure(method)
     seen = []
@@ -152,15 +152,15 @@ def test_a_schedule_is_replayed_in_retraining(configure, make_problem, loaded):
 def test_seeds_of_retraining_are_paired_across_methods_and_differ_by_repetition(configure):
     seeds = {
         (method, seed): [line["seed"] for line in run(configure(method, seed=seed)).content["result"]["retrained"]]
-        for method in ("equal", "random", "tapweight")
+        for method in ("equal", "random", "implicit")
         for seed in (0, 1)
     }
     for seed in (0, 1):
-        assert seeds["equal", seed] == seeds["random", seed] == seeds["tapweight", seed]
+        assert seeds["equal", seed] == seeds["random", seed] == seeds["implicit", seed]
     assert len({*seeds["equal", 0], *seeds["equal", 1]}) == 4
 
 
-@pytest.mark.parametrize(("method", "reads"), [("equal", 2), ("random", 2), ("tapweight", 3)])
+@pytest.mark.parametrize(("method", "reads"), [("equal", 2), ("random", 2), ("implicit", 3)])
 def test_test_is_read_once_per_retraining(configure, spied, method, reads):
     """And once more for the encoder that a single-run method ended with."""
     loaded, read = spied
@@ -186,7 +186,7 @@ def test_no_score_on_test_before_the_search_has_ended(configure, spied):
     assert read.count("test") == 2
 
 
-@pytest.mark.parametrize("method", ["equal", "tapweight"])
+@pytest.mark.parametrize("method", ["equal", "implicit"])
 def test_a_second_call_trains_nothing_and_changes_nothing(configure, training, method):
     config = configure(method)
     run(config)
@@ -312,8 +312,8 @@ def test_another_configuration_in_the_same_folder_is_refused_and_nothing_lost(co
 
 
 def test_options_are_read_as_their_types():
-    assert make_method("tapweight", {"levels": "2", "gamma": "0.5", "normalise": "false"}) == make_method(
-        "tapweight", {"levels": 2, "gamma": 0.5, "normalise": False}
+    assert make_method("implicit", {"levels": "2", "gamma": "0.5", "normalise": "false"}) == make_method(
+        "implicit", {"levels": 2, "gamma": 0.5, "normalise": False}
     )
 
 
@@ -328,7 +328,7 @@ def test_options_are_read_as_their_types():
 )
 def test_options_that_cannot_be_are_refused(options, named):
     with pytest.raises(UserError, match=named):
-        make_method("tapweight", options)
+        make_method("implicit", options)
 
 
 DYING = Path(__file__).with_name("dying.py")
@@ -356,11 +356,11 @@ def die(config, name, at):
         # A trial is 30 passes of pretraining and, twice, three batches and a score: 38. Killed in the third one.
         ("random", 2 * 38 + 20, 20, 2 * 30),
         # A pass a step, and three for every update of the weights: killed after the checkpoint of step 50.
-        ("tapweight", 140, 50, 50),
+        ("implicit", 140, 50, 50),
     ],
 )
 def test_kill_9_and_the_same_command_again(configure, training, tmp_path, method, at, lost, steps_left):
-    settings = {"budget": "4", "retrains": 1} | ({"steps": 100, "budget": "5"} if method == "tapweight" else {})
+    settings = {"budget": "4", "retrains": 1} | ({"steps": 100, "budget": "5"} if method == "implicit" else {})
     whole_config = configure(method, out=tmp_path / "whole", **settings)
     whole = run(whole_config).content
     config = configure(method, **settings)

@@ -23,7 +23,8 @@ def search(method, problem, folder):
 def test_it_finds_what_is_planted_and_says_how_far_it_is_to_be_trusted(tmp_path):
     """The closed-form task wants (0.7, 0.3, 0), of which the first objective alone has 0.97 of the cosine."""
     found, journal = search(Branches(), quick_problem(steps=60, learning_rate=0.01), tmp_path)
-    assert found.weights[0] > 0.7
+    assert found.weights[0] > 0.55
+    assert found.weights[2] < 0.1
     (trial,) = journal.trials
     assert trial.note["flat"] is False
     assert 0.5 < trial.note["signal_share"] <= 1
@@ -67,20 +68,23 @@ def test_a_verdict_is_the_probe_s_on_valid_and_its_price_is_bounded():
 
 
 def test_cross_fitting_reads_every_row_by_heads_that_have_not_seen_it():
-    """Against folds made by hand: block f of train and of valid."""
+    """Against folds made by hand: every fifth row of train and of valid."""
     problem = quick_problem()
     task, encoder = problem.task, problem.start_trial().pretrainer.model.encoder
     torch.nn.init.normal_(encoder.theta, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         features = torch.cat([encoder(split.inputs) for split in (task.train, task.valid)])
         labels = torch.cat([task.train.labels, task.valid.labels])
-        losses = []
+        losses, unseen = [], torch.zeros_like(task.valid.labels)
         for fold in range(5):
             own = torch.zeros(160, dtype=torch.bool)
-            own[16 * fold : 16 * (fold + 1)] = own[80 + 16 * fold : 80 + 16 * (fold + 1)] = True
+            own[fold:80:5] = own[80 + fold :: 5] = True
             weight, bias = task.solve_probe(features[~own], labels[~own])
             losses.append(float(task.task_loss(features[own] @ weight.T + bias, labels[own])))
+            unseen[own[80:]] = features[80:][own[80:]] @ weight.T + bias
+    on_valid = float(task.task_loss(unseen, task.valid.labels))
     read = Judge(task, 0, problem.meter)(encoder)
+    assert read["crossed valid metric"] == pytest.approx(-(on_valid**0.5), rel=1e-4)
     assert read["cross loss"] == pytest.approx(-sum(losses) / 5, rel=1e-5)
     assert read["cross metric"] == pytest.approx(-sum(loss**0.5 for loss in losses) / 5, rel=1e-4)
 
@@ -94,7 +98,17 @@ def test_where_replicates_contradict_each_other_the_weights_stay_equal(tmp_path,
 
 
 @pytest.mark.parametrize(
-    "options", [{"replicates": 0}, {"share": 0}, {"share": 1.5}, {"spend": -1}, {"rows": 1}, {"readings": "tea leaves"}]
+    "options",
+    [
+        {"replicates": 0},
+        {"share": 0},
+        {"share": 1.5},
+        {"spend": -1},
+        {"rows": 1},
+        {"readings": "tea leaves"},
+        {"reach": 0},
+        {"reach": 1.1},
+    ],
 )
 def test_options_that_cannot_be_are_refused(options):
     with pytest.raises(UserError):

@@ -7,7 +7,7 @@ from hpo_bench.errors import UserError
 from hpo_bench.testing.method_contract import MethodContract
 
 _OPTIONS = {  # the quick problem has 24 steps, and six trials pay for everything
-    "tapweight": {"warmup": 4},
+    "implicit": {"warmup": 4},
     "unrolled_head": {"warmup": 4, "every": 8},
     "forkmerge": {"windows": 2, "branches": 2, "grid": 1},
 }

@@ -18,6 +18,7 @@ from hpo_bench.study.check import check, states
 from hpo_bench.study.execute import Outcome
 from hpo_bench.study.plan import expand
 from hpo_bench.study.progress import Display, Forecast
+from hpo_bench.study.report import crossed
 from hpo_bench.study.spec import read_study
 
 PAIR = "tasks: [quadratic]\nmethods: [equal, random]\n"
@@ -194,6 +195,16 @@ def test_the_table_counts_what_happens(write, tmp_path):
     assert "2 of 6 (33%)" in text
     assert "about 40 s left" in text  # two waiting and two just begun, 20 s each, on two workers
     assert "running: quadratic equal seed 1, quadratic random seed 1" in text
+
+
+def test_many_methods_go_down_the_page():
+    names = [f"method-{number}" for number in range(27)]
+    console = Console(width=80)
+    for cells in ([("bace", name) for name in names], [(name, "equal") for name in names]):
+        with console.capture() as told:
+            console.print(crossed("a study", cells, lambda cell: "0/3"))
+        lines = [line for line in told.get().splitlines() if "0/3" in line]
+        assert [line.strip("│ ").split()[0] for line in lines] == names
 
 
 def test_a_record_that_names_no_files_is_older_and_done(write, tmp_path):

@@ -232,8 +232,25 @@ def test_trust_is_the_share_of_variance_that_replicates_agree_on():
     # between: 2 · 4.5 / 2; within: 4 · 0.25 / 2
     assert found.ratio == pytest.approx(4.5 / 0.5)
     assert found.shrinkage == pytest.approx(8 / 9)
-    ratio = weights_of(found)[0] / weights_of(found)[1]
-    assert float(ratio.log()) == pytest.approx(8 / 9 * 1.5 / 1.5**0.5, rel=1e-9)
+    assert weights_of(found).tolist() == pytest.approx(
+        [17 / 27, 1 / 3, 1 / 27]
+    )  # a third, and 8/9 of it there and back
+    assert weights_of(found, reach=0.5).tolist() == pytest.approx([13 / 27, 1 / 3, 5 / 27])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_weights_point_where_the_effects_do_and_end_where_the_simplex_does(seed):
+    """Under full trust: the best of all weightings as far from the centre, by a linear model, in float64."""
+    slopes = torch.randn(6, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    weights = weights_of(effects(vertices(6), slopes[None]))
+    step, centred = weights - 1 / 6, slopes - slopes.mean()
+    assert float(weights.sum()) == pytest.approx(1)
+    assert float(weights.min()) == pytest.approx(0, abs=1e-12)
+    assert float(step @ centred / (step.norm() * centred.norm())) == pytest.approx(1, abs=1e-12)
+    others = torch.randn(500, 6, dtype=torch.float64, generator=torch.Generator().manual_seed(100 + seed))
+    others = others - others.mean(1, keepdim=True)
+    as_far = others / others.norm(dim=1, keepdim=True) * step.norm()
+    assert float((as_far @ slopes).max()) <= float(step @ slopes)
 
 
 def test_readings_count_alike_whatever_their_scale_and_cancel_where_they_disagree():
@@ -245,6 +262,9 @@ def test_readings_count_alike_whatever_their_scale_and_cancel_where_they_disagre
     assert opposite.flat
     agreed = pooled(vertices(3), torch.stack([one, 3 * one])[None])
     assert agreed.shrinkage == pytest.approx(1)
+    with_silence = pooled(vertices(3), torch.stack([one, torch.full((3,), 7.0), 3 * one])[None])
+    assert torch.allclose(with_silence.values, agreed.values)
+    assert with_silence.shrinkage == pytest.approx(1)
 
 
 @pytest.mark.parametrize("scores", [torch.ones(1, 2), torch.tensor([[1.0, float("nan"), 0.0]])])

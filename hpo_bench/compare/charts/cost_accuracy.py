@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -26,12 +27,13 @@ def cost_accuracy(task: TaskRuns, rows: list[Row]) -> Chart | None:
     front = sorted((place, row.test.value) for row, place in zip(rows, places, strict=True) if row.on_front)
     marks: list[Mark] = []
     if len(front) > 1:
-        marks.append(Line(*np.array(front).T, "Pareto front", width=1.0, dashed=True, legend=True))
+        x, y = np.array(front).T
+        marks.append(Line(x, y, "Pareto front", width=1.0, dashed=True, legend=True))
     for row, place in zip(rows, places, strict=True):
         colour, marker = styles[row.method]
         own = task.methods[row.method]
         said = f"{row.method}: {plus_minus(row.test)}\n{row.cost:,.0f} step-equivalents"
-        look = {"label": row.method, "colour": colour, "marker": marker, "edge": PAPER}
+        look: dict[str, Any] = {"label": row.method, "colour": colour, "marker": marker, "edge": PAPER}
         mean = dot(row.test, place, "y", said, size=8.0, legend=True, **look)
         scored = [folder for folder, line in zip(own.folders, own.test, strict=True) if np.isfinite(line).any()]
         each = repetition_means(own.test)

@@ -38,7 +38,7 @@ def landscape(task: TaskRuns, reference: str) -> Chart | None:
     if len(names) == 2:
         end = float(scale.values.min() if task.higher_is_better else scale.values.max())
         trials = Points(tried[:, 0], scale.values, "trial", "#777777", size=4.0, alpha=0.6, hover=said)
-        marks = [trials, *_ends(task, lambda own: (own[:, 0], np.full(len(own), end)))]
+        marks: list[Mark] = [trials, *_ends(task, lambda own: (own[:, 0], np.full(len(own), end)))]
         x = Axis(f"weight of {names[0]} (the rest goes to {names[1]})", limits=(-0.04, 1.04))
         caption = f"Dot: one trial.{thinned} Marks at the edge: mean end points; small ones: one repetition; no score."
         return Chart(title, caption, [Panel(marks, x, Axis(what))], task.label)
@@ -75,7 +75,8 @@ def scored_weights(task: TaskRuns, reference: str) -> tuple[np.ndarray, np.ndarr
 def _ends(task: TaskRuns, place: Place, choose: bool = False) -> list[Points]:
     """Every repetition's end as a small mark, and their mean as a large one on top; `choose` leaves the weights."""
     styles = method_style(task.methods)
-    small, large = [], []
+    small: list[Points] = []
+    large: list[Points] = []
     for label, own in task.weightings.items():
         colour, marker = styles[label]
         mean = own.weights.mean(axis=0, keepdims=True)

@@ -127,7 +127,9 @@ Mark = Points | Line | Band | Bars | Rule | Text
 
 @dataclass(frozen=True)
 class Axis:
-    """`ticks` are places and their words; `log` is logarithmic with plain numbers; `limits` the ends."""
+    """`ticks` are places and their words; `log` is logarithmic with plain numbers; `limits` the ends; a y
+    axis may begin at 0 (`from_zero`).
+    """
 
     label: str = ""
     log: bool = False

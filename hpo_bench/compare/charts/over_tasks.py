@@ -18,7 +18,7 @@ WORSE, NOTHING, BETTER = (84, 39, 136), (247, 247, 247), (179, 88, 6)  # ends an
 def heat_map(tasks: list[TaskRuns], reference: str) -> Chart | None:
     """Colour: relative reduction of error; text: it and the test score; bold where the interval excludes 0."""
     methods = [m for m in method_order({label for task in tasks for label in task.methods}) if m != reference]
-    gains = np.array([[gain(task, label, reference) for task in tasks] for label in methods], dtype=object)
+    gains = [[gain(task, label, reference) for task in tasks] for label in methods]
     values = np.array([[cell.value for cell in row] for row in gains], dtype=float).reshape(len(methods), len(tasks))
     if not np.isfinite(values).any():
         return None
@@ -32,7 +32,7 @@ def heat_map(tasks: list[TaskRuns], reference: str) -> Chart | None:
         cells.append((j, i - 0.49))
         colours.append(shade(value / limit))
         ink = "#FFFFFF" if abs(value) > 0.6 * limit else "#222222"
-        words.append(Text(j, i, f"{100 * value:+.1f} %\n{test}", colour=ink, size=7.5, bold=gains[i, j].excludes(0)))
+        words.append(Text(j, i, f"{100 * value:+.1f} %\n{test}", colour=ink, size=7.5, bold=gains[i][j].excludes(0)))
     x, y = np.array(cells).T
     squares = Bars(x, y, np.full(len(x), 0.98), 0.98, colour=colours)
     named = [(float(place), f"{task.label}\n{metric_name(task.metric)}") for place, task in enumerate(tasks)]

@@ -59,7 +59,8 @@ def _frames(corners: np.ndarray, ticks: np.ndarray, low: float, high: float) -> 
 
 def _lines(corners: np.ndarray, lines: Sequence[Sequence[tuple[float, float]]], colour: str, width: float) -> Line:
     broken = [[*corner + np.array(line), np.full(2, np.nan)] for corner in corners for line in lines]
-    return Line(*np.concatenate(broken).T, colour=colour, width=width)
+    x, y = np.concatenate(broken).T
+    return Line(x, y, colour=colour, width=width)
 
 
 def _names(names: Sequence[str], middles: np.ndarray, low: float) -> list[Mark]:

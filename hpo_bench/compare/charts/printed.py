@@ -6,7 +6,7 @@ import io
 import math
 import textwrap
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
 import numpy as np
@@ -30,6 +30,7 @@ from hpo_bench.compare.charts.marks import (
     Panel,
     Points,
     Rule,
+    Scale,
     Text,
     method_size,
 )  # fmt: skip
@@ -63,7 +64,8 @@ def save(chart: Chart, path: Path) -> list[Path]:
     was most of the time of `compare`. The user's own settings of matplotlib neither count nor change.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with matplotlib.rc_context({**matplotlib.rcParamsDefault, **LOOK, "backend": matplotlib.rcParams["backend"]}):
+    settings: dict[Any, Any] = {**matplotlib.rcParamsDefault, **LOOK, "backend": matplotlib.rcParams["backend"]}
+    with matplotlib.rc_context(settings):
         figure = draw(chart)
         raster = FigureCanvasAgg(figure)
         figure.set_dpi(DPI)
@@ -97,6 +99,9 @@ def draw(chart: Chart) -> Figure:
         axes.set_visible(False)
     for axes, panel in zip(panels, chart.panels, strict=False):
         _panel(axes, panel)
+    for axes, panel in zip(panels, chart.panels, strict=False):
+        if panel.y.from_zero:
+            axes.set_ylim(bottom=0)  # last: panels may share the axis, and a limit set early would cut later ones
     title = f"{chart.subject}: {chart.title}" if chart.subject else chart.title
     figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
     entries = {name: handle for axes in panels for handle, name in zip(*axes.get_legend_handles_labels(), strict=True)}
@@ -121,15 +126,13 @@ def _panel(axes: Axes, panel: Panel) -> None:
     _axis(axes, "y", panel.y)
 
 
-def _axis(axes: Axes, name: str, axis: Axis) -> None:
+def _axis(axes: Axes, name: Literal["x", "y"], axis: Axis) -> None:
     own = axes.xaxis if name == "x" else axes.yaxis
     if axis.log:
         axes.set(**{f"{name}scale": "log"})
         axes.autoscale_view()
     if axis.limits is not None:
         axes.set(**{f"{name}lim": axis.limits[::-1] if axis.reverse else axis.limits})
-    if axis.from_zero:
-        axes.set(**{f"{name}lim": (0, None)})
     if axis.log:  # plain numbers (1,000, 2,000, 5,000) that never run into each other
         low, high = sorted(axes.get_xlim() if name == "x" else axes.get_ylim())
         own.set_major_locator(LogLocator(subs=(1, 2, 5) if low > 0 and math.log10(high / low) < 2.2 else (1,)))
@@ -148,46 +151,45 @@ def _axis(axes: Axes, name: str, axis: Axis) -> None:
 
 
 def _mark(axes: Axes, mark: Mark, order: float) -> None:
-    label = getattr(mark, "label", "") if getattr(mark, "legend", False) else "_"
+    look: dict[str, Any] = {"zorder": order}
+    if isinstance(mark, Points | Line | Bars):
+        look |= {"label": mark.label if mark.legend else "_", "alpha": mark.alpha}
+        look |= {"color": _colour(mark.colour) if isinstance(mark.colour, str) else list(mark.colour)}
     match mark:
         case Points(scale=None):
-            look = {"marker": mark.marker, "color": _colour(mark.colour), "alpha": mark.alpha, "linestyle": "none"}
-            edge, width = (_colour(mark.edge), 0.1 * mark.size) if mark.edge else ("none", 0.0)
-            axes.plot(mark.x, mark.y, markersize=method_size(mark.marker, mark.size), markeredgecolor=edge,
-                      markeredgewidth=width, zorder=order, label=label, **look)  # fmt: skip
+            size, width = method_size(mark.marker, mark.size), 0.1 * mark.size if mark.edge else 0.0
+            look |= {"markersize": size, "markeredgewidth": width, "markeredgecolor": _colour(mark.edge or mark.colour)}
+            axes.plot(mark.x, mark.y, mark.marker, **look)
             if mark.ends is not None:
-                low, high = mark.ends
                 centre = mark.x if mark.along == "x" else mark.y
-                reach = np.stack([centre - low, high - centre])
-                axes.errorbar(mark.x, mark.y, **{f"{mark.along}err": reach}, fmt="none", ecolor=_colour(mark.colour),
-                              elinewidth=mark.bar_width, capsize=2.5, zorder=order - 0.0005)  # fmt: skip
-        case Points(scale=scale):
-            bright = "viridis" if scale.bright_high else "viridis_r"
-            dots = axes.scatter(mark.x, mark.y, s=mark.size**2, c=scale.values, cmap=bright, vmin=scale.low,
-                                vmax=scale.high, linewidths=0, rasterized=True, zorder=order)  # fmt: skip
+                bar: dict[str, Any] = {f"{mark.along}err": np.stack([centre - mark.ends[0], mark.ends[1] - centre])}
+                bar |= {"ecolor": look["color"], "elinewidth": mark.bar_width, "capsize": 2.5}
+                axes.errorbar(mark.x, mark.y, fmt="none", zorder=order - 0.0005, **bar)
+        case Points(scale=Scale() as scale):
+            colours: dict[str, Any] = {"c": scale.values, "vmin": scale.low, "vmax": scale.high}
+            colours |= {"cmap": "viridis" if scale.bright_high else "viridis_r", "zorder": order}
+            dots = axes.scatter(mark.x, mark.y, s=mark.size**2, linewidths=0, rasterized=True, **colours)
             axes.figure.colorbar(dots, ax=axes, label=scale.label, shrink=0.7, pad=0.02)
         case Line():
-            draw_line = axes.step if mark.step else axes.plot
-            how = {"where": "post"} if mark.step else {}
-            draw_line(mark.x, mark.y, color=_colour(mark.colour), linewidth=mark.width, alpha=mark.alpha, label=label,
-                      linestyle=(0, (4, 2)) if mark.dashed else "-", zorder=order, clip_on=False, **how)  # fmt: skip
+            look |= {"linestyle": (0, (4, 2)) if mark.dashed else "-", "linewidth": mark.width}
+            look |= {"drawstyle": "steps-post"} if mark.step else {}
+            axes.plot(mark.x, mark.y, clip_on=bool(mark.label), **look)  # frames lie on the edge
         case Band():
-            look = {"color": mark.colour, "alpha": mark.alpha, "linewidth": 0}
+            look |= {"color": mark.colour, "alpha": mark.alpha, "linewidth": 0}
             axes.fill_between(mark.x, mark.low, mark.high, step="post", **look)
         case Bars():
-            across, start = (axes.barh, "left") if mark.flat else (axes.bar, "bottom")
-            colour = _colour(mark.colour) if isinstance(mark.colour, str) else list(mark.colour)
-            across(mark.at, mark.length, mark.thickness, **{start: mark.start}, color=colour, alpha=mark.alpha,
-                   label=label, zorder=order)  # fmt: skip
+            if mark.flat:
+                axes.barh(mark.at, mark.length, mark.thickness, left=mark.start, **look)
+            else:
+                axes.bar(mark.at, mark.length, mark.thickness, bottom=mark.start, **look)
         case Rule():
             line = axes.axhline if mark.axis == "y" else axes.axvline
-            line(mark.at, color=COLOURS[INK], linewidth=0.8, linestyle="--", zorder=order)
+            line(mark.at, color=COLOURS[INK], linewidth=0.8, linestyle="--", **look)
         case Text():
-            axes.annotate(
-                mark.text, (mark.x, mark.y), mark.shift, textcoords="offset points", ha=mark.side, va="center",
-                fontsize=mark.size, color=_colour(mark.colour), fontweight="bold" if mark.bold else "normal",
-                rotation=90 if mark.turned else 0, zorder=order, annotation_clip=False,
-            )  # fmt: skip
+            look |= {"color": _colour(mark.colour), "fontsize": mark.size, "rotation": 90 if mark.turned else 0}
+            look |= {"ha": mark.side, "va": "center", "fontweight": "bold" if mark.bold else "normal"}
+            look |= {"textcoords": "offset points", "annotation_clip": False}
+            axes.annotate(mark.text, (mark.x, mark.y), mark.shift, **look)
 
 
 def _colour(name: str) -> str:

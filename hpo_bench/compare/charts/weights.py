@@ -49,7 +49,7 @@ def trajectories(task: TaskRuns) -> Chart | None:
     if not moving:
         return None
     colours = objective_colours(task.objectives)
-    panels = []
+    panels: list[Panel] = []
     for label, paths in moving.items():
         end = max(task.steps, *(int(steps[-1]) for steps, _ in paths))
         axis = np.unique(np.concatenate([*(steps for steps, _ in paths), [end]]))

@@ -12,7 +12,7 @@ from hpo_bench.compare.charts import draw
 from hpo_bench.compare.charts.draw import Drawing
 from hpo_bench.compare.report.on_page import Plot, Runs, plot
 from hpo_bench.compare.report.records import plain, run_entries
-from hpo_bench.compare.report.tables import Table, matrix_table, overall_table, runs_table, task_table
+from hpo_bench.compare.report.tables import Table, matrix_table, runs_table, task_table
 from hpo_bench.compare.tables.table import by_task
 
 if TYPE_CHECKING:
@@ -52,10 +52,8 @@ def render(comparison: Comparison) -> str:
         finished=int(statuses.get("done", 0)),
         others=", ".join(f"{count} {status}" for status, count in sorted(statuses.items()) if status != "done"),
         sections=sections,
-        overall=overall_table(comparison.overall) if comparison.overall else None,
         overall_figures=over_tasks,
         matrices=[(matrix_table(f"matrix-{i}", one), one.sentence) for i, one in enumerate(comparison.matrices())],
-        ranking=comparison.ranking.sentence if comparison.ranking else None,
         runs=runs_table(comparison.runs, entries),
         notes=comparison.notes,
         reference=comparison.reference,

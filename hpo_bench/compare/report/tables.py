@@ -11,12 +11,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpo_bench.compare.stats.aggregate import Overall
 from hpo_bench.compare.stats.intervals import repetition_means
 from hpo_bench.compare.stats.summary import Row
 from hpo_bench.compare.style import method_style, objective_colours
-from hpo_bench.compare.tables.over_tasks import Matrix
-from hpo_bench.compare.tables.overall import HEADERS, cells
+from hpo_bench.compare.tables.matrix import Matrix
 from hpo_bench.compare.tables.table import bill_columns, number, score, score_columns
 
 SECONDS = ("pretraining", "adaptation", "hypergradient", "evaluation", "orchestration")
@@ -101,18 +99,6 @@ def matrix_table(name: str, matrix: Matrix) -> Table:
     ]
     colours = {label: style[0] for label, style in method_style([row[0] for row in matrix.rows]).items()}
     return Table(name, matrix.title, columns, colours)
-
-
-def overall_table(rows: Sequence[Overall]) -> Table:
-    """Gains against the reference over all tasks."""
-    texts = [cells(row) for row in rows]
-    kinds = ("method", *["number"] * (len(HEADERS) - 1))
-    columns = [
-        Column(name, [line[i] for line in texts], kind)
-        for i, (name, kind) in enumerate(zip(HEADERS, kinds, strict=True))
-    ]
-    colours = {label: style[0] for label, style in method_style([row.method for row in rows]).items()}
-    return Table("overall", "all tasks", columns, colours)
 
 
 def runs_table(runs: pd.DataFrame, entries: Sequence[dict[str, Any]]) -> Table:

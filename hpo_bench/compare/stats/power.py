@@ -7,6 +7,7 @@ non-central t distribution with n - 1 degrees of freedom and non-centrality d sq
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,7 +26,7 @@ class Power:
 
     Attributes:
         n: paired repetitions, of the method that has fewest.
-        sd: standard deviation of a repetition's difference, pooled over methods.
+        sd: standard deviation of a repetition's difference, typical of the methods: `typical_sd`.
         detectable: difference that a t-test finds with the usual power; NaN below two repetitions.
         largest: the largest mean difference seen, and `method` that has it.
         seeds: that would see a true difference of this size; None where more than 100,000.
@@ -76,6 +77,16 @@ def seeds_needed(difference: float, sd: float, alpha: float = ALPHA, wanted: flo
     return high
 
 
+def typical_sd(samples: Sequence[np.ndarray]) -> float:
+    """Standard deviation of the method in the middle, from samples of two values or more.
+
+    The median of the variances, each divided by the median of chi-square / df: no single method that came to grief
+    decides, and the result is as often too small as too large.
+    """
+    scaled = [own.var(ddof=1) * (len(own) - 1) / stats.chi2.median(len(own) - 1) for own in samples]
+    return math.sqrt(float(np.median(scaled)))
+
+
 def seen_by(task: TaskRuns, reference: str) -> Power | None:
     """The power of a task's seeds; None where no method shares two of them with the reference."""
     base = task.methods.get(reference)
@@ -87,8 +98,7 @@ def seen_by(task: TaskRuns, reference: str) -> Power | None:
     if not means:
         return None
     n = min(len(own) for own in means.values())
-    free = sum(len(own) - 1 for own in means.values())
-    sd = math.sqrt(sum((len(own) - 1) * own.var(ddof=1) for own in means.values()) / free)
+    sd = typical_sd(list(means.values()))
     method = max(means, key=lambda label: abs(means[label].mean()))
     largest = float(means[method].mean())
     return Power(n, sd, detectable(sd, n), method, largest, seeds_needed(largest, sd))

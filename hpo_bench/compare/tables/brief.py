@@ -8,7 +8,7 @@ from pathlib import Path
 from hpo_bench.compare.stats.aggregate import Overall
 from hpo_bench.compare.stats.summary import Row
 from hpo_bench.compare.style import method_order, metric_name
-from hpo_bench.compare.tables.overall import cells
+from hpo_bench.compare.tables.over_tasks import gain
 from hpo_bench.compare.tables.table import by_task, number, plus_minus
 from hpo_bench.errors import UserError
 
@@ -20,7 +20,7 @@ def brief_markdown(rows: Sequence[Row], overall: Sequence[Overall], reference: s
     groups = by_task(rows)
     scores = {(row.task, row.method): plus_minus(row.test) for row in rows}
     methods = method_order({row.method for row in rows})
-    gains = {entry.method: cells(entry)[2] for entry in overall}
+    gains = {entry.method: gain(entry.mean) for entry in overall}
     header = ["method", *(f"{task}, {_direction(group[0])}" for task, group in groups.items())]
     header += [f"gain over {reference}, %"] * bool(gains) + ["search, trials"]
     lines = ["| " + " | ".join(header) + " |", "| --- |" + " ---: |" * (len(header) - 1)]

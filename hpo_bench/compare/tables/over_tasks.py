@@ -1,49 +1,31 @@
-"""Tables of methods over tasks that need no interval: performance profiles, probabilities of equivalence."""
+"""Tables of methods over tasks: gains and ranks, performance profiles, probabilities of equivalence."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from hpo_bench.compare.stats.aggregate import Overall
 from hpo_bench.compare.stats.equivalence import SURE, Equivalence, Region
+from hpo_bench.compare.stats.intervals import Estimate
 from hpo_bench.compare.stats.profiles import Profile
-
-if TYPE_CHECKING:
-    from rich.table import Table
+from hpo_bench.compare.tables.matrix import Matrix
 
 FACTORS = (1.0, 1.01, 1.02, 1.05, 1.1)
 
 
-@dataclass(frozen=True)
-class Matrix:
-    """A title, the names of the columns, and rows of texts, the method first; one sentence below."""
-
-    title: str
-    columns: tuple[str, ...]
-    rows: list[tuple[str, ...]]
-    sentence: str = ""
-
-    def terminal(self) -> Table:
-        """For the terminal."""
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-
-        table = Table(title=self.title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
-        for index, name in enumerate(self.columns):
-            table.add_column(name, justify="left" if index == 0 else "right")
-        for row in self.rows:
-            table.add_row(*row)
-        return table
-
-    def markdown(self) -> str:
-        """For papers and pull requests."""
-        head = ["| " + " | ".join(self.columns) + " |", "| --- |" + " ---: |" * (len(self.columns) - 1)]
-        lines = [f"### {self.title}", "", *head, *("| " + " | ".join(row) + " |" for row in self.rows)]
-        return "\n".join([*lines, *(["", self.sentence] if self.sentence else [])]) + "\n"
+def overall_table(rows: Sequence[Overall], reference: str, ranking: str) -> Matrix:
+    """Gains against the reference over all tasks, and average ranks."""
+    columns = ("method", "tasks", "mean gain, %", "interquartile mean, %", "better, %", "average rank")
+    lines = []
+    for row in rows:
+        rank = f"{row.average_rank:.2f}" if math.isfinite(row.average_rank) else "–"
+        gains = gain(row.mean), gain(row.iqm), _share(row.improvement)
+        lines.append((row.method, str(row.tasks) if row.tasks else "", *gains, rank))
+    title = f"all tasks: share of {reference}'s error taken away (95 % interval, stratified by task)"
+    return Matrix(title, columns, lines, ranking)
 
 
 def profile_table(found: Profile) -> Matrix:
@@ -84,3 +66,18 @@ def equivalence_table(found: Sequence[Equivalence], region: Region, reference: s
 def _cell(entry: Equivalence) -> str:
     parts = np.array([entry.worse, entry.equivalent, entry.better])
     return " / ".join(f"{100 * part:.0f}" for part in parts) if np.isfinite(parts).all() else "–"
+
+
+def gain(estimate: Estimate) -> str:
+    """A share in per cent with its sign ± half its interval."""
+    if not math.isfinite(estimate.value):
+        return ""
+    half = f" ± {100 * estimate.half_width:.1f}" if estimate.has_interval else ""
+    return f"{100 * estimate.value:+.1f}{half}"
+
+
+def _share(estimate: Estimate) -> str:
+    if not math.isfinite(estimate.value):
+        return ""
+    ends = f" ({100 * estimate.low:.0f}–{100 * estimate.high:.0f})" if estimate.has_interval else ""
+    return f"{100 * estimate.value:.0f}{ends}"

@@ -85,13 +85,13 @@ def test_list_shows_the_objectives_on_text():
 
 
 def test_a_run_through_the_command_line(own_file, bert, tmp_path):
-    words = ["run", "--method", "tapweight", "--task", "text", "--path", own_file, "--label", "score"]
+    words = ["run", "--method", "implicit", "--task", "text", "--path", own_file, "--label", "score"]
     words += ["--kind", "regression", "--task-option", "text=a", "--task-option", "text2=b", "--model", bert]
     words += ["--preset", "quick", "--set", "steps=6", "--set", "epochs=1", "-o", "warmup=0", "-o", "every=3"]
     words += ["--out", tmp_path / "runs"]
     told = CliRunner().invoke(app, [str(word) for word in words])
     assert told.exit_code == 0, (told.output, told.exception)
-    record = json.loads((tmp_path / "runs" / "text" / "tapweight" / "seed-0" / "run.json").read_text())
+    record = json.loads((tmp_path / "runs" / "text" / "implicit" / "seed-0" / "run.json").read_text())
     assert record["status"] == "done"
     assert record["objectives"] == ["mlm", "contrast", "sop"]
     assert record["config"]["protocol"]["batch_size"] == 32, "the task's own preset"

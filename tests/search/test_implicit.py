@@ -7,6 +7,7 @@ from typing import ClassVar
 import pytest
 import torch
 
+import tapweight
 from hpo_bench.core.captured import CapturedStep
 from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.meter import CostMeter
@@ -14,10 +15,10 @@ from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.rng import derive_seed, generator
 from hpo_bench.errors import UserError
 from hpo_bench.records.journal import Journal
-from hpo_bench.search import tapweight as suite
-from hpo_bench.search import tapweight_levels as levels
-from hpo_bench.search.tapweight import RETRIES, TapWeight, UnrolledHead
-from hpo_bench.search.tapweight_levels import TaskProbe
+from hpo_bench.search import implicit as suite
+from hpo_bench.search import implicit_levels as levels
+from hpo_bench.search.implicit import RETRIES, Implicit, UnrolledHead
+from hpo_bench.search.implicit_levels import TaskProbe
 from hpo_bench.testing.method_contract import MethodContract
 from hpo_bench.testing.problems import quick_problem
 from tapweight import (
@@ -39,7 +40,7 @@ class TestTuned(MethodContract):
 
     @pytest.fixture
     def method(self):
-        return TapWeight(warmup=4, level_two="tuned")
+        return Implicit(warmup=4, level_two="tuned")
 
 
 def search(method, problem, folder):
@@ -53,7 +54,7 @@ def search(method, problem, folder):
     [("full", "protocol", "tuned"), ("probe", "protocol", "probe"), ("full", "probe", "probe")],
 )
 def test_level_two_is_the_protocols_adaptation_unless_named(mode, level_two, expected):
-    assert TapWeight(level_two=level_two).level(quick_problem(mode=mode)).name == expected
+    assert Implicit(level_two=level_two).level(quick_problem(mode=mode)).name == expected
 
 
 @pytest.mark.parametrize("options", [{}, {"solver": "cg", "level_two": "tuned"}])
@@ -72,7 +73,7 @@ def test_recorded_passes_learn_the_same_weights(options, tmp_path, monkeypatch):
     paths = []
     for name, patched in (("eager", start), ("recorded", begin)):
         monkeypatch.setattr(Pretrainer, "__init__", patched)
-        paths.append(search(TapWeight(warmup=4, every=2, **options), quick_problem("80"), tmp_path / name)[0])
+        paths.append(search(Implicit(warmup=4, every=2, **options), quick_problem("80"), tmp_path / name)[0])
     assert sum(step.replays for step in made) > 5
     assert paths[0].schedule == paths[1].schedule
 
@@ -82,7 +83,7 @@ def test_recorded_passes_learn_the_same_weights(options, tmp_path, monkeypatch):
 def test_every_pass_is_billed_by_its_samples(level_two, batches, last_step, tmp_path):
     """Against a count by hand: 24 steps, 4 updates, 80 rows of train and of valid, batches of 16."""
     problem = quick_problem(steps=24, adapt_batch_size=16, batch_size=16)
-    method = TapWeight(warmup=4, level_two=level_two, batches=batches, last_step=last_step)
+    method = Implicit(warmup=4, level_two=level_two, batches=batches, last_step=last_step)
     search(method, problem, tmp_path)
     passes = {"jvp": 3, "central": 2, "gradients": 1 + 2 * problem.num_objectives}
     judged = {"probe": 3 * (80 + 80) / 16, "tuned": 3 * 80 / 16}[level_two]
@@ -95,10 +96,10 @@ def test_every_pass_is_billed_by_its_samples(level_two, batches, last_step, tmp_
 def test_a_finished_search_keeps_its_model_and_no_state(tmp_path):
     """The state (weights, moments, the copy beside) is several times the model; only an unfinished search needs it."""
     problem = quick_problem(steps=24)
-    found, journal = search(TapWeight(warmup=4), problem, tmp_path)
+    found, journal = search(Implicit(warmup=4), problem, tmp_path)
     assert [path.name for path in journal.workspace.iterdir()] == ["as_searched.safetensors"]
     spent = problem.meter.snapshot().step_equivalents
-    again, _ = search(TapWeight(warmup=4), problem, tmp_path)  # killed while it retrained, and gone on with
+    again, _ = search(Implicit(warmup=4), problem, tmp_path)  # killed while it retrained, and gone on with
     assert (again.value, again.as_searched) == (found.value, found.as_searched)
     assert again.weights.tolist() == found.weights.tolist()
     assert problem.meter.snapshot().step_equivalents == spent, "nothing is trained again"
@@ -106,7 +107,7 @@ def test_a_finished_search_keeps_its_model_and_no_state(tmp_path):
 
 def test_finds_the_harmful_objective(tmp_path):
     problem = quick_problem("20", steps=400, learning_rate=0.01, mode="probe")
-    result, _ = search(TapWeight(), problem, tmp_path)
+    result, _ = search(Implicit(), problem, tmp_path)
     weights = dict(zip(problem.objectives, result.weights, strict=True))
     assert weights["harmful"] < 1 / 3 < weights["signal"]
 
@@ -115,7 +116,7 @@ def test_finds_the_harmful_objective(tmp_path):
 def test_the_librarys_own_loop_gives_the_suites_weights_bit_by_bit(level_two, tmp_path):
     """A training loop of one's own around `WeightLearner`, with the suite's seeds: batch norm and dropout included."""
     problem = quick_problem("30", steps=60, learning_rate=0.01, task_options={"network": True})
-    _, journal = search(TapWeight(warmup=10, level_two=level_two), problem, tmp_path)
+    _, journal = search(Implicit(warmup=10, level_two=level_two), problem, tmp_path)
     recorded = [line["weights"] for line in journal.trajectory]
 
     task, protocol = problem.task, problem.protocol
@@ -150,6 +151,19 @@ def test_the_librarys_own_loop_gives_the_suites_weights_bit_by_bit(level_two, tm
             learner.update(batches[step - 1 : step - 1 + learner.estimator.batches], train, whole[1])
             found.append(weights.values.tolist())
     assert found == recorded
+
+
+def test_defaults_are_the_librarys():
+    options, learner = Implicit(), inspect.signature(WeightLearner).parameters
+    weights = inspect.signature(ObjectiveWeights).parameters
+    assert options.every == learner["every"].default
+    assert learner["retries"].default == RETRIES
+    assert options.parametrisation == weights["parametrisation"].default
+    assert (options.weight_lr or None) == weights["lr"].default
+    estimator, theirs = options.estimator(torch.optim.Adam([torch.zeros(1)]), None), tapweight.Implicit()
+    for name in ("last_step", "levels", "normalise", "batches", "finetune_solver"):
+        assert getattr(estimator, name) == getattr(theirs, name), name
+    assert type(estimator.pretrain_solver) is type(theirs.pretrain_solver)
 
 
 def test_nothing_of_algorithm_1_is_written_twice():
@@ -205,7 +219,7 @@ def stubborn(monkeypatch):
 
 def test_a_failed_solve_is_damped_more_until_it_succeeds(stubborn, tmp_path):
     problem = quick_problem()
-    _, journal = search(TapWeight(solver="stubborn", warmup=4), problem, tmp_path)
+    _, journal = search(Implicit(solver="stubborn", warmup=4), problem, tmp_path)
     assert stubborn.tried[:4] == [0.1, 0.4, 1.6, 6.4]
     assert set(stubborn.tried[4:]) == {6.4}, "what was needed once stays"
     assert journal.trials[0].note["updates"] == 4, "no update was left out"
@@ -215,13 +229,13 @@ def test_a_failed_solve_is_damped_more_until_it_succeeds(stubborn, tmp_path):
 def test_a_solver_that_never_succeeds_ends_the_run_with_its_reason(stubborn, monkeypatch, tmp_path):
     monkeypatch.setattr(Stubborn.__init__, "__kwdefaults__", {"enough": float("inf")})
     with pytest.raises(RuntimeError, match="indefinite"):
-        search(TapWeight(solver="stubborn", warmup=4), quick_problem(), tmp_path)
+        search(Implicit(solver="stubborn", warmup=4), quick_problem(), tmp_path)
     assert len(stubborn.tried) == RETRIES + 4, "and each of the four updates was tried"
 
 
 def test_two_levels_have_no_probe():
-    assert TapWeight(levels=2, warmup=4).supports(quick_problem(mode="probe")).ok, "the protocol's choice is tuned then"
-    support = TapWeight(levels=2, level_two="probe", warmup=4).supports(quick_problem(mode="probe"))
+    assert Implicit(levels=2, warmup=4).supports(quick_problem(mode="probe")).ok, "the protocol's choice is tuned then"
+    support = Implicit(levels=2, level_two="probe", warmup=4).supports(quick_problem(mode="probe"))
     assert not support.ok
     assert "level_two=tuned" in support.reason
 
@@ -242,12 +256,12 @@ def test_a_failed_probe_says_what_it_cost():
 )
 def test_numbers_that_mean_nothing_are_refused(option):
     with pytest.raises(UserError, match="must be positive"):
-        TapWeight(**option)
+        Implicit(**option)
 
 
 def test_a_horizon_of_many_steps_finds_the_planted_optimum_and_is_billed_as_announced(tmp_path):
     problem = quick_problem("40", steps=60, learning_rate=0.01)
-    method = TapWeight(warmup=4, horizon=8, parametrisation="mirror", weight_lr=0.2)
+    method = Implicit(warmup=4, horizon=8, parametrisation="mirror", weight_lr=0.2)
     found, _ = search(method, problem, tmp_path)
     assert found.weights[0] > 0.5
     assert problem.meter.snapshot().step_equivalents <= method.expected_cost(problem)
@@ -258,4 +272,4 @@ def test_a_horizon_of_many_steps_finds_the_planted_optimum_and_is_billed_as_anno
 )
 def test_a_horizon_that_cannot_be_is_refused(options):
     with pytest.raises(UserError, match="horizon"):
-        TapWeight(**options)
+        Implicit(**options)

@@ -1,4 +1,4 @@
-"""TapWeight: the weights are learned during one continued pretraining, by implicit differentiation.
+"""TapWeight as published: the weights are learned during one continued pretraining, by implicit differentiation.
 
 Source: Zhang, Somayajula, Xie, "TapWeight: Reweighting Pretraining Objectives for Task-Adaptive Pretraining"
 (arXiv 2410.10006), Algorithm 1. That algorithm is the library's `WeightLearner`; all training is the core's.
@@ -19,16 +19,16 @@ from hpo_bench.core.problem import Problem
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.search.base import Support
+from hpo_bench.search.implicit_levels import LEVELS_TWO, LevelTwo, of_mode
 from hpo_bench.search.online import OnlineSearch
 from hpo_bench.search.online_run import Look, OnlineRun, State
-from hpo_bench.search.tapweight_levels import LEVELS_TWO, LevelTwo, of_mode
 from tapweight.horizon import ThroughTraining
 
 RETRIES = 6  # solves of one run that are made again with more damping: 4^6 times the damping given
 
 
 @dataclass
-class TapWeight(OnlineSearch):
+class Implicit(OnlineSearch):
     """A pretraining step, a step of level II, and every few steps a step of the weights.
 
     Attributes:
@@ -57,8 +57,10 @@ class TapWeight(OnlineSearch):
             implicit function theorem; 0: the theorem, as published.
     """
 
-    name: ClassVar[str] = "tapweight"
-    summary: ClassVar[str] = "learned in one run by implicit differentiation (Zhang et al. 2024, arXiv 2410.10006)"
+    name: ClassVar[str] = "implicit"
+    summary: ClassVar[str] = (
+        "TapWeight as published: learned in one run by implicit differentiation (Zhang et al. 2024, arXiv 2410.10006)"
+    )
 
     every: int = 5
     solver: str = "identity"
@@ -209,7 +211,7 @@ class TapWeight(OnlineSearch):
 
 
 @dataclass
-class UnrolledHead(TapWeight):
+class UnrolledHead(Implicit):
     """Two terms of the Neumann series for the pretraining level, one unrolled step of a head for the task level.
 
     Raghu, Lorraine, Kornblith, McDermott, Duvenaud, "Meta-Learning to Improve Pre-Training", NeurIPS 2021,
