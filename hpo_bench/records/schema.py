@@ -332,6 +332,13 @@ def environment_changes(environments: Sequence[dict[str, Any]]) -> list[str]:
     return told
 
 
+def machine_kinds(environments: Sequence[dict[str, Any]]) -> list[str]:
+    """The kinds of machines that worked on a run, this one's and those of its workers: processor and accelerator."""
+    machines = [machine for one in environments for machine in (one, *(one.get("nodes") or []))]
+    told = [[one[key] for key in ("processor", "accelerator") if one.get(key)] for one in machines]
+    return sorted({" with ".join(names) for names in told if names})
+
+
 def _flat(values: dict[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in values.items():
