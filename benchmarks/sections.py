@@ -33,7 +33,7 @@ MORE_TESTS = [
     "tests/tasks/text/test_text_fixed.py",
     "tests/tasks/image/test_image_contract.py",
 ]
-TWICE = ("equal", "tapweight")  # a trial's core alone, and everything that a hypergradient adds
+TWICE = ("equal", "implicit")  # a trial's core alone, and everything that a hypergradient adds
 
 
 def tests(size: Size) -> Iterator[Row]:

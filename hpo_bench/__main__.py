@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import signal
 import sys
 import warnings
 from itertools import pairwise
@@ -33,6 +35,9 @@ def main() -> None:
 
         print(f"error: {out_of_memory(error)}", file=sys.stderr)
         sys.exit(2)
+    finally:
+        # Everything is recorded: a Ctrl-C in the interpreter's last steps would print PyTorch's and Ray's insides.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 def _speak() -> None:

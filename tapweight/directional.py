@@ -177,7 +177,8 @@ def _as_backward_mode(evaluate: Evaluator, layout: Layout, at: Values, direction
     tangents = layout.unflatten(direction)
     derivatives, losses = _jvp(alone, at, tangents)
     leaves = {name: v.detach().requires_grad_() for name, v in at.items()}
-    values = alone(leaves, 0)
+    with sdpa_kernel(SDPBackend.MATH):  # as in the dual pass: attention's other kernels draw other dropout
+        values = alone(leaves, 0)
     if not torch.allclose(values.detach(), losses, rtol=1e-3, atol=1e-5, equal_nan=True):
         raise ValueError(
             f"two passes over one batch under one seed gave losses {losses.tolist()} and {values.tolist()}: draw "

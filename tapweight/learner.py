@@ -187,10 +187,21 @@ class _Trained:
         if capture is not None:
             self._descend, self._step = capture(self._cleared), capture(self._moved)
         self._kept: list[Tensor | None] = []
+        self._without: list[int] | None = None  # parameters that no pass gives a gradient
 
     def descend(self, first: bool, training: bool, *given: Any) -> Tensor:
         """The gradients of one batch, on top of those that are there unless it is the first."""
-        return self._descend((training, self._places()), first, *given)  # type: ignore[no-any-return]
+        if self.free or self._missing() == self._without:
+            return self._descend((training, self._places()), first, *given)  # type: ignore[no-any-return]
+        # A recording writes to gradients that are there; it makes none.
+        found = self._cleared(None, first, *given)
+        self._without = self._missing()
+        return found
+
+    def _missing(self) -> list[int]:
+        """Which parameters have no gradient."""
+        parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
+        return [number for number, parameter in enumerate(parameters) if parameter.grad is None]
 
     def step(self) -> None:
         """One step of the optimiser. What it was told is a part of what is recorded: another rate is another one."""

@@ -10,6 +10,7 @@ Source: Zhang, Somayajula, Xie, "TapWeight", arXiv 2410.10006, equations 1 to 3.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -195,17 +196,18 @@ class Finetuning(TaskLevel):
             valid_loss, v = value_and_gradient(terms_of(valid), over_phi, phi, passes, must_reach=shared, own=True)
         require_finite("the validation loss or its gradient", torch.cat([v, v.new_tensor([valid_loss])]))
 
-        shift = over_phi.zeros()
-        for pair in pairs:
-            shift[over_phi.slices[pair.phi_name]] += 2 * self.gamma
+        pulls = Counter(pair.phi_name for pair in pairs)
+        each = torch.tensor([2 * self.gamma * pulls[name] for name in over_phi.names], dtype=over_phi.dtype)
+        sizes = torch.tensor(over_phi.sizes).to(over_phi.device)
+        shift = each.to(over_phi.device).repeat_interleave(sizes, output_size=over_phi.size)
         hessian = Hessian(terms_of(train), over_phi, phi, passes, self.first_use)
         q = solve(solver or Identity(), LinearProblem(hessian, shift, phi), v)
 
-        u = over_theta.zeros()
+        parts: dict[str, Tensor] = {}  # of θ_e; a frozen one passes nothing on
         for pair in pairs:
-            if pair.theta_name in over_theta.slices:  # a frozen θ_e passes nothing on
-                part = q.x[over_phi.slices[pair.phi_name]].to(u)
-                u[over_theta.slices[pair.theta_name]].add_(part, alpha=2 * self.gamma)
+            part = q.x[over_phi.slices[pair.phi_name]].to(over_theta.device, over_theta.dtype)
+            parts[pair.theta_name] = parts[pair.theta_name] + part if pair.theta_name in parts else part
+        u = over_theta.flatten([parts.get(name) for name in over_theta.names]).mul_(2 * self.gamma)
         return EncoderGradient(u, valid_loss, {"finetune": q.report})
 
     def pairs(self, pretraining: Pretraining) -> list[Pair]:

@@ -146,6 +146,13 @@ def test_a_folder_that_cannot_be_written_is_refused(call):
     assert Path("file").read_text() == "here"
 
 
+@pytest.mark.parametrize("folder", ["/proc/runs", "x" * 300])
+def test_a_folder_that_cannot_be_made_is_refused(call, folder):
+    code, _, err = call(*EQUAL, "--out", folder)
+    assert code == 2
+    assert "error: cannot write" in err
+
+
 def test_a_full_disk_is_told_in_a_sentence(call):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # run.json is longer

@@ -25,6 +25,9 @@ def fidelity(
     ] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Seeds of the landscape, and as many others of estimators.")] = 3,
     seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    known: Annotated[
+        Path | None, typer.Option("--landscape", help="One that was measured: what `landscape --json` printed.")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder for records, table and figure.")] = Path("fidelity"),
     as_json: Json = False,
 ) -> None:
@@ -37,9 +40,10 @@ def fidelity(
     chosen = estimator or ESTIMATORS
     config = landscape.plan(task, out=out, seed=seed, method_options=flags.method_options(), **flags.configuration())
     planned = plan(task, chosen, out=out, seed=seed, **flags.configuration())
-    with interruptible(), Display(seeds * (1 + len(chosen))) as display:
+    with interruptible(), Display(seeds * (len(chosen) + (known is None))) as display:
         loaded = load_task(task, config.task_options, flags.device)
-        found = measure(config, planned, seeds, loaded, Observer() if as_json else display)
+        measured = None if known is None else landscape.read(known, loaded)
+        found = measure(config, planned, seeds, loaded, Observer() if as_json else display, measured)
     files = write(found, out / task)
     if as_json:
         print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))

@@ -142,6 +142,10 @@ def show_run(content: dict[str, Any], folder: Path) -> None:
         f"{(environments[0].get('versions') or {}).get('torch')}, started {content.get('started')}, "
         f"ended {content.get('ended')}"
     )
+    for session in environments:
+        for kind in session.get("nodes") or []:
+            told = f"{kind.get('count')} × {kind.get('processor')}, {kind.get('accelerator') or 'no accelerator'}"
+            console.print(f"workers of session {session.get('session')}: {told}", highlight=False)
     for change in environment_changes(environments):
         console.print(f"another environment: {change}", style="yellow")
     console.print(f"again: {rerun(content, out_of(run_folder))}", soft_wrap=True)

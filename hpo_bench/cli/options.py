@@ -20,7 +20,7 @@ def at_least(least: int) -> Callable[[str], int]:
     def integer(text: str) -> int:
         number = whole(str(text))
         if number is None or number < least:
-            raise typer.BadParameter(f"{text!r} is not a whole number from {least}.")
+            raise typer.BadParameter(f"{text!r} is not a whole number from {least} on, of 18 digits at most.")
         return number
 
     return integer

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import DataDir, Json, Out, at_least, use_data_dir
+from hpo_bench.cli.options import DataDir, Json, Out, at_least, finite, use_data_dir
 
 
 @app.command()
@@ -18,13 +18,17 @@ def study(
     file: Annotated[Path, typer.Argument(help="The study, such as experiments/bace.yaml.")],
     out: Out = Path("runs"),
     workers: Annotated[int, typer.Option(parser=at_least(1), help="Runs side by side, through Ray.")] = 1,
+    ray_address: Annotated[str, typer.Option(help="`auto` or an address of a Ray cluster.")] = "",
+    ray_timeout: Annotated[
+        float, typer.Option(parser=finite, help="Seconds that the cluster may take to answer.")
+    ] = 60.0,
     data_dir: DataDir = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, train nothing.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run a whole study; what is done is skipped, what was cut short goes on. Exit code 1 if a run failed."""
     from hpo_bench.study.check import check, states
-    from hpo_bench.study.execute import execute, prepared
+    from hpo_bench.study.execute import Cluster, execute, prepared
     from hpo_bench.study.plan import expand
     from hpo_bench.study.progress import Display
     from hpo_bench.study.report import as_data, show_plan, show_summary
@@ -46,7 +50,7 @@ def study(
         outcomes, workspace = [], out / ".studies" / asked.name
         if todo:
             with Display(asked.name, runs, found, workers) as display:
-                outcomes = execute(todo, workspace, workers, display)
+                outcomes = execute(todo, workspace, workers, display, Cluster(ray_address, ray_timeout))
         elif workspace.exists():
             with prepared(workspace):  # what a killed process left is cleared away
                 pass

@@ -25,7 +25,7 @@ from hpo_bench.compare.tables.table import TerminalTable, by_task, table_frame, 
 from hpo_bench.compare.tables.verdict import power_of, pretraining_pays, verdict, weights_matter
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.records.load import finished, load_runs
-from hpo_bench.records.schema import environment_changes
+from hpo_bench.records.schema import environment_changes, machine_kinds
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -248,6 +248,12 @@ def _cautions(done: pd.DataFrame, tasks: list[TaskRuns], rows: list[Row], refere
     changed = [run for run in done["environments"] if environment_changes(run)]
     if changed:
         cautions.append(f"{len(changed)} runs were resumed in another environment; `show` says what differs")
+    kinds = sorted({kind for run in done["environments"] for kind in machine_kinds(run)})
+    if len(kinds) > 1:
+        cautions.append(
+            f"runs were done on {len(kinds)} kinds of machines ({'; '.join(kinds)}): their seconds are not to be "
+            "compared, and scores agree only as far as these round alike"
+        )
     count = sum(any(one.get("git_dirty") for one in run) for run in done["environments"])
     if count:
         cautions.append(f"{count} runs come from a working tree with uncommitted changes")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -27,15 +27,38 @@ _WARM_UP = 1  # eager steps of a shape before its capture: they allocate, choose
 class CudaGraphs:
     """Captures runs of one trainer as CUDA graphs; they share their memory, since only one runs at a time."""
 
+    broken: ClassVar[bool] = False  # did a capture fail in this process?
+
     def __init__(self) -> None:
         self.pool = torch.cuda.graph_pool_handle()
 
     def __call__(self, run: Run) -> Run:
         graph = torch.cuda.CUDAGraph()
-        # Other threads may allocate meanwhile: a thread that pins memory, say.
-        with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
-            run()
+        try:
+            # Other threads may allocate meanwhile: a thread that pins memory, say.
+            with torch.cuda.graph(graph, pool=self.pool, capture_error_mode="thread_local"):
+                run()
+        except RuntimeError:
+            CudaGraphs.broken = True
+            _renew_generator()
+            raise
         return graph.replay
+
+
+def _renew_generator() -> None:
+    """A capture that failed leaves CUDA's generator as if it went on, and dropout would refuse to draw.
+
+    What was captured before goes on with the old one, so nothing is replayed from then on.
+    """
+    own = torch.cuda.default_generators[torch.cuda.current_device()]
+    fresh = torch.Generator(device=own.device)
+    fresh.manual_seed(own.initial_seed())
+    own.graphsafe_set_state(fresh.graphsafe_get_state())
+
+
+def as_graphs(body: Callable[..., Any]) -> CapturedStep:
+    """A function of nested tensors as CUDA graphs, one for each shape of what it is given."""
+    return CapturedStep(body, CudaGraphs())
 
 
 @dataclass
@@ -70,7 +93,7 @@ class CapturedStep:
         known = self._shapes.get(key)
         if known is None and len(self._shapes) < MOST_SHAPES:
             known = self._shapes[key] = _Shape()
-        if known is None or self.reason:
+        if known is None or self.reason or getattr(self.capture, "broken", False):
             return self.body(*given)
         if known.replay is None:
             if known.eager < _WARM_UP:

@@ -48,6 +48,12 @@ class Notices:
                 both = sum(key in known for key in parts[name])
                 self.count(both, max(len(parts[name]), 1), f"{what} of {name} are in {earlier} too")
 
+    def small(self, sizes: dict[str, int]) -> None:
+        """Say which of valid and test have fewer than `FEW` rows."""
+        thin = [f"{rows} in {name}" for name, rows in sizes.items() if name != "train" and rows < FEW]
+        if thin:
+            self.say(f"few rows: {', '.join(thin)}; scores there hang on single rows")
+
     def scarce(self, name: str, counts: dict[str, dict[str, int]]) -> None:
         """Say in which parts a class has fewer than `FEW` rows; `counts` are rows by part and class."""
         thin = [

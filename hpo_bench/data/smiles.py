@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -42,7 +42,7 @@ def parse_smiles(smiles: Sequence[str], workers: int = 1) -> ParsedSmiles:
 
     With `workers` > 1 and many molecules, processes share the work (see `scaffolds`). Raises UserError if none parses.
     """
-    found = remembered("parsed", smiles, lambda: _spread(_parsed, smiles, workers, "Parsing molecules"))
+    found = remembered("parsed-ascii", smiles, lambda: _spread(_parsed, smiles, workers, "Parsing molecules"))
     good = [row for row, molecule in enumerate(found) if molecule is not None]
     if not good:
         sample = ", ".join(repr(text) for text in list(smiles)[:3])
@@ -108,6 +108,16 @@ def count_atom_maps(smiles: Sequence[str]) -> int:
     return sum(":" in text and _ATOM_MAP.search(text) is not None for text in smiles)
 
 
+def molecule_of(smiles: str) -> Any:
+    """RDKit's molecule without atom-map numbers; None where it is none.
+
+    RDKit drops letters beyond ASCII at the ends: "CCО" with a Cyrillic О would be ethane.
+    """
+    from rdkit import Chem
+
+    return Chem.MolFromSmiles(without_atom_maps(smiles)) if smiles.isascii() else None
+
+
 _BLANK = re.compile(r"[ \t\r\n]")
 
 
@@ -121,18 +131,17 @@ def _parsed(smiles: Sequence[str]) -> list[tuple[str, int] | None]:
     from rdkit import Chem
 
     with silent_rdkit():
-        molecules = (Chem.MolFromSmiles(without_atom_maps(text)) for text in smiles)
+        molecules = map(molecule_of, smiles)
         return [None if m is None or not m.GetNumAtoms() else (Chem.MolToSmiles(m), m.GetNumAtoms()) for m in molecules]
 
 
 def _scaffolds(smiles: Sequence[str], include_chirality: bool) -> list[str | None]:
-    from rdkit import Chem
     from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
     found: list[str | None] = []
     with silent_rdkit():
         for text in smiles:
-            molecule = Chem.MolFromSmiles(without_atom_maps(text))
+            molecule = molecule_of(text)
             if molecule is None:
                 found.append(None)
             else:

@@ -13,6 +13,7 @@ import numpy as np
 from hpo_bench.compare.charts.forest import fidelity_points
 from hpo_bench.compare.charts.printed import save
 from hpo_bench.compare.stats.fidelity import Fidelity, fidelity
+from hpo_bench.compare.stats.simplex import Simplex
 from hpo_bench.core.budget import Budget
 from hpo_bench.errors import UserError
 from hpo_bench.measure import landscape
@@ -65,20 +66,22 @@ def measure(
     seeds: int,
     loaded: LoadedTask,
     observer: Observer | None = None,
+    found: Simplex | None = None,
 ) -> Fidelity:
     """The landscape of seeds `config.seed`, …, then every estimator with as many seeds of its own, none of them shared.
 
-    What is on record is not trained again.
+    What is on record is not trained again; `found` is a landscape that was measured before.
 
     Raises:
         UserError: what `run` refuses.
     """
-    found = landscape.measure(config, seeds, loaded, observer)
+    found = found or landscape.measure(config, seeds, loaded, observer)
+    first = max(found.seeds) + 1
     learned = []
     for estimator, own in planned:
         weights, costs = [], []
         for number in range(seeds):
-            record = run(own.repetition(config.seed + seeds + number), observer, loaded).content
+            record = run(own.repetition(first + number), observer, loaded).content
             weights.append(record["result"]["weights"])
             costs.append(record["cost"]["search"]["step_equivalents"] / record["trial_cost"])
         learned.append((estimator.text, np.array(weights), costs))
@@ -87,6 +90,7 @@ def measure(
 
 def write(found: Fidelity, folder: Path) -> list[Path]:
     """fidelity.json, .png and .svg in `folder`."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / "fidelity.json"
     path.write_text(json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     return [path, *save(fidelity_points(found), folder / "fidelity")]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import numpy as np
 from hpo_bench.compare.charts.forest import simplex_points
 from hpo_bench.compare.charts.printed import save
 from hpo_bench.compare.cohort import cohorts
-from hpo_bench.compare.stats.simplex import Simplex, simplex
+from hpo_bench.compare.stats.intervals import mean_interval
+from hpo_bench.compare.stats.simplex import Point, Simplex, simplex
 from hpo_bench.core.budget import Budget
 from hpo_bench.errors import UserError
 from hpo_bench.records.load import finished, load_runs
@@ -48,6 +50,40 @@ def measure(config: RunConfig, seeds: int, loaded: LoadedTask, observer: Observe
     ours = finished(records[records["folder"].isin(folders)], config.out)
     (task,), _ = cohorts(ours)
     return simplex(task, np.random.default_rng(0))
+
+
+def read(path: Path, loaded: LoadedTask) -> Simplex:
+    """A landscape of this task as `landscape --json` printed it, without the comparisons to the centre.
+
+    Raises:
+        UserError: a file that is none, or of other objectives.
+    """
+    task = loaded.task
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        seeds, lines = tuple(int(seed) for seed in content["seeds"]), content["points"]
+        scores = [[line[f"valid_seed_{seed}"] for seed in seeds] for line in lines]
+        values = np.array([[math.nan if one is None else float(one) for one in row] for row in scores])
+        of = {name.removeprefix("weight_") for name in lines[0] if name.startswith("weight_")}
+        if of != set(task.objectives):
+            raise UserError(
+                f"{path} is a landscape of {', '.join(sorted(of))}", "the task's objectives must be the same"
+            )
+        points = [
+            Point(
+                str(line["point"]),
+                tuple(float(line[f"weight_{n}"]) for n in task.objectives),
+                mean_interval(own),
+                None,
+                math.nan,
+            )
+            for line, own in zip(lines, values, strict=True)
+        ]
+    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+        raise UserError(f"{path} holds no landscape: {error!r}", "it is what `landscape --json` prints") from error
+    return Simplex(
+        task.name, task.metric.name, task.metric.higher_is_better, task.objectives, seeds, values, points, None
+    )
 
 
 def write(found: Simplex, folder: Path) -> list[Path]:

@@ -90,12 +90,21 @@ def parse(text: bytes, where: str) -> Any:
         UserError: not UTF-8, not JSON, or nested too deeply.
     """
     try:
-        return json.loads(text.decode("utf-8"))
+        return json.loads(text.decode("utf-8"), object_pairs_hook=no_key_twice)
     except RecursionError as error:
         raise UserError(f"{where} cannot be read: its brackets are nested too deeply", MOVE_AWAY) from error
     except ValueError as error:  # a UnicodeDecodeError is one
         reason = "it is empty" if not text.strip() else error
         raise UserError(f"{where} cannot be read: {reason}", MOVE_AWAY) from error
+
+
+def no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON (`object_pairs_hook`). Raises ValueError for a key that is there twice: the last would win."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"the key {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+    return found
 
 
 def read_object(path: Path) -> dict[str, Any]:

@@ -22,7 +22,23 @@ from hpo_bench.records.schema import SCHEMA, Status
 
 _DISK_REFUSES = {
     getattr(errno, name)
-    for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "EIO", "EFBIG", "ENOTDIR", "EISDIR", "EEXIST")
+    for name in (
+        "ENOSPC",
+        "EDQUOT",
+        "EROFS",
+        "EACCES",
+        "EPERM",
+        "EIO",
+        "EFBIG",
+        "ENOTDIR",
+        "EISDIR",
+        "EEXIST",
+        "ENOENT",
+        "ENAMETOOLONG",
+        "ELOOP",
+        "ENXIO",
+        "ESTALE",
+    )
     if hasattr(errno, name)
 }
 FINISHED: tuple[Status, ...] = ("done", "over-budget")

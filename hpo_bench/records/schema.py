@@ -36,6 +36,7 @@ _Amount = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 _Count = Annotated[int, Field(ge=0)]
 _Weights = Annotated[list[_Finite], Field(min_length=1)]
 Piece = Annotated[tuple[_Count, _Weights], Field(strict=False)]  # JSON has lists where Python has tuples
+_NEARLY = 1e-4  # weights are written in full, and older ones were sums of float32
 _Score = float | None  # NaN where a metric is not defined
 
 
@@ -140,6 +141,21 @@ class Result(Part):
     as_searched: Searched | None = None
     retrained: list[TestLine] = []
 
+    @model_validator(mode="after")
+    def _fits_together(self) -> Result:
+        total = sum(self.weights)
+        if min(self.weights) < -_NEARLY or (abs(total - 1) > _NEARLY and any(self.weights)):
+            raise ValueError(f"weights are shares of 1, or all 0 where there was no pretraining; they sum to {total:g}")
+        steps = [step for step, _ in self.schedule or [(0, self.weights)]]
+        if steps[:1] != [0] or any(later <= step for step, later in pairwise(steps)):
+            raise ValueError(f"the steps of a schedule rise from 0, not {steps[:6]}")
+        if any(len(weights) != len(self.weights) for _, weights in self.schedule or []):
+            raise ValueError("the schedule has another number of weights")
+        indices = [line.index for line in self.retrained]
+        if len(set(indices)) < len(indices):
+            raise ValueError(f"a retraining is there twice: {indices}")
+        return self
+
 
 class Environment(Part):
     """Where one session of a run happened."""
@@ -185,6 +201,11 @@ class RunRecord(Part):
             missing = [key for key in ("result", "metric", "objectives", "cost") if not getattr(self, key)]
             if missing:
                 raise ValueError(f"it is done and lacks {', '.join(missing)}")
+        if len(set(self.objectives)) < len(self.objectives):
+            raise ValueError(f"an objective is there twice: {', '.join(self.objectives)}")
+        notices = self.data.get("notices", [])
+        if not isinstance(notices, list) or not all(isinstance(one, str) for one in notices):
+            raise ValueError("data.notices holds something else than sentences")
         if self.result is not None and len(self.result.weights) != len(self.objectives):
             raise ValueError(f"{len(self.result.weights)} weights for {len(self.objectives)} objectives")
         return self
@@ -309,6 +330,13 @@ def environment_changes(environments: Sequence[dict[str, Any]]) -> list[str]:
             what = "; ".join(f"{key} {new.get(key)} in place of {old.get(key)}" for key in keys)
             told.append(f"session {after['session']} had {what}")
     return told
+
+
+def machine_kinds(environments: Sequence[dict[str, Any]]) -> list[str]:
+    """The kinds of machines that worked on a run, this one's and those of its workers: processor and accelerator."""
+    machines = [machine for one in environments for machine in (one, *(one.get("nodes") or []))]
+    told = [[one[key] for key in ("processor", "accelerator") if one.get(key)] for one in machines]
+    return sorted({" with ".join(names) for names in told if names})
 
 
 def _flat(values: dict[str, Any]) -> dict[str, Any]:

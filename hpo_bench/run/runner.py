@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -98,7 +99,7 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
 
 def vouched(config: RunConfig) -> bool:
     """Is this run done, and the user's own file of data what it was, by each byte? Then nothing has to be loaded."""
-    if not (config.folder / "run.json").is_file():
+    if not os.path.isfile(config.folder / "run.json"):
         return False
     record = schema.read_run(config.folder)
     files = record.get("files") or {}  # records of before it was kept have none

@@ -22,10 +22,9 @@ from hpo_bench.errors import UserError
 from hpo_bench.records.journal import Journal
 from hpo_bench.records.schema import read_bill
 from hpo_bench.search.bills import bill_path, bill_worker, keep_bill
-from hpo_bench.search.session import SideBySide, ray_session
+from hpo_bench.search.session import TRIES, SideBySide, lost_errors, ray_session
 from hpo_bench.search.workers import Work, attend
 
-TRIES = 3  # workers that one piece of work may lose
 _PATIENCE = 60  # seconds without a word from any worker until the driver says that it waits
 _POLL = 1.0  # seconds between two looks at the cluster
 
@@ -108,7 +107,7 @@ class Crew:
         piece = running[stream]
         try:
             word = ray.get(next(stream))
-        except (StopIteration, *_lost()) as error:
+        except (StopIteration, *lost_errors()) as error:
             del running[stream]
             self._lose(piece, error)
             waiting.appendleft(piece)
@@ -206,19 +205,6 @@ def share_of_gpus(spec: ProblemSpec, processes: int, there: float) -> float:
     if not there:
         raise UserError("Ray knows of no GPU", "start its nodes with --num-gpus, or give --device cpu")
     return min(1.0, there / processes)
-
-
-def _lost() -> tuple[type[BaseException], ...]:
-    """What Ray raises where a worker, its machine, or what lay in its memory is gone."""
-    from ray import exceptions as ray
-
-    return (
-        ray.WorkerCrashedError,
-        ray.NodeDiedError,
-        ray.LocalRayletDiedError,
-        ray.OutOfMemoryError,
-        ray.ObjectLostError,
-    )
 
 
 def readable(error: BaseException) -> BaseException:

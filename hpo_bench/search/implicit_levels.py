@@ -46,7 +46,8 @@ class LevelTwo(ABC):
 
     def __init__(self, problem: Problem, pretrainer: Pretrainer, gamma: float) -> None:
         self.problem, self.gamma = problem, gamma
-        self.pretraining = tapweight.Pretraining(pretrainer.model, problem.task.objective_losses)
+        losses = problem.task.objective_losses
+        self.pretraining = tapweight.Pretraining(pretrainer.model, losses, capture=pretrainer.capture)
 
     @staticmethod
     @abstractmethod

@@ -18,6 +18,7 @@ from hpo_bench.records import scratch
 from hpo_bench.search.cluster import check_address, no_cluster
 
 MOST_WORKERS = 1024
+TRIES = 3  # workers that one piece of work may lose
 _RAY_STARTS = 4
 
 
@@ -128,3 +129,16 @@ def processes_for(workers: int, pieces: int, address: str = "") -> int:
         least = f"{pieces} pieces of work at a time" if useful == pieces else f"{cores()} cores"
         warnings.warn(f"{workers} workers were asked for; {useful} can be used, as there are {least}", stacklevel=3)
     return useful
+
+
+def lost_errors() -> tuple[type[BaseException], ...]:
+    """What Ray raises where a worker, its machine, or what lay in its memory is gone."""
+    from ray import exceptions as ray
+
+    return (
+        ray.WorkerCrashedError,
+        ray.NodeDiedError,
+        ray.LocalRayletDiedError,
+        ray.OutOfMemoryError,
+        ray.ObjectLostError,
+    )

@@ -1,12 +1,11 @@
-"""The runs of a study side by side: Ray hands out CPUs, and each run is a process of its own."""
+"""The runs of a study side by side: Ray place out CPUs, and each run is a process of its own."""
 
 from __future__ import annotations
 
-import json
 import os
-import subprocess
-import sys
 import time
+import warnings
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from hpo_bench.records import scratch
 from hpo_bench.records.files import locked, own_folder
 from hpo_bench.records.run_folder import FINISHED, unwritable
 from hpo_bench.run.config import make_method
+from hpo_bench.study.places import Abroad, AtHome
 from hpo_bench.study.plan import PlannedRun
 
 _POLL = 0.5  # seconds between two looks at the clock
@@ -48,22 +48,35 @@ class Watcher(Protocol):
     def tick(self) -> None: ...
 
 
-def execute(runs: list[PlannedRun], workspace: Path, workers: int, watcher: Watcher) -> list[Outcome]:
+@dataclass(frozen=True)
+class Cluster:
+    """Where the runs are done: at `address` of a Ray cluster that answers within `timeout` seconds; empty: here."""
+
+    address: str = ""
+    timeout: float = 60.0
+
+
+def execute(
+    runs: list[PlannedRun], workspace: Path, workers: int, watcher: Watcher, cluster: Cluster | None = None
+) -> list[Outcome]:
     """Do all runs in their order, `workers` CPUs at a time; one that fails does not stop the others.
 
-    A run whose method itself works in several processes gets as many of the CPUs.
+    A run whose method itself works in several processes gets as many of the CPUs. One whose worker or machine dies is
+    gone on with elsewhere, from what it had recorded.
 
     Raises:
-        UserError: the same study is running in `workspace`.
+        UserError: the same study is running in `workspace`, or no cluster answers.
     """
     from hpo_bench.search.session import processes_for, ray_session
 
+    cluster = cluster or Cluster()
     try:
         with prepared(workspace):
-            workers = processes_for(workers, sum(_cpus(run, workers) for run in runs))
+            workers = processes_for(workers, sum(_cpus(run, workers) for run in runs), cluster.address)
             environment = _environment(workers)  # before Ray adds its own
-            with ray_session(workspace, workers):
-                return _all(runs, workspace, workers, environment, watcher)
+            with ray_session(workspace, workers, cluster.address, cluster.timeout):
+                place = Abroad(workspace) if cluster.address else AtHome(workspace, environment)
+                return _all(runs, workers, place, watcher)
     except OSError as error:
         raise unwritable(workspace, error) from error
 
@@ -85,66 +98,65 @@ def prepared(workspace: Path) -> Iterator[None]:
         raise UserError(f"this study is running already in {workspace.parent.parent}", "wait for it") from error
 
 
-def _all(
-    runs: list[PlannedRun], workspace: Path, workers: int, environment: dict[str, str], watcher: Watcher
-) -> list[Outcome]:
+def _all(runs: list[PlannedRun], workers: int, place: AtHome | Abroad, watcher: Watcher) -> list[Outcome]:
     import ray
 
-    remote = ray.remote(max_retries=0)(supervise)
+    from hpo_bench.search.session import TRIES, lost_errors
+
     waiting, free = list(reversed(runs)), workers
     running: dict[Any, tuple[PlannedRun, int, float]] = {}
     outcomes = []
-    while waiting or running:
-        while waiting and (need := _cpus(waiting[-1], workers)) <= free:
-            run = waiting.pop()
-            order = {"words": run.words, "study": os.getpid()}
-            log = workspace / "logs" / f"{run.task}-{run.method}-seed-{run.config.seed}.log"
-            future = remote.options(num_cpus=need).remote(order, str(log.resolve()), environment, os.getcwd())
-            running[future] = (run, need, time.monotonic())
-            free -= need
-            watcher.started(run)
-        ended, _ = ray.wait(list(running), timeout=_POLL)
-        for future in ended:
-            run, need, start = running.pop(future)
-            free += need
-            try:
-                told = ray.get(future)
-            except ray.exceptions.RayError as error:
-                told = {"status": "failed", "error": f"its worker process died: {error}"}
-            outcomes.append(Outcome(run, told["status"], told["error"], time.monotonic() - start))
-            watcher.finished(outcomes[-1])
-        watcher.tick()
+    tries: Counter[str] = Counter()
+
+    def ended(run: PlannedRun, told: dict[str, Any], start: float) -> None:
+        outcomes.append(Outcome(run, told["status"], told["error"], time.monotonic() - start))
+        watcher.finished(outcomes[-1])
+
+    try:
+        while waiting or running:
+            while waiting and (need := _cpus(waiting[-1], workers)) <= free:
+                run = waiting.pop()
+                tries[run.title] += 1
+                watcher.started(run)
+                try:
+                    running[place.start(run, need)] = run, need, time.monotonic()
+                    free -= need
+                except (Timeout, UserError) as error:
+                    reason = (
+                        f"another process is running in {run.config.folder}" if isinstance(error, Timeout) else error
+                    )
+                    ended(run, {"status": "failed", "error": str(reason)}, time.monotonic())
+            ready = ray.wait(list(running), timeout=_POLL)[0] if running else []
+            for stream in ready:
+                run, need, start = running[stream]
+                told: dict[str, Any] | None = None
+                try:
+                    told = place.hear(run, ray.get(next(stream)))
+                    if told is None:
+                        continue
+                except (StopIteration, *lost_errors()) as error:
+                    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+                    if tries[run.title] < TRIES:
+                        warnings.warn(
+                            f"{run.title}: its worker died, it is gone on with elsewhere: {reason}", stacklevel=2
+                        )
+                    else:
+                        told = {"status": "failed", "error": f"its worker process died {TRIES} times: {reason}"}
+                except ray.exceptions.RayError as error:
+                    told = {"status": "failed", "error": str(error)}
+                del running[stream]
+                free += need
+                place.let_go(run)
+                if told is None:
+                    waiting.append(run)
+                else:
+                    ended(run, told, start)
+            watcher.tick()
+    finally:
+        for stream in running:
+            ray.cancel(stream, force=True)
+        place.close()
     return outcomes
-
-
-def supervise(order: dict[str, Any], log: str, environment: dict[str, str], folder: str) -> dict[str, Any]:
-    """In a Ray worker: one run in a process of its own, which ends with this one (its stdin closes)."""
-    Path(log).parent.mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "hpo_bench.study.one"]
-    with (
-        open(log, "w", encoding="utf-8") as told,
-        subprocess.Popen(
-            command,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=told,
-            env=environment,
-            cwd=folder,
-            text=True,
-            start_new_session=True,  # Ctrl-C is the study's business
-        ) as process,
-    ):
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(json.dumps(order) + "\n")
-        process.stdin.flush()
-        lines = process.stdout.read().splitlines()  # to the end; stdin stays open meanwhile
-        code = process.wait()
-    if code == 0 and lines:
-        return json.loads(lines[-1])
-    last = (Path(log).read_text(encoding="utf-8").strip().splitlines() or ["no message"])[-1]
-    reason = f"killed by signal {-code}, out of memory?" if code < 0 else last
-    return {"status": "failed", "error": f"{reason} (see {log})"}
 
 
 def _environment(workers: int) -> dict[str, str]:
@@ -154,5 +166,7 @@ def _environment(workers: int) -> dict[str, str]:
 
 
 def _cpus(run: PlannedRun, workers: int) -> int:
+    if run.resources.cpus is not None:
+        return min(run.resources.cpus, workers)
     method = make_method(run.config.method, run.config.method_options)
     return min(getattr(method, "workers", 1), workers)

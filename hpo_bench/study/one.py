@@ -1,18 +1,22 @@
 """One run of a study, in a process of its own: `python -m hpo_bench.study.one`, with its order on stdin.
 
 A method that uses Ray starts its own session here, as it does in `run`: it never meets the study's. The process ends
-when stdin closes or when the study is gone, whoever of the two is killed first.
+when stdin closes or when who gave the order is gone, whoever of the two is killed first. `scratch` in an order is a
+folder that goes with it, `loaded` a file with the task, pickled.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import pickle
 import select
+import shutil
 import signal
 import sys
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 from filelock import Timeout
@@ -30,11 +34,11 @@ def main() -> None:
     """Do the run and print how it ended, as a line of JSON."""
     signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray's workers ignore it, and that is inherited
     order = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with, args=(order["study"],), daemon=True).start()
-    print(json.dumps(_outcome(order["words"])), flush=True)
+    threading.Thread(target=_end_with, args=(order["study"], order.get("scratch")), daemon=True).start()
+    print(json.dumps(_outcome(order["words"], order.get("loaded"))), flush=True)
 
 
-def _outcome(words: dict[str, Any]) -> dict[str, Any]:
+def _outcome(words: dict[str, Any], loaded: str | None) -> dict[str, Any]:
     from hpo_bench.run.runner import run
 
     config = from_words(words)
@@ -42,7 +46,8 @@ def _outcome(words: dict[str, Any]) -> dict[str, Any]:
         config.folder.mkdir(parents=True, exist_ok=True)
         with locked(config.folder / ".lock", timeout=_PATIENCE):
             pass
-        content = run(config).content
+        task = pickle.loads(Path(loaded).read_bytes()) if loaded else None  # from the study, through Ray
+        content = run(config, loaded=task).content
     except Timeout:
         return {"status": "failed", "error": f"another process is running in {config.folder}"}
     except UserError as error:
@@ -58,13 +63,15 @@ def _recorded(folder: Any) -> str | None:
         return None
 
 
-def _end_with(study: int) -> None:
+def _end_with(study: int, scratch: str | None) -> None:
     """Watch stdin and the study's process; end this one when either is gone."""
     while True:
         readable, _, _ = select.select([sys.stdin], [], [], 0.5)
         if (readable and not os.read(sys.stdin.fileno(), 1)) or not _alive(study):
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(_GRACE)
+            if scratch is not None:
+                shutil.rmtree(scratch, ignore_errors=True)
             os._exit(1)
 
 

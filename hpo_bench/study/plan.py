@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from hpo_bench.records.run_folder import FINISHED, check_identity, made_way
 from hpo_bench.records.schema import read_run
 from hpo_bench.run.config import RunConfig, configure, variant
-from hpo_bench.study.spec import Study
+from hpo_bench.study.spec import Resources, Study
 
 State = Literal["new", "begun", "done"]
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One run of a study; `words` are the arguments of `configure`, as JSON values."""
+    """One run of a study; `words` are the arguments of `configure`, `resources` what it asks Ray for."""
 
     words: dict[str, Any]
     config: RunConfig
+    resources: Resources = field(default_factory=Resources)
 
     @property
     def task(self) -> str:
@@ -76,7 +77,8 @@ def expand(study: Study, out: Path) -> list[PlannedRun]:
                     "task_label": task.label or "",
                     "method_label": method.label or "",
                 }
-                runs.append(PlannedRun(words, from_words(words)))
+                resources = study.resources.under(task.resources).under(method.resources)
+                runs.append(PlannedRun(words, from_words(words), resources))
     return runs
 
 

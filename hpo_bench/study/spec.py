@@ -41,6 +41,18 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
 
+class Resources(_Part):
+    """What a run asks Ray for; nothing that is not said is 1 CPU, or as many as its method has workers."""
+
+    cpus: Annotated[int, Field(ge=1, strict=True)] | None = None
+    gpus: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None  # below 1: several runs share one
+    memory_gb: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+
+    def under(self, closer: Resources) -> Resources:
+        """These, where `closer` says nothing."""
+        return Resources(**{**self.model_dump(), **closer.model_dump(exclude_none=True)})
+
+
 class TaskEntry(_Part):
     """A task; a label tells two variants of one task apart."""
 
@@ -48,6 +60,7 @@ class TaskEntry(_Part):
     label: _Label | None = None
     options: _Options = {}
     protocol: _Options = {}
+    resources: Resources = Resources()
 
 
 class MethodEntry(_Part):
@@ -56,6 +69,7 @@ class MethodEntry(_Part):
     method: str
     label: _Label | None = None
     options: _Options = {}
+    resources: Resources = Resources()
 
 
 class Study(_Part):
@@ -72,6 +86,7 @@ class Study(_Part):
     protocol: _Options = {}
     task_options: _Options = {}
     device: str = "auto"
+    resources: Resources = Resources()
 
     @property
     def seed_list(self) -> list[int]:

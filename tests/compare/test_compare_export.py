@@ -99,6 +99,24 @@ def test_tensorboard_reads_the_trajectories_back(runs, tmp_path):
     assert [event.value for event in events.Scalars("retrained/test")] == pytest.approx(tests, rel=1e-6)
 
 
+def test_event_files_hold_every_scalar(runs, tmp_path):
+    """As they lie on the disk: length, checksum, event, checksum."""
+    event_pb2 = pytest.importorskip("tensorboardX.proto.event_pb2")
+    write_events(runs, tmp_path / "logs")
+    [file] = (tmp_path / "logs" / "bace" / "tapweight" / "seed-1").iterdir()
+    content, found = file.read_bytes(), []
+    while content:
+        size = int.from_bytes(content[:8], "little")
+        event = event_pb2.Event.FromString(content[12 : 12 + size])
+        found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+        content = content[16 + size :]
+    own = load_trajectories(runs)
+    expected = [(step, weights[0]) for step, weights in own[own["seed"] == 1][["step", "weights"]].values]
+    atoms = [(step, value) for tag, step, value in found if tag == "weights/atom"]
+    assert [step for step, _ in atoms] == [step for step, _ in expected]
+    assert [value for _, value in atoms] == pytest.approx([weight for _, weight in expected], rel=1e-6)
+
+
 def test_mlflow_gets_every_ended_run_once(runs, tmp_path):
     tracking = pytest.importorskip("mlflow.tracking")
     uri = f"sqlite:///{tmp_path / 'mlflow.db'}"

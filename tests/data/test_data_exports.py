@@ -37,6 +37,8 @@ def write(folder: Path, content: str, name: str = "mine.csv") -> Path:
         ("31.01.2024 10:15", "looks like a date"),
         ("1/31/24", "looks like a date"),
         ("5-10", "Give one value"),
+        ('="5.1"', "formula of a spreadsheet"),
+        ("5.1D+02", "exponents with e"),
         ("0,5", "Write decimals with a point"),
         ("1,000,000", "commas between thousands"),
         ("1 000", "what parts thousands"),

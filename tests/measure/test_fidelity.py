@@ -15,8 +15,8 @@ SIZES = ["--preset", "quick", "--set", "steps=20", "--set", "batch_size=16", "--
 def call(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
 
-    def invoke(*words):
-        words = ["hpo-bench", "fidelity", "--task", "quadratic", *SIZES, "--mode", "probe", "--device", "cpu", *words]
+    def invoke(*words, verb="fidelity"):
+        words = ["hpo-bench", verb, "--task", "quadratic", *SIZES, "--mode", "probe", "--device", "cpu", *words]
         monkeypatch.setattr(sys, "argv", words)
         with pytest.raises(SystemExit) as ended:
             main()
@@ -43,6 +43,32 @@ def test_estimators_stand_beside_their_ceiling_and_test_is_not_read(call):
     before = {path: path.stat().st_mtime_ns for path in Path("fidelity").rglob("trials.jsonl")}
     assert call(*words)[0] == 0
     assert before == {path: path.stat().st_mtime_ns for path in Path("fidelity").rglob("trials.jsonl")}
+
+
+def test_a_landscape_that_was_measured_is_not_measured_again(call):
+    code, out, err = call("--seeds", "2", "--json", "--out", "before", verb="landscape")
+    assert code == 0, err
+    Path("known.json").write_text(out)
+    code, out, err = call("--seeds", "2", "--landscape", "known.json", "-e", "tapweight", "--json")
+    assert code == 0, err
+    assert not list(Path("fidelity").rglob("grid"))
+    found = json.loads(out)
+    assert found["seeds"] == [0, 1]
+    assert {path.name for path in Path("fidelity/quadratic/tapweight").iterdir()} == {"seed-2", "seed-3"}
+    whole = json.loads(call("--seeds", "2", "-e", "tapweight", "--json")[1])
+    assert found["effects"] == pytest.approx(whole["effects"], rel=1e-6)
+    assert found["ceiling"]["value"] == pytest.approx(whole["ceiling"]["value"], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "content", [None, "", "{}", '{"seeds": [0], "points": []}', '{"seeds": [0], "points": [{"weight_a": 1}]}']
+)
+def test_what_is_no_landscape_is_told(call, content):
+    if content is not None:
+        Path("known.json").write_text(content)
+    code, _, err = call("--landscape", "known.json", "-e", "tapweight")
+    assert code == 2
+    assert "known.json" in err
 
 
 @pytest.mark.parametrize("text", ["nobody", "tapweight:reach", "tapweight:colour=red", ":spend=1"])

@@ -12,7 +12,7 @@ import pytest
 
 from hpo_bench.errors import UserError
 from hpo_bench.records.run_folder import open_run
-from hpo_bench.records.schema import SCHEMA
+from hpo_bench.records.schema import SCHEMA, machine_kinds
 
 CONFIG = {
     "preset": "quick",
@@ -246,3 +246,28 @@ def test_another_configuration_may_have_the_folder_of_a_run_that_diverged_and_lo
         assert run.status == "diverged"
     with pytest.warns(UserWarning, match="seed-0-diverged-2"), open_run(tmp_path / "seed-0", IDENTITY):
         pass
+
+
+def test_machines_of_a_session_are_kept_by_kind(tmp_path):
+    with open_run(tmp_path / "run", IDENTITY) as run:
+        run.begin_session({"processor": "slow", "versions": {}})
+        for number, kind in enumerate(["slow", "quick", "slow"]):
+            run.add_node({"node": f"id-{number}", "processor": kind, "accelerator": None})
+    told = content(tmp_path / "run")["environments"][0]
+    assert told["nodes"] == [
+        {"count": 2, "processor": "slow", "accelerator": None},
+        {"count": 1, "processor": "quick", "accelerator": None},
+    ]
+    assert machine_kinds([told]) == ["quick", "slow"]
+
+
+def test_where_an_older_run_was_done_is_no_part_of_it(tmp_path):
+    """It was once among the options: a run whose cluster's head has moved goes on."""
+    options = {"method_options": {"workers": 2}}
+    with open_run(tmp_path / "run", {**IDENTITY, "config": {**CONFIG, **options}}):
+        pass
+    record = content(tmp_path / "run")
+    record["config"]["method_options"]["ray_address"] = "10.0.0.1:6379"
+    (tmp_path / "run" / "run.json").write_text(json.dumps(record))
+    with open_run(tmp_path / "run", {**IDENTITY, "config": {**CONFIG, **options}}) as run:
+        assert run.content["config"]["method_options"] == {"workers": 2}

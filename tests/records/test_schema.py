@@ -169,3 +169,36 @@ def test_sessions_of_a_run_are_told_apart():
     assert schema.environment_changes([one, two]) == [
         "session 2 had git_commit b in place of a; torch 2.7 in place of 2.6"
     ]
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [
+        ({"weights": [1.0, 2.0]}, "they sum to 3"),
+        ({"weights": [1.5, -0.5]}, "weights are shares of 1"),
+        ({"schedule": [[5, [0.5, 0.5]]]}, "rise from 0"),
+        ({"schedule": [[0, [0.5, 0.5]], [0, [0.4, 0.6]]]}, "rise from 0"),
+        ({"schedule": [[0, [1.0]]]}, "another number of weights"),
+        ({"retrained": [{"index": 0, "seed": 1, "test": 0.5}] * 2}, "a retraining is there twice"),
+    ],
+)
+def test_a_result_that_cannot_be_is_refused(tmp_path, result, told):
+    with pytest.raises(UserError, match=rf"run.json is damaged: .*{told}"):
+        schema.read_run(write(tmp_path, result=RECORD["result"] | result))
+
+
+def test_other_things_that_cannot_be_are_refused(tmp_path):
+    with pytest.raises(UserError, match="an objective is there twice: a, a"):
+        schema.read_run(write(tmp_path, objectives=["a", "a"]))
+    with pytest.raises(UserError, match="something else than sentences"):
+        schema.read_run(write(tmp_path, data={"notices": "leaks"}))
+    write(tmp_path)
+    path = tmp_path / "run.json"
+    path.write_text(path.read_text().replace('"seed": 0', '"seed": 0, "seed": 1'))
+    with pytest.raises(UserError, match="the key 'seed' is there twice"):
+        schema.read_run(tmp_path)
+
+
+def test_no_pretraining_and_rounded_weights_are_read(tmp_path):
+    for weights in ([0.0, 0.0], [0.333333, 0.666668]):
+        schema.read_run(write(tmp_path, result=RECORD["result"] | {"weights": weights}))

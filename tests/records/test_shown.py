@@ -29,3 +29,7 @@ def test_a_mean_and_its_interval_are_printed_alike():
     assert plus_minus(Estimate(3.2e-9, 3.1e-9, 3.3e-9)) == "3.2e-09 ± 1e-10"
     assert signed(Estimate(-0.0004, -0.0324, 0.0316)) == "-0.000 ± 0.032"
     assert signed(Estimate(2e-10, -1e-10, 5e-10)) == "+2e-10 ± 3e-10"
+
+
+def test_a_score_that_is_missing_is_a_dash():
+    assert shown(None) == shown(float("nan")) == "–"

@@ -1,20 +1,26 @@
 """Trials side by side: the same results and the same bill as one after the other."""
 
+import contextlib
 import dataclasses
 import json
 import os
 import re
+import signal
 import socket
 import tempfile
 import time
+import warnings
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from hpo_bench.core.meter import Cost
 from hpo_bench.errors import UserError
+from hpo_bench.records.files import write_whole
 from hpo_bench.records.journal import Journal
 from hpo_bench.search.bills import bill_path, bill_worker, claim_lost_bills
 from hpo_bench.search.cluster import check_address
@@ -23,6 +29,7 @@ from hpo_bench.search.pbt import Pbt
 from hpo_bench.search.random import Random
 from hpo_bench.search.session import processes_for, ray_session
 from hpo_bench.search.tpe import Tpe
+from hpo_bench.search.trials import whole_trial
 from hpo_bench.search.workers import billed, build_problem
 from hpo_bench.testing.method_contract import Interruption, Watch, run
 from hpo_bench.testing.problems import quick_problem
@@ -311,3 +318,87 @@ def test_ray_that_is_slow_to_start_is_started_again(monkeypatch):
     monkeypatch.setattr(ray, "init", other)
     with pytest.raises(ValueError, match="bad port"):
         session._start_ray(num_cpus=1)
+
+
+def test_a_trial_whose_worker_dies_is_billed_and_trained_again(ray_running, tmp_path, monkeypatch):
+    """Killed once, the search is what it would have been; the loss is on the bill and no reason to say over budget."""
+    problem, marker = quick_problem("4", steps=400), tmp_path / "killed"
+    monkeypatch.setattr("hpo_bench.search.trial_crew.whole_trial", partial(dies, marker, 1))
+    with pytest.warns(UserWarning, match="a worker process died, its piece of work is done again"):
+        _, journal = run(Random(workers=2), problem, tmp_path / "broken")
+    _, whole = run(Random(), quick_problem("4", steps=400), tmp_path / "whole")
+    assert scores(journal) == scores(whole)
+    lost = problem.meter.snapshot().step_equivalents - 4 * problem.trial_cost
+    assert lost == pytest.approx(journal.lost)
+    assert not list(journal.workspace.glob("*/*.json"))
+
+
+def test_a_trial_that_kills_every_worker_is_given_up(ray_running, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpo_bench.search.trial_crew.whole_trial", partial(dies, tmp_path / "killed", 9))
+    died = pytest.raises(UserError, match=r"died 3 times over the same piece of work.*\n.*--workers")
+    with died, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        run(Random(workers=2), quick_problem("2"), tmp_path / "run")
+    assert len(list(tmp_path.glob("killed*"))) >= 3
+
+
+def test_an_error_of_the_program_is_not_tried_again(ray_running, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpo_bench.search.trial_crew.whole_trial", partial(fails, tmp_path / "tried"))
+    with pytest.raises(UserError, match="a fault of ours"):
+        run(Random(workers=2), quick_problem("2"), tmp_path / "run")
+    assert len(list(tmp_path.glob("tried*"))) <= 2
+
+
+def dies(marker, times, problem, weights):
+    """A trial of which the first `times` attempts in all kill their process."""
+    for attempt in range(times):
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(f"{marker}-{attempt}", os.O_CREAT | os.O_EXCL))
+            problem.start_trial().advance([0.2, 0.3, 0.5], 100)
+            os.kill(os.getpid(), signal.SIGKILL)
+    return whole_trial(problem, weights)
+
+
+def fails(marker, problem, weights):
+    Path(f"{marker}-{os.getpid()}-{time.monotonic_ns()}").touch()
+    raise UserError("a fault of ours", "")
+
+
+def test_a_trial_that_was_done_before_its_turn_is_not_trained_again(ray_running, tmp_path, monkeypatch):
+    """The driver is interrupted while trial 0 trains and trial 1 is done."""
+    slow = tmp_path / "slow"
+    slow.touch()
+    monkeypatch.setattr("hpo_bench.search.trial_crew.whole_trial", partial(waits, slow))
+    problem = quick_problem("2")
+    kept = tmp_path / "run" / "workspace" / "finished" / "00001.json"
+
+    class Stop(KeyboardInterrupt):
+        pass
+
+    def keep(path, content):
+        write_whole(path, content)
+        if path == kept:
+            raise Stop
+
+    with monkeypatch.context() as patch:
+        patch.setattr("hpo_bench.search.trial_crew.write_whole", keep)
+        with pytest.raises(Stop):
+            run(Random(workers=2), problem, tmp_path / "run")
+    before = json.loads(kept.read_text())
+    slow.unlink()
+    monkeypatch.setattr("hpo_bench.search.trial_crew.whole_trial", partial(waits, slow))
+    problem = quick_problem("2")
+    _, journal = run(Random(workers=2), problem, tmp_path / "run")
+    assert journal.trials[1].value == before["value"]
+    assert journal.trials[1].cost == before["cost"], "it is the one that was kept"
+    assert not kept.exists()
+    _, whole = run(Random(), quick_problem("2"), tmp_path / "whole")
+    assert scores(journal) == scores(whole)
+
+
+def waits(marker, problem, weights):
+    """A trial that waits while a file is there, if it is the first."""
+    first = np.allclose(weights, 1 / len(weights)) or list(weights) == list(Random().propose(quick_problem("2"), 0))
+    while first and marker.exists():
+        time.sleep(0.1)
+    return whole_trial(problem, weights)

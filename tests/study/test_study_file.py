@@ -37,13 +37,13 @@ def test_what_a_run_is_said_to_be_overrides_what_all_are(write):
 tasks:
   - {task: bace, label: probed, protocol: {mode: probe}, options: {plant: noise}}
 methods:
-  - {method: tapweight, label: cg, options: {solver: cg, damping: 1e-2}}
+  - {method: implicit, label: cg, options: {solver: cg, damping: 1e-2}}
 seeds: [4]
 budget: 3
 task_options: {split: random}
 """
     (run,) = expand(read_study(write(text)), Path("runs"))
-    assert run.config.folder == Path("runs/bace@probed/tapweight@cg/seed-4")
+    assert run.config.folder == Path("runs/bace@probed/implicit@cg/seed-4")
     assert (run.config.protocol.mode, run.config.protocol.steps) == ("probe", 24)
     assert run.config.task_options == {"split": "random", "plant": ["noise"]}
     assert run.config.method_options == {"solver": "cg", "damping": 0.01}
@@ -81,11 +81,11 @@ def test_all_six_are_shipped():
         ),
         ("methods: [equal]\ntasks:\n- bace\n- bacee\n", 8, "Did you mean 'bace'"),
         (
-            "tasks: [bace]\nmethods:\n  - method: tapweight\n    options:\n      gamma: 1\n      solvr: cg\n",
+            "tasks: [bace]\nmethods:\n  - method: implicit\n    options:\n      gamma: 1\n      solvr: cg\n",
             10,
-            "methods[0].options.solvr: There is no option of tapweight named 'solvr'. Did you mean 'solver'",
+            "methods[0].options.solvr: There is no option of implicit named 'solvr'. Did you mean 'solver'",
         ),
-        ("tasks: [bace]\nmethods:\n- {method: tapweight, options: {every: often}}\n", 7, "methods[0].options.every"),
+        ("tasks: [bace]\nmethods:\n- {method: implicit, options: {every: often}}\n", 7, "methods[0].options.every"),
         ("tasks: [bace]\nmethods: [equal]\nseeds: many\n", 7, "seeds"),
         ("tasks: [bace]\nmethods: [equal]\nseeds: [0, 1, 0]\n", 7, "a seed is there twice"),
         ("tasks: [bace]\nmethods: [equal]\nbudget: lots\n", 7, "budget"),
@@ -105,7 +105,7 @@ def test_what_is_wrong_is_named_with_its_line(write, text, line, told):
 
 
 def test_an_option_that_needs_another_one_is_right_beside_it(write):
-    text = "tasks: [bace]\nmethods:\n- method: tapweight\n  options: {normalise: true%s}\n"
+    text = "tasks: [bace]\nmethods:\n- method: implicit\n  options: {normalise: true%s}\n"
     (entry,) = read_study(write(text % ", last_step: gradients")).methods
     assert entry.options == {"normalise": True, "last_step": "gradients"}
     assert "line 8, methods[0].options.normalise: normalise needs" in refused(write(text % ""))

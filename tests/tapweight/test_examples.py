@@ -19,7 +19,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
         (["own_loop.py"], "'product'"),
         (["simsiam.py"], "derivatives by jvp"),
         (["huggingface.py"], "derivatives by jvp"),
-        (["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0", "data_parallel.py"], "rank 1"),
+        (["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "data_parallel.py"], "rank 1"),
     ],
     ids=["own_loop", "simsiam", "huggingface", "data_parallel"],
 )

@@ -102,6 +102,19 @@ def test_a_gradient_penalty_within_the_losses():
         of(problem, losses, last_step="central")
 
 
+def test_forward_and_backward_mode_are_compared_under_the_same_attention():
+    """On CUDA attention's kernels draw their dropout in ways of their own: a dual pass takes the plain one, always."""
+    problem = Networks(0)
+
+    def losses(module, batch):
+        drawn = torch.rand(2)  # a loss that is another one where a quick kernel may be chosen
+        return problem.losses(module, batch) * (1 + drawn[int(torch.backends.cuda.flash_sdp_enabled())])
+
+    assert torch.backends.cuda.flash_sdp_enabled()
+    found = of(problem, losses, last_step="jvp")
+    assert torch.isfinite(found.gradient).all()
+
+
 @pytest.mark.parametrize("how", ["detach", "no_grad", "reentrant"])
 def test_a_task_loss_that_does_not_reach_the_encoder(how):
     problem = Networks(0)

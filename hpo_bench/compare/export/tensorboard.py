@@ -21,17 +21,20 @@ def write_events(path: Path, out: Path) -> list[Path]:
     there), `trial/valid` and `trial/step_equivalents` (spent so far) by trial, `retrained/valid` and `retrained/test`
     by retraining. Old event files of ours in a log folder are replaced; ours have `hpo_bench` at the end of their name.
     """
-    from tensorboardX import SummaryWriter
+    from tensorboardX.event_file_writer import EventsWriter
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.summary import scalar
 
     written = []
     for folder, record in readable(path):
         # Task, method and seed, with the labels of a study's variants.
         logs = out.joinpath(*[part for part in folder.resolve().parts[-3:] if part != folder.resolve().anchor])
         remove_files(logs, r"events\.out\.tfevents\..*" + re.escape(OURS))
-        writer = SummaryWriter(str(logs), filename_suffix=OURS)
+        logs.mkdir(parents=True, exist_ok=True)
+        writer = EventsWriter(str(logs / "events"), OURS)  # SummaryWriter's thread would trip over a full disk at exit
         for name, step, value in scalars(folder, record):
             # the time of the run, not of the export
-            writer.add_scalar(name, value, step, walltime=_started(record))
+            writer.write_event(Event(wall_time=_started(record), step=step, summary=scalar(name, value)))
         writer.close()
         written.append(logs)
     return written
@@ -58,5 +61,5 @@ def scalars(folder: Path, record: dict[str, Any]) -> list[tuple[str, int, float]
     return found
 
 
-def _started(record: dict[str, Any]) -> float | None:
-    return datetime.fromisoformat(record["started"]).timestamp() if record.get("started") else None
+def _started(record: dict[str, Any]) -> float:
+    return datetime.fromisoformat(record["started"]).timestamp() if record.get("started") else 0.0

@@ -12,6 +12,7 @@ from hpo_bench.data.tables.opening import BREAK, Opened
 from hpo_bench.data.tables.rows import TableFile
 from hpo_bench.data.tables.values import tidy
 from hpo_bench.errors import UserError
+from hpo_bench.records.files import no_key_twice
 
 _REMEDY = "Give one JSON object a line (.jsonl), or one array of objects (.json)."
 _RECORDS = _REMEDY + " pandas writes them with to_json(orient='records', lines=True)."
@@ -90,17 +91,8 @@ def _past(text: str, at: int) -> int:
     return found.end() if found else at
 
 
-def _no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        keys = [key for key, _ in pairs]
-        twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"the key {twice!r} is there twice")
-    return found
-
-
 # Numbers stay as they are written: 9007199254740993.0 read as a float would be another number already.
-_DECODER = json.JSONDecoder(object_pairs_hook=_no_key_twice, parse_float=str, parse_int=str)
+_DECODER = json.JSONDecoder(object_pairs_hook=no_key_twice, parse_float=str, parse_int=str)
 
 
 def _cell(path: Path, line: int, key: str, value: Any) -> str:

@@ -21,8 +21,6 @@ from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
 from hpo_bench.tasks.molecule.padded import SPARE_MOLECULES, Sizes
 from hpo_bench.tasks.objective import CLEAN
 
-ON_DEVICE = False  # until it has been measured
-
 
 @dataclass(frozen=True)
 class Lots:
@@ -87,10 +85,10 @@ def assembled(given: Lots, packed: PackedMolecules, rate: float) -> MoleculeBatc
     loops = n + (edge_place - e) * spare_atoms // spare_edges.clamp(min=1)
     before = first.index_select(0, of_edge)
     source, destination = (
-        torch.where(real_edge, table.index_select(0, edge_rows) + before, loops)
+        torch.where(real_edge, _rows(table, edge_rows) + before, loops)
         for table in (packed._source, packed._destination)
     )
-    reverse = packed._reverse.index_select(0, edge_rows) + first_edge.index_select(0, of_edge)
+    reverse = _rows(packed._reverse, edge_rows) + first_edge.index_select(0, of_edge)
     # Spare atoms are shared out to spare molecules, for the same reason.
     spare_ends = n + place[: SPARE_MOLECULES + 1] * spare_atoms // SPARE_MOLECULES
     spare = len(given) + torch.searchsorted(spare_ends[1:], atom_place, right=True)
@@ -108,7 +106,7 @@ def assembled(given: Lots, packed: PackedMolecules, rate: float) -> MoleculeBatc
         "total": n.float(),
     }
     atom_code = torch.where(real, packed._atom_code.index_select(0, rows), packed.atom_table.shape[0] - 1).int()
-    bond_code = torch.where(real_edge, packed._bond_code.index_select(0, edge_rows), packed.bond_table.shape[0] - 1)
+    bond_code = torch.where(real_edge, _rows(packed._bond_code, edge_rows), packed.bond_table.shape[0] - 1)
     clean = Graphs(atom_code=atom_code, bond_code=bond_code.int(), **shared)
     if given.lots is None:
         nothing = index[:0]
@@ -155,3 +153,8 @@ def _numbers(chosen: Tensor, size: int) -> tuple[Tensor, Tensor, Tensor]:
 def _ends(ascending: Tensor, values: Tensor) -> Tensor:
     """How many of `ascending` are below 0, below 1, and so on for all `values` 0, 1, ...: (len(values) + 1,) int32."""
     return F.pad(torch.searchsorted(ascending, values.to(ascending.dtype), right=True, out_int32=True), (1, 0))
+
+
+def _rows(table: Tensor, rows: Tensor) -> Tensor:
+    """Rows of a table (N,) of edges; of a set without any bond all are padding, and 0."""
+    return (table if len(table) else table.new_zeros(1)).index_select(0, rows)

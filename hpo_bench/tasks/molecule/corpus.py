@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.corpus import Corpus
-from hpo_bench.tasks.molecule import assembled as assembling
-from hpo_bench.tasks.molecule.assembled import Lots, Needs, quotas
+from hpo_bench.tasks.molecule.assembled import Lots, Needs, assembled, quotas
 from hpo_bench.tasks.molecule.cache import content_key, featurise
 from hpo_bench.tasks.molecule.checkpoint import Base, load_base
 from hpo_bench.tasks.molecule.featurise import MoleculeArrays
@@ -24,7 +23,7 @@ from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, 
 from hpo_bench.tasks.molecule.objectives.base import MASKED, Embedded
 from hpo_bench.tasks.molecule.objectives.masking import MASK_RATE
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules, joined
-from hpo_bench.tasks.molecule.padded import Sizes, common_sizes, padded, sizes_of, trimmed
+from hpo_bench.tasks.molecule.padded import Sizes, common_sizes, trimmed
 from hpo_bench.tasks.molecule.refinement import Refinement
 from hpo_bench.tasks.molecule.targets import Statistics
 from hpo_bench.tasks.objective import CLEAN, Truth, seeded, select
@@ -121,8 +120,6 @@ class MoleculeCorpus(Corpus):
     def batch_at(self, index: Tensor, generator: torch.Generator) -> MoleculeBatch | Lots:
         if not self.packed.in_order:
             return self.ready(self.batch_of(index, generator))
-        if not assembling.ON_DEVICE:
-            return self.sent(self.batch_of(index, generator), self._sizes(len(index)))
         return self._lots(index, generator)
 
     def _lots(self, index: Tensor, generator: torch.Generator) -> Lots:
@@ -133,11 +130,6 @@ class MoleculeCorpus(Corpus):
         if self._needs_mask:  # the numbers of `choose_atoms`
             lots = F.pad(torch.rand(need.atoms, generator=generator), (0, sizes.atoms - need.atoms))
         return sent(Lots(index.int(), lots, sizes), self.device)
-
-    def sent(self, batch: MoleculeBatch, sizes: Sizes) -> MoleculeBatch:
-        """A batch of the processor on the device, padded to `sizes`, or to its own where it is larger."""
-        have = sizes_of(batch)
-        return padded(batch, sizes if sizes.hold(have) else have.rounded(), self.packed)
 
     @cached_property
     def _needs(self) -> Needs:
@@ -172,10 +164,13 @@ class MoleculeCorpus(Corpus):
         views = {CLEAN: clean, MASKED: clean.masked(hidden, edges)}
         return MoleculeBatch(index, views, atoms, one_way.nonzero().squeeze(1))
 
+    def whole(self, batch: MoleculeBatch | Lots) -> MoleculeBatch:
+        """The batch itself, put together from its lots on an accelerator."""
+        return assembled(batch, self.packed, MASK_RATE) if isinstance(batch, Lots) else batch
+
     def objective_losses(self, model: nn.Module, batch: MoleculeBatch | Lots) -> Tensor:
         """Losses (K,) in the order of `objectives`, each about 1 at chance."""
-        if isinstance(batch, Lots):
-            batch = assembling.assembled(batch, self.packed, MASK_RATE)
+        batch = self.whole(batch)
         if not model.training and not torch.is_grad_enabled():
             batch = trimmed(batch)  # so that FLOPs are counted as on a processor
         joint = self._joined(batch) if batch.joint is None else batch.joint

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hpo_bench.data.smiles import silent_rdkit, without_atom_maps
+from hpo_bench.data.smiles import molecule_of, silent_rdkit
 from hpo_bench.tasks.molecule.targets import TARGET_KINDS
 
 if TYPE_CHECKING:
@@ -107,9 +107,7 @@ def _ragged_rows(counts: np.ndarray, index: np.ndarray) -> np.ndarray:
 
 def parse(smiles: str, row: int | None = None) -> Mol:
     """The molecule of a SMILES; a ValueError that names the string (and its row) if RDKit rejects it or it is empty."""
-    from rdkit import Chem
-
-    molecule = Chem.MolFromSmiles(without_atom_maps(smiles))
+    molecule = molecule_of(smiles)
     if molecule is None or molecule.GetNumAtoms() == 0:
         where = "" if row is None else f" (row {row})"
         raise ValueError(f"not a molecule: SMILES {smiles!r}{where}; leave such rows out before featurising")

@@ -69,7 +69,12 @@ def inspect_splits(
             notices.say(
                 f"{left_out} of {len(table.label_names)} labels have one class alone in {name} and are not scored"
             )
-    if table.kind == "classification" and len(table.label_names) == 1:
+    if table.kind == "regression":
+        notices.small({name: len(rows) for name, rows in parts.items()})
+        for name, column in zip(table.label_names, table.labels.T, strict=True):
+            if len(values := np.unique(column[~np.isnan(column)])) == 2:
+                notices.say(f"label {name!r} has two values alone, {values[0]:g} and {values[1]:g}: is it a class?")
+    elif len(table.label_names) == 1:
         counts = {
             name: {str(code): int((table.labels[rows, 0] == code).sum()) for code in (0, 1)}
             for name, rows in parts.items()

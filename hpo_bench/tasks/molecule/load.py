@@ -58,7 +58,9 @@ def csv(
     Raises:
         UserError: something is missing or wrong in the file; it is named with its line.
     """
-    if path is None or not label or kind not in ("classification", "regression"):
+    if kind not in (None, "classification", "regression"):
+        raise unknown_name("kind of label", kind, ("classification", "regression"))
+    if path is None or not label or kind is None:
         raise UserError(
             "the task csv needs a file, its label column and the kind of the labels",
             "give --path FILE --smiles COLUMN --label COLUMN --kind classification or regression",

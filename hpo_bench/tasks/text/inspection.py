@@ -36,7 +36,9 @@ def inspect_splits(notices: Notices, splits: TextSplits, metric: str) -> None:
         told = f", {repeats.conflicting:,} of them with conflicting labels" if repeats.conflicting else ""
         notices.say(f"{repeats.rows:,} of {len(whole):,} rows repeat an earlier one of {repeats.groups:,} {what}{told}")
     notices.leakage(what, {name: _keys(part) for name, part in parts.items()})
-    if splits.train.kind != "regression":
+    if splits.train.kind == "regression":
+        notices.small({name: len(part) for name, part in parts.items()})
+    else:
         counts = {name: _counts(part) for name, part in parts.items()}
         notices.scarce("the label", counts)
         largest, rows = max(counts["test"].items(), key=lambda item: item[1])
@@ -50,6 +52,11 @@ def inspect_splits(notices: Notices, splits: TextSplits, metric: str) -> None:
 def check_defined(parts: dict[str, TextTable], metric: str) -> None:
     """Raise UserError for a split in which every answer is right or no correlation exists."""
     for name, part in parts.items():
+        if part.kind == "regression" and len(part) == 2:
+            raise UserError(
+                f"the {name} split has two rows: a correlation of two is 1 or -1, whatever the model says",
+                "use more rows",
+            )
         if len(part) and np.ptp(part.labels) > 0:
             continue
         if part.kind == "regression":

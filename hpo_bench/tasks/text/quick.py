@@ -20,7 +20,6 @@ from torch.utils._triton import has_triton
 from hpo_bench.tasks.base import only_gradient_needed
 
 _MODELS = ("bert", "roberta", "xlm-roberta", "electra", "camembert")  # whose layers are BERT's
-ENABLED = False  # until it has been measured
 _WORTH = 1 << 22  # numbers in a hidden state: fewer never earn back the seconds of compiling
 
 
@@ -47,7 +46,6 @@ def usable(backbone: Any, hidden: Tensor) -> bool:
         and getattr(config, "position_embedding_type", "absolute") == "absolute"
         and not getattr(config, "add_cross_attention", False)
         and hasattr(backbone, "encoder")
-        and ENABLED
         and has_triton()
     )
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 from hpo_bench.core.captured import described
-from hpo_bench.tasks.molecule import assembled as assembling
 from hpo_bench.tasks.molecule.assembled import Needs, assembled, quotas
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus, choose_atoms
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
@@ -75,11 +74,12 @@ def test_quotas_are_those_of_the_choice(there):
     assert torch.equal(quotas(atoms, MASK_RATE), chosen)
 
 
-def test_losses_are_the_same_and_draws_have_one_layout(there, monkeypatch):
-    monkeypatch.setattr(assembling, "ON_DEVICE", False)
-    before = there.draw_batch(16, drawn(3))
-    monkeypatch.setattr(assembling, "ON_DEVICE", True)
+def test_losses_are_the_same_and_draws_have_one_layout(there):
     after = there.draw_batch(16, drawn(3))
+    index = after.index.cpu().long()
+    source = drawn(3)
+    torch.randperm(len(there), generator=source)
+    before = padded(there.batch_of(index, source), after.sizes, there.packed)
     model = there.build_model().train()
     assert torch.equal(there.objective_losses(model, before), there.objective_losses(model, after))
     assert len({described(there.draw_batch(16, drawn(seed)))[0] for seed in range(12)}) == 1

@@ -53,7 +53,7 @@ def trained(corpus, batch, monkeypatch, kernels):
 
 
 def test_losses_gradients_and_running_statistics_are_the_same(corpus, monkeypatch):
-    batch = corpus.draw_batch(14, torch.Generator().manual_seed(1))
+    batch = corpus.whole(corpus.draw_batch(14, torch.Generator().manual_seed(1)))
     (model, losses), (other, same) = (trained(corpus, batch, monkeypatch, kernels) for kernels in (False, True))
     assert torch.allclose(losses, same, rtol=2e-5)
     for (name, a), b in zip(model.named_parameters(), other.parameters(), strict=True):
@@ -66,7 +66,7 @@ def test_losses_gradients_and_running_statistics_are_the_same(corpus, monkeypatc
 
 
 def test_the_same_batch_gives_the_same_bits(corpus, monkeypatch):
-    batch = corpus.draw_batch(14, torch.Generator().manual_seed(1))
+    batch = corpus.whole(corpus.draw_batch(14, torch.Generator().manual_seed(1)))
     ends = [trained(corpus, batch, monkeypatch, True) for _ in range(2)]
     assert torch.equal(ends[0][1], ends[1][1])
     for a, b in zip(ends[0][0].parameters(), ends[1][0].parameters(), strict=True):
@@ -74,5 +74,5 @@ def test_the_same_batch_gives_the_same_bits(corpus, monkeypatch):
 
 
 def test_passes_of_hypergradients_take_the_encoders_own_way(corpus):
-    batch = corpus.draw_batch(14, torch.Generator().manual_seed(1))
+    batch = corpus.whole(corpus.draw_batch(14, torch.Generator().manual_seed(1)))
     assert not fused.usable(corpus._joined(batch))

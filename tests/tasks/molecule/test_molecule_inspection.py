@@ -186,3 +186,27 @@ def test_a_column_of_something_else_than_smiles_is_told(cells, told, tmp_path):
     with pytest.raises(UserError, match="None of the 20 SMILES") as caught:
         load(write(tmp_path, [f"{cells},{n % 2}" for n in range(20)]))
     assert told in caught.value.remedy
+
+
+@pytest.mark.parametrize("text", ["CCО", "ＣCO", "“CCO”", "CCO…", "éCCO"])
+def test_letters_beyond_ascii_make_no_smiles(text, tmp_path):
+    """RDKit drops them at the ends: the first one, with a Cyrillic О, would be ethane."""
+    told = load(write(tmp_path, [f"{text},1", *classified()])).notices
+    assert told[0].startswith(
+        f"1 of 81 SMILES cannot be read by RDKit and are left out; first: line 2 of mine.csv, {text!r}"
+    )
+    with pytest.raises(ValueError, match="not a molecule"):
+        featurise_chunk([text])
+    with pytest.raises(UserError, match="cannot be parsed"):
+        scaffolds([text])
+
+
+def test_values_that_look_like_classes_and_splits_of_a_row_are_said(tmp_path):
+    told = load(write(tmp_path, classified()[:30]), kind="regression").notices
+    assert "label 'y' has two values alone, 0 and 1: is it a class?" in told
+    assert "few rows: 3 in valid, 3 in test; scores there hang on single rows" in told
+
+
+def test_an_unknown_kind_of_label_is_named(tmp_path):
+    with pytest.raises(UserError, match="no kind of label named 'multiclass'"):
+        load(write(tmp_path, classified()), kind="multiclass")

@@ -51,7 +51,7 @@ def trained(corpus, batch, dtype=torch.float64):
 def test_padding_changes_no_loss_no_gradient_and_no_running_statistic(corpus, there, size):
     ours, theirs = corpus.draw_batch(size, drawn(1)), there.draw_batch(size, drawn(1))
     assert torch.equal(ours.index, theirs.index.long())
-    assert theirs.views["clean"].num_atoms > ours.views["clean"].num_atoms
+    assert theirs.sizes.atoms > ours.views["clean"].num_atoms
     (model, losses), (other, same) = trained(corpus, ours), trained(there, theirs)
     assert torch.allclose(losses, same, rtol=1e-12, atol=1e-12)
     for (name, a), b in zip(model.named_parameters(), other.parameters(), strict=True):
@@ -116,8 +116,9 @@ def test_batches_have_one_layout_and_one_piece(there):
 
 def test_a_batch_that_is_larger_than_usual_gets_a_size_of_its_own(there):
     large = there.packed._atom_count.argsort(descending=True)[:16]
-    batch = there.sent(there.batch_of(large, drawn(0)), there._sizes(2))
-    assert batch.views["clean"].num_atoms > int(there.packed._atom_count[large].sum())
+    lots = there._lots(large, drawn(0))
+    assert not there._sizes(16).hold(lots.sizes)
+    assert lots.sizes.atoms > int(there.packed._atom_count[large].sum())
 
 
 def test_captured_steps_are_the_eager_ones(there):
@@ -149,7 +150,7 @@ def test_no_pass_takes_a_sum_in_an_order_of_its_own(there):
                 self.seen.append(name)
             return func(*args, **(kwargs or {}))
 
-    batch, model = there.draw_batch(16, drawn(0)), there.build_model().train()
+    batch, model = there.whole(there.draw_batch(16, drawn(0))), there.build_model().train()
     with Additions() as additions:
         there.objective_losses(model, batch).sum().backward()
     assert additions.seen == []

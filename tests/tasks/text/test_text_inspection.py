@@ -161,3 +161,10 @@ def test_a_pair_in_the_other_order_is_the_same_pair():
     splits = TextSplits(*(whole.take(rows) for rows in (np.arange(100), np.arange(100, 150), np.arange(150, 200))))
     with pytest.raises(UserError, match=r"50 of 50 pairs \(in either order\) of valid are in train too"):
         inspect_splits(Notices(), splits, "accuracy")
+
+
+def test_a_correlation_of_two_rows_is_refused():
+    whole = table(sentences(30, 1), np.arange(30.0), "regression")
+    parts = [whole.take(rows) for rows in (np.arange(20), np.arange(20, 28), np.arange(28, 30))]
+    with pytest.raises(UserError, match="the test split has two rows: a correlation of two is 1 or -1"):
+        inspect_splits(Notices(), TextSplits(*parts), "pearson_spearman")

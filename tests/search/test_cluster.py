@@ -1,0 +1,199 @@
+"""A cluster that loses machines: nodes that share nothing with the driver are killed, others join, nothing is lost."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.search.nodes import Nodes
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nodes are made with Linux's tools"),
+]
+SIZES = ["--task", "quadratic", "--preset", "quick", "--device", "cpu", "--retrains", "0"]
+SIZES += ["--set", "batch_size=16", "--set", "mode=probe", "--set", "learning_rate=0.1"]
+LONG = 900
+
+
+@pytest.fixture(scope="module")
+def nodes():
+    cluster = Nodes()
+    yield cluster
+    cluster.end()
+    end = time.monotonic() + 60
+    while left := cluster.leftovers():
+        assert time.monotonic() < end, left
+        time.sleep(0.5)
+    assert not cluster.folder.exists()
+
+
+@pytest.fixture(autouse=True)
+def _two_nodes(nodes):
+    while len(nodes.nodes) < 2:
+        nodes.add()
+
+
+def start(*words, cwd=None, **environment):
+    own = {**os.environ, "OMP_NUM_THREADS": "1", "HPO_BENCH_THREADS": "1", "COLUMNS": "250", **environment}
+    command = [sys.executable, "-m", "hpo_bench", *map(str, words)]
+    return subprocess.Popen(
+        command, env=own, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
+
+
+def call(*words, **more):
+    process = start(*words, **more)
+    out, err = process.communicate(timeout=LONG)
+    return process.returncode, out, err
+
+
+def lines(path):
+    return path.read_text().count("\n") if path.exists() else 0
+
+
+def wait_for(process, path, count):
+    end = time.monotonic() + LONG
+    while lines(path) < count:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def found(folder):
+    keep = ("number", "state", "weights", "value", "schedule")
+    trials = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+    return [{key: trial[key] for key in keep} for trial in trials]
+
+
+@pytest.mark.parametrize(
+    ("method", "budget", "watched", "count"),
+    [("grid", "10", "trials.jsonl", 3), ("tpe", "10", "trials.jsonl", 3), ("pbt", "9", "trajectory.jsonl", 7)],
+)
+def test_a_node_dies_and_another_joins(nodes, tmp_path, method, budget, watched, count):
+    words = ["run", "--method", method, "--budget", budget, *SIZES, "--set", "steps=600"]
+    place = f"quadratic/{method}/seed-0"
+    process = start(*words, "--workers", 2, "--ray-address", nodes.address, "--out", tmp_path / "broken")
+    folder = tmp_path / "broken" / place
+    wait_for(process, folder / watched, count)
+    nodes.kill(nodes.nodes[0])
+    nodes.add()
+    out, err = process.communicate(timeout=LONG)
+    assert process.returncode == 0, out + err
+    assert "its piece of work is done again" in err
+    code, out, err = call(*words, "--workers", 2, "--out", tmp_path / "whole")
+    assert code == 0, out + err
+    assert found(folder) == found(tmp_path / "whole" / place)
+    record = json.loads((folder / "run.json").read_text())
+    assert record["status"] == "done"
+    assert sum(kind["count"] for kind in record["environments"][0]["nodes"]) in (2, 3)
+    unbroken = json.loads((tmp_path / "whole" / place / "run.json").read_text())["cost"]["search"]["step_equivalents"]
+    assert unbroken <= record["cost"]["search"]["step_equivalents"] < 1.5 * unbroken
+    assert not list(folder.glob("workspace/*/*.safetensors"))
+    assert not list(folder.glob("workspace/bills/*"))
+    assert not list(folder.glob("workspace/finished/*"))
+
+
+def test_all_nodes_die_and_the_same_command_goes_on_elsewhere(nodes, tmp_path):
+    """The search ends with a sentence when no machine is left; the head's address is no part of the run."""
+    words = ["run", "--method", "random", "--budget", "6", *SIZES, "--set", "steps=600", "--workers", 2]
+    words += ["--out", tmp_path / "runs"]
+    address = ["--ray-address", nodes.address, "--ray-timeout", "30"]
+    process = start(*words, *address)
+    trials = tmp_path / "runs" / "quadratic" / "random" / "seed-0" / "trials.jsonl"
+    wait_for(process, trials, 2)
+    for node in list(nodes.nodes):
+        nodes.kill(node)
+    out, err = process.communicate(timeout=LONG)
+    assert process.returncode == 2, out + err
+    assert "the cluster has had no CPU for" in err
+    before = trials.read_text()
+    assert 2 <= before.count("\n") < 6
+    code, out, err = call(*words)
+    assert code == 0, out + err
+    assert trials.read_text().startswith(before)
+    assert [trial["number"] for trial in found(trials.parent)] == list(range(6))
+
+
+def test_fewer_cpus_than_workers_are_told_and_a_file_of_the_user_is_sent(nodes, tmp_path):
+    rows = [f"{'C' * (1 + n % 20)}{'O' * (n // 20)},{n % 2}" for n in range(60)]
+    (tmp_path / "own.csv").write_text("\n".join(["smiles,y", *rows]) + "\n")
+    words = ["run", "--method", "random", "--budget", "4", "--task", "csv", "--path", "own.csv", "--label", "y"]
+    words += ["--kind", "classification", "--split", "random", "--objectives", "atom", "--preset", "quick"]
+    words += ["--retrains", "0", "--set", "steps=4", "--set", "batch_size=8", "--set", "epochs=1", "--device", "cpu"]
+    code, out, err = call(*words, "--workers", 4, "--ray-address", nodes.address, cwd=tmp_path)
+    assert code == 0, out + err
+    assert "4 workers were asked for, and the cluster has 2 CPUs now" in err
+    assert len(found(tmp_path / "runs" / "csv" / "random" / "seed-0")) == 4
+
+
+@pytest.mark.parametrize("method", ["random", "pbt"])
+def test_an_address_in_the_environment_hinders_nobody(nodes, tmp_path, method):
+    words = ["run", "--method", method, "--budget", "4", *SIZES, "--set", "steps=24", "--out", tmp_path]
+    code, out, err = call(*words, "--workers", 2, RAY_ADDRESS="127.0.0.1:1")
+    assert code == 0, out + err
+    code, out, err = call(*words, "--workers", 2, "--seed", 1, "--ray-address", "auto", RAY_ADDRESS=nodes.address)
+    assert code == 0, out + err
+
+
+def test_a_cluster_that_asks_for_a_token_is_told_apart(tmp_path):
+    cluster = Nodes(token="a-token-of-more-than-thirty-two-letters")
+    words = ["run", "--method", "random", "--budget", "2", *SIZES, "--set", "steps=24", "--out", tmp_path]
+    words += ["--workers", 2, "--ray-address", cluster.address]
+    try:
+        code, _, err = call(*words, RAY_AUTH_MODE="disabled")
+        assert code == 2, err
+        assert "it asks for a token" in err
+        assert "Traceback" not in err
+        cluster.add()
+        code, _, err = call(*words, RAY_AUTH_MODE="token", RAY_AUTH_TOKEN="a-token-of-more-than-thirty-two-letters")
+        assert code == 0, err
+    finally:
+        cluster.end()
+
+
+STUDY = """
+name: broken
+tasks: [quadratic]
+methods: [equal, random, {method: tpe, options: {startup_trials: 2}}]
+seeds: 8
+preset: quick
+budget: 4
+retrains: 1
+protocol: {steps: 600, batch_size: 16, mode: probe, learning_rate: 0.1}
+device: cpu
+"""
+
+
+def test_a_study_of_24_runs_loses_a_node(nodes, tmp_path):
+    (tmp_path / "study.yaml").write_text(STUDY)
+    words = ["study", tmp_path / "study.yaml", "--workers", 2]
+    process = start(*words, "--out", tmp_path / "runs", "--ray-address", nodes.address)
+    end = time.monotonic() + LONG
+    while len([*tmp_path.glob("runs/quadratic/*/seed-*/run.json")]) < 6:
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    nodes.kill(nodes.nodes[0])
+    nodes.add()
+    out, err = process.communicate(timeout=LONG)
+    assert process.returncode == 0, out + err
+    assert "24 finished now" in out
+    assert "its worker died, it is gone on with elsewhere" in err
+    code, out, err = call(*words, "--out", tmp_path / "whole")
+    assert code == 0, out + err
+    for method in ("equal", "random", "tpe"):
+        for seed in range(8):
+            one, other = (tmp_path / name / "quadratic" / method / f"seed-{seed}" for name in ("runs", "whole"))
+            assert found(one) == found(other)
+            results = [json.loads((folder / "run.json").read_text()) for folder in (one, other)]
+            assert [record["status"] for record in results] == ["done", "done"]
+            assert results[0]["result"]["weights"] == results[1]["result"]["weights"]
+            tests = [
+                [json.loads(line)["test"] for line in (folder / "tests.jsonl").read_text().splitlines()]
+                for folder in (one, other)
+            ]
+            assert tests[0] == tests[1]
