@@ -53,6 +53,7 @@ def _be_reproducible() -> None:
     deterministic: Any = torch.utils.deterministic
     deterministic.fill_uninitialized_memory = False  # it looks for bugs, and costs a kernel a tensor
     torch.backends.cudnn.benchmark = False
+    torch.backends.cuda.enable_cudnn_sdp(False)  # its backward pass adds up in any order (seen on an H200)
     warnings.filterwarnings("ignore", "max_pool2d_with_indices_backward_cuda")
 
 

@@ -13,7 +13,9 @@ from synthetic import write_run, write_runs
 
 from hpo_bench.__main__ import main
 from hpo_bench.compare import compare
+from hpo_bench.compare.stats.intervals import Estimate
 from hpo_bench.compare.style import OWN_METHODS, method_order, method_style, objective_colours
+from hpo_bench.compare.tables.table import plus_minus
 from hpo_bench.compare.tables.verdict import _fraction
 from hpo_bench.errors import UserError
 
@@ -295,3 +297,17 @@ def test_runs_of_other_data_are_compared_apart_and_damaged_ones_are_named(tmp_pa
     assert sorted(task.label for task in found.tasks) == ["bace [table=aaaaaaaa]", "bace [table=dddddddd]"]
     assert any("2 different settings" in note for note in found.notes)
     assert any(str(folder / "trials.jsonl") in note for note in found.notes)
+
+
+@pytest.mark.parametrize(
+    ("value", "half", "told"),
+    [
+        (0.7931, 0.0213, "0.793 ± 0.021"),
+        (0.02702, 0.00061, "0.0270 ± 0.0006"),
+        (-0.00052, 0.00058, "-0.0005 ± 0.0006"),
+        (0.7509, 1e-17, "0.751 ± 0.000"),
+        (0.5, 0.0, "0.500 ± 0.000"),
+    ],
+)
+def test_an_interval_shows_its_first_digit(value, half, told):
+    assert plus_minus(Estimate(value, value - half, value + half, 3)) == told

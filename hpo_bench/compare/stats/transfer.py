@@ -45,10 +45,11 @@ class Transfer:
         verdict = (
             "holds on test" if found.low > 0 else "is reversed on test" if found.high < 0 else "may not hold on test"
         )
+        side = "better" if best.value >= 0 else "worse"
         return (
             f"What weights do on {self.task}'s valid split {verdict}: centred cosine of effects {found.value:+.2f} "
-            f"({max(-1, found.low):+.2f} to {min(1, found.high):+.2f}). The weighting that valid puts first is "
-            f"{best.value:+.4f} ± {best.half_width:.4f} better than equal weights on test."
+            f"({max(-1, found.low):+.2f} to {min(1, found.high):+.2f}). On test the weighting that valid puts first is "
+            f"{abs(best.value):.4f} ± {best.half_width:.4f} {side} than equal weights."
         )
 
     def to_json(self) -> dict[str, Any]:

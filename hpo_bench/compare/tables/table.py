@@ -171,9 +171,14 @@ def plus_minus(estimate: Estimate) -> str:
 
 
 def alike(estimate: Estimate) -> tuple[str, str]:
-    """A value and half its interval, printed by the same rule: that of the larger one."""
-    scale = max(abs(estimate.value), abs(estimate.half_width))
-    return shown(estimate.value, 3, scale), shown(estimate.half_width, 3, scale)
+    """A value and half its interval, printed by the same rule: that of the larger one.
+
+    Three decimals, or as many as show the interval's first digit: a MAE of 0.027 ± 0.000 says nothing. An interval that
+    is rounding alone (runs that share every random number) needs none.
+    """
+    half, scale = abs(estimate.half_width), max(abs(estimate.value), abs(estimate.half_width))
+    decimals = 3 if half <= 1e-6 * scale else max(3, -math.floor(math.log10(half)))
+    return shown(estimate.value, decimals, scale), shown(estimate.half_width, decimals, scale)
 
 
 def signed(estimate: Estimate) -> str:

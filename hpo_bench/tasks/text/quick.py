@@ -34,10 +34,15 @@ class Settings(NamedTuple):
 
 
 def usable(backbone: Any, hidden: Tensor) -> bool:
-    """Does a pass from embedded tokens (R, W, width) go through here?"""
+    """Does a pass from embedded tokens (R, W, width) go through here?
+
+    Not where the same bits are asked for: on an H200 two trainings through compiled layers differed, whatever the kernel
+    of attention (docs/performance.md).
+    """
     config = backbone.config
     return (
         only_gradient_needed()
+        and not torch.are_deterministic_algorithms_enabled()
         and backbone.training
         and hidden.is_cuda
         and hidden.numel() >= _WORTH
