@@ -94,7 +94,10 @@ def test_a_whole_run(configure, method):
     assert (record["method"], record["task"], record["seed"]) == (method, "quadratic", 0)
     assert record["objectives"] == ["signal", "partial", "harmful"]
     assert record["config"]["protocol"] == config.protocol.to_json()
-    assert record["options"] == dataclasses.asdict(make_method(method, {}))
+    places = ("ray_address", "ray_timeout")  # where it runs, not what it is
+    assert record["options"] == {
+        name: value for name, value in dataclasses.asdict(make_method(method, {})).items() if name not in places
+    }
     assert record["environments"][0]["versions"]["torch"]
     assert record["environments"][0]["cores"] >= 1
 
