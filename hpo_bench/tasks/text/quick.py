@@ -36,8 +36,8 @@ class Settings(NamedTuple):
 def usable(backbone: Any, hidden: Tensor) -> bool:
     """Does a pass from embedded tokens (R, W, width) go through here?
 
-    Not where the same bits are asked for: on an H200 two trainings through compiled layers differed, whatever the kernel
-    of attention (docs/performance.md).
+    Not where the same bits are asked for: on an H200 two trainings through compiled layers differed, whatever the
+    kernel of attention (docs/performance.md).
     """
     config = backbone.config
     return (
