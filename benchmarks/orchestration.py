@@ -56,7 +56,7 @@ def tune(trials: int, folder: Path) -> list[float]:
         run_config=tune.RunConfig(storage_path=str(folder), verbose=0),
     )
     results = tuner.fit()
-    return [result.metrics["value"] for result in results]
+    return [(results[number].metrics or {})["value"] for number in range(len(results))]
 
 
 def made(spec: ProblemSpec):

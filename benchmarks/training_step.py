@@ -30,6 +30,7 @@ from hpo_bench.data import load_table, parse_smiles
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.levels import Levels
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
+from hpo_bench.tasks.molecule.objectives.base import MoleculeBatch
 from hpo_bench.tasks.molecule.packed import Graphs
 from hpo_bench.tasks.molecule.refinement import Refinement
 
@@ -161,7 +162,7 @@ def main() -> None:
 
 def describe(corpus: MoleculeCorpus, batch: int) -> str:
     """Rows of each layer in one batch."""
-    drawn = corpus.draw_batch(batch, torch.Generator().manual_seed(0))
+    drawn = cast(MoleculeBatch, corpus.draw_batch(batch, torch.Generator().manual_seed(0)))
     graphs = cast(Graphs, drawn.joint)
     each = [level.counts.split(level.parts) for level in cast(Levels, graphs.levels).layers if level.counts is not None]
     rows = [[int((counts > 0).sum()) for counts in view] for view in zip(*each, strict=True)]

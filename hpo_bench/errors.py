@@ -45,7 +45,7 @@ def doubts(told: Callable[[str], None]) -> Iterator[None]:
             if not known:
                 show(message, category, *place)
 
-        warnings.showwarning = keep
+        warnings.showwarning = keep  # type: ignore[assignment]
         yield
 
 

@@ -155,7 +155,7 @@ def cohorts(done: pd.DataFrame) -> tuple[list[TaskRuns], list[str]]:
     """Finished runs (of `load_runs`) by problem, and notes on what was left out or told apart."""
     notes: list[str] = []
     done = done.assign(problem=[_key(row, PROBLEM) for row in done.to_dict("records")])
-    tasks = []
+    tasks: list[TaskRuns] = []
     for task, runs in done.groupby("task", sort=True):
         problems = sorted(runs["problem"].unique())
         if len(problems) > 1:

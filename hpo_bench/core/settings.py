@@ -30,7 +30,7 @@ def real(text: str) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def without_place(cls: type, values: dict[str, Any]) -> dict[str, Any]:
+def without_place(cls: Any, values: dict[str, Any]) -> dict[str, Any]:
     """Values of a dataclass's fields, less those that say where work is done (`PLACE`)."""
     places = {one.name for one in dataclasses.fields(cls) if one.metadata.get("place")}
     return {name: value for name, value in values.items() if name not in places}

@@ -79,12 +79,12 @@ def _begun(path: Path, config: RunConfig, loaded: LoadedTask) -> list[dict[str, 
     """
     drop_torn_line(path)
     asked = json.loads(json.dumps({"config": config.to_json(), "content": loaded.content}))
-    head, *lines = read_lines(path) or [None]
-    if head is None:
+    lines = read_lines(path)
+    if not lines:
         append_line(path, {**asked, "environment": environment.describe()})
-    elif {key: head.get(key) for key in asked} != asked:
+    elif {key: lines[0].get(key) for key in asked} != asked:
         raise UserError(f"{path} holds another configuration or other data", "give another --out, or move it away")
-    return lines
+    return lines[1:]
 
 
 def _scores(config: RunConfig, seed: int, weights: np.ndarray, loaded: LoadedTask) -> dict[str, Any]:

@@ -75,7 +75,8 @@ class Crew:
         """
         import ray
 
-        waiting, running = deque(pieces), {}
+        waiting = deque(pieces)
+        running: dict[Any, Piece] = {}
         if waiting:
             self.start()
         heard = time.monotonic()
@@ -107,7 +108,7 @@ class Crew:
         piece = running[stream]
         try:
             word = ray.get(next(stream))
-        except (StopIteration, *lost_errors()) as error:
+        except (StopIteration, *lost_errors()) as error:  # type: ignore[misc]
             del running[stream]
             self._lose(piece, error)
             waiting.appendleft(piece)

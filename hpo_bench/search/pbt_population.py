@@ -58,7 +58,7 @@ class Population:
             mode=better,
         )
         for member in self.members:
-            self._scheduler.on_trial_add(self, member)
+            self._scheduler.on_trial_add(self, member)  # type: ignore[arg-type]
 
     def get_trials(self) -> list[Member]:
         return self.members

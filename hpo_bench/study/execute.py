@@ -131,10 +131,10 @@ def _all(runs: list[PlannedRun], workers: int, place: AtHome | Abroad, watcher: 
                 run, need, start = running[stream]
                 told: dict[str, Any] | None = None
                 try:
-                    told = place.hear(run, ray.get(next(stream)))
+                    told = place.hear(run, ray.get(next(stream)))  # type: ignore[arg-type]
                     if told is None:
                         continue
-                except (StopIteration, *lost_errors()) as error:
+                except (StopIteration, *lost_errors()) as error:  # type: ignore[misc]
                     reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
                     if tries[run.title] < TRIES:
                         warnings.warn(

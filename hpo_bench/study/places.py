@@ -104,5 +104,5 @@ def _remote(function: Any, run: PlannedRun, need: int) -> Any:
     import ray
 
     memory = run.resources.memory_gb
-    asked = {"num_gpus": run.resources.gpus or 0, **({"memory": int(memory * 2**30)} if memory else {})}
+    asked: dict[str, Any] = {"num_gpus": run.resources.gpus or 0, **({"memory": int(memory * 2**30)} if memory else {})}
     return ray.remote(num_cpus=need, max_retries=0, **asked)(function).options(num_returns="streaming")

@@ -42,8 +42,9 @@ def abroad(words: dict[str, Any], before: Parcel, source: list[Any], cpus: int) 
         unpack(folder, before)
         order = {"words": words, "study": os.getpid(), "scratch": place}
         if source:
-            order["loaded"] = f"{place}/task"
-            Path(order["loaded"]).write_bytes(ray.get(source[0]))
+            loaded = Path(place, "task")
+            loaded.write_bytes(ray.get(source[0]))
+            order["loaded"] = str(loaded)
         process = RunProcess(order, Path(place) / "log", _environment(cpus), place)
         packer = Packer(folder)
         while not process.ended(_TELL):

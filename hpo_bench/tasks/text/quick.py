@@ -120,7 +120,8 @@ def layer(hidden: Tensor, mask: Tensor | None, parameters: tuple[Tensor, ...], s
     rows, width = hidden.shape[:2]
     projected = F.linear(hidden, torch.cat([q, k, v]).to(dtype), torch.cat([qb, kb, vb]).to(dtype))
     each = projected.view(rows, width, 3, heads, -1).permute(2, 0, 3, 1, 4)
-    seen = F.scaled_dot_product_attention(*each.unbind(0), attn_mask=mask, dropout_p=attention_dropout)
+    query, key, value = each.unbind(0)
+    seen = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=attention_dropout)
     seen = seen.transpose(1, 2).reshape(hidden.shape)
     attended = F.linear(seen, o.to(dtype), ob.to(dtype))
     hidden = _normed(F.dropout(attended, dropout) + hidden, g1, b1, eps)
