@@ -177,7 +177,7 @@ def alike(estimate: Estimate) -> tuple[str, str]:
     is rounding alone (runs that share every random number) needs none.
     """
     half, scale = abs(estimate.half_width), max(abs(estimate.value), abs(estimate.half_width))
-    decimals = 3 if half <= 1e-6 * scale else max(3, -math.floor(math.log10(half)))
+    decimals = 3 if scale < 1e-3 or half <= 1e-6 * scale else max(3, -math.floor(math.log10(half)))
     return shown(estimate.value, decimals, scale), shown(estimate.half_width, decimals, scale)
 
 
