@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import Json, Task
+from hpo_bench.cli.options import FirstSeed, Json, Seeds, Task
 from hpo_bench.cli.trial import TrialFlags, interruptible, takes_trial_flags
 
 ESTIMATORS = ["tapweight", "tapweight:replicates=2,share=0.5", "implicit"]
@@ -23,16 +23,19 @@ def fidelity(
     estimator: Annotated[
         list[str] | None, typer.Option("--estimator", "-e", help="METHOD, or METHOD:option=value,option=value.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds of the landscape, and as many others of estimators.")] = 3,
-    seed: Annotated[int, typer.Option(help="The first of them.")] = 0,
+    seeds: Seeds = 3,
+    seed: FirstSeed = 0,
     known: Annotated[
         Path | None, typer.Option("--landscape", help="One that was measured: what `landscape --json` printed.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder for records, table and figure.")] = Path("fidelity"),
     as_json: Json = False,
 ) -> None:
-    """Does an estimator predict what weights do? Its learned weights against a measured landscape, with its cost."""
-    from hpo_bench.cli.display import Display
+    """Does an estimator predict what weights do? Its learned weights against a measured landscape, with its cost.
+
+    The landscape is of as many seeds, and the estimators of as many others.
+    """
+    from hpo_bench.cli.display import Display, print_notices
     from hpo_bench.measure import landscape
     from hpo_bench.measure.fidelity import measure, plan, write
     from hpo_bench.run.runner import Observer, load_task
@@ -42,6 +45,7 @@ def fidelity(
     planned = plan(task, chosen, out=out, seed=seed, **flags.configuration())
     with interruptible(), Display(seeds * (len(chosen) + (known is None))) as display:
         loaded = load_task(task, config.task_options, flags.device)
+        print_notices(loaded.notices)
         measured = None if known is None else landscape.read(known, loaded)
         found = measure(config, planned, seeds, loaded, Observer() if as_json else display, measured)
     files = write(found, out / task)

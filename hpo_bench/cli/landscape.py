@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import Json, Task, at_least
+from hpo_bench.cli.options import FirstSeed, Json, Seeds, Task
 from hpo_bench.cli.trial import TrialFlags, interruptible, takes_trial_flags
 
 
@@ -17,8 +17,8 @@ from hpo_bench.cli.trial import TrialFlags, interruptible, takes_trial_flags
 def landscape(
     task: Task,
     flags: TrialFlags,
-    seeds: Annotated[int, typer.Option(parser=at_least(1), help="Seeds that every weighting is trained with.")] = 3,
-    seed: Annotated[int, typer.Option(parser=at_least(0), help="The first of them.")] = 0,
+    seeds: Seeds = 3,
+    seed: FirstSeed = 0,
     out: Annotated[Path, typer.Option(help="Folder for records, table and figure.")] = Path("landscape"),
     as_json: Json = False,
 ) -> None:

@@ -15,7 +15,8 @@ from rich.text import Text
 from hpo_bench import registry
 from hpo_bench.core.cost import Cost
 from hpo_bench.errors import UserError
-from hpo_bench.records.schema import environment_changes, read_bill
+from hpo_bench.records.schema import read_bill
+from hpo_bench.records.sessions import environment_changes
 from hpo_bench.records.shown import shown
 from hpo_bench.run.presets import PRESETS
 from hpo_bench.run.rerun import out_of, rerun

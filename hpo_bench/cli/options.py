@@ -37,6 +37,8 @@ def finite(text: str) -> float:
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout, for machines.")]
 DataDir = Annotated[Path | None, typer.Option(help="Folder with data files, looked in first (or HPO_BENCH_DATA).")]
 Out = Annotated[Path, typer.Option(help="Folder of the run records.")]
+Seeds = Annotated[int, typer.Option(parser=at_least(1), help="Seeds that every weighting is trained with.")]
+FirstSeed = Annotated[int, typer.Option(parser=at_least(0), help="The first seed.")]
 Task = Annotated[str, typer.Option("--task", "-t", help="What is trained on (see `list`).")]
 
 

@@ -9,8 +9,9 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import Json, Task, at_least
+from hpo_bench.cli.options import FirstSeed, Json, Seeds, Task
 from hpo_bench.cli.trial import TrialFlags, interruptible, takes_trial_flags
+from hpo_bench.errors import UserError
 
 
 @app.command()
@@ -18,8 +19,8 @@ from hpo_bench.cli.trial import TrialFlags, interruptible, takes_trial_flags
 def transfer(
     task: Task,
     flags: TrialFlags,
-    seeds: Annotated[int, typer.Option(parser=at_least(1), help="Seeds that every weighting is trained with.")] = 3,
-    seed: Annotated[int, typer.Option(parser=at_least(0), help="The first of them.")] = 0,
+    seeds: Seeds = 3,
+    seed: FirstSeed = 0,
     out: Annotated[Path, typer.Option(help="Folder for the record.")] = Path("transfer"),
     as_json: Json = False,
 ) -> None:
@@ -28,6 +29,8 @@ def transfer(
     from hpo_bench.measure.transfer import measure, plan, write
     from hpo_bench.run.runner import Observer, load_task
 
+    if flags.workers is not None:
+        raise UserError("transfer trains in this process alone", "leave --workers out")
     config = plan(task, out=out, seed=seed, **flags.configuration())
     with interruptible(), Display(1) as display:
         loaded = load_task(task, config.task_options, flags.device)

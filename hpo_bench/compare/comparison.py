@@ -24,8 +24,9 @@ from hpo_bench.compare.tables.over_tasks import equivalence_table, overall_table
 from hpo_bench.compare.tables.table import TerminalTable, by_task, table_frame, to_csv, to_json, to_markdown
 from hpo_bench.compare.tables.verdict import power_of, pretraining_pays, verdict, weights_matter
 from hpo_bench.errors import UserError, unknown_name
+from hpo_bench.records.files import without_nan
 from hpo_bench.records.load import finished, load_runs
-from hpo_bench.records.schema import environment_changes, machine_kinds
+from hpo_bench.records.sessions import environment_changes, machine_kinds
 
 if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderResult
@@ -70,12 +71,12 @@ class Comparison:
 
     def to_json(self) -> str:
         """Rows, verdicts and notes as JSON; NaN becomes null."""
-        verdicts = [_clean(asdict(entry)) for entry in self.verdicts]
-        over_tasks = [_clean(asdict(entry)) for entry in self.overall]
+        verdicts = [without_nan(asdict(entry)) for entry in self.verdicts]
+        over_tasks = [without_nan(asdict(entry)) for entry in self.overall]
         ranking = self.ranking.sentence if self.ranking else None
         more = {"verdicts": verdicts, "overall": over_tasks, "ranking": ranking, "notes": self.notes}
         if self.region is not None:
-            more["equivalence"] = [_clean(asdict(entry)) for entry in self.equivalence]
+            more["equivalence"] = [without_nan(asdict(entry)) for entry in self.equivalence]
         return to_json(self.rows, self.reference, **more)
 
     def to_markdown(self) -> str:
@@ -258,11 +259,3 @@ def _cautions(done: pd.DataFrame, tasks: list[TaskRuns], rows: list[Row], refere
     if count:
         cautions.append(f"{count} runs come from a working tree with uncommitted changes")
     return cautions
-
-
-def _clean(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _clean(entry) for key, entry in value.items()}
-    if isinstance(value, list | tuple):
-        return [_clean(entry) for entry in value]
-    return None if isinstance(value, float) and not np.isfinite(value) else value

@@ -28,9 +28,6 @@ class Pretrainer:
     Step t draws its batch from the seed (seed, "pretraining", t) and dropout from (seed, "dropout", t), so the state to
     save is model, optimiser and step: a resumed run is bit-identical to an unbroken one.
 
-    Attributes:
-        capture: what a search may record passes on the model with, such as `captured.as_graphs`; None: they run as they
-            are. On CUDA recorded passes were seen in the library's `Learner`, and not yet in a search of the suite.
     """
 
     def __init__(self, task: Pretrainable, protocol: Protocol, seed: int, meter: CostMeter) -> None:
@@ -46,7 +43,6 @@ class Pretrainer:
             capturable=on_gpu,
         )
         self.step_number = 0
-        self.capture: Callable[[Callable[..., Any]], Any] | None = None
         self._captured = as_graphs(self._body) if on_gpu else None
 
     def draw_batch(self, step: int) -> Any:

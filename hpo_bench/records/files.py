@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 import stat
@@ -51,6 +52,15 @@ def append_line(path: Path, line: dict[str, Any], *, durable: bool = True) -> No
         file.flush()
         if durable:
             os.fsync(file.fileno())
+
+
+def without_nan(value: Any) -> Any:
+    """Plain values with None for NaN and infinities, as JSON has it."""
+    if isinstance(value, dict):
+        return {key: without_nan(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [without_nan(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def read_bytes(path: Path) -> bytes:

@@ -47,7 +47,7 @@ class LevelTwo(ABC):
     def __init__(self, problem: Problem, pretrainer: Pretrainer, gamma: float) -> None:
         self.problem, self.gamma = problem, gamma
         losses = problem.task.objective_losses
-        self.pretraining = tapweight.Pretraining(pretrainer.model, losses, capture=pretrainer.capture)
+        self.pretraining = tapweight.Pretraining(pretrainer.model, losses)
 
     @staticmethod
     @abstractmethod

@@ -1,4 +1,4 @@
-"""The runs of a study side by side: Ray place out CPUs, and each run is a process of its own."""
+"""The runs of a study side by side: Ray hands out CPUs, and each run is a process of its own."""
 
 from __future__ import annotations
 

@@ -1,29 +1,16 @@
 """`fidelity` by its real entry point, on the closed-form task."""
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
-from hpo_bench.__main__ import main
-
-SIZES = ["--preset", "quick", "--set", "steps=20", "--set", "batch_size=16", "--set", "learning_rate=0.01"]
+LONGER = ["--set", "steps=20", "--set", "learning_rate=0.01"]
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    monkeypatch.chdir(tmp_path)
-
-    def invoke(*words, verb="fidelity"):
-        words = ["hpo-bench", verb, "--task", "quadratic", *SIZES, "--mode", "probe", "--device", "cpu", *words]
-        monkeypatch.setattr(sys, "argv", words)
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    return invoke
+def call(invoke):
+    return lambda *words, verb="fidelity": invoke(verb, *LONGER, *words)
 
 
 def test_estimators_stand_beside_their_ceiling_and_test_is_not_read(call):

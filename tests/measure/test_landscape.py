@@ -1,32 +1,16 @@
 """`landscape` by its real entry point, on the closed-form task."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from hpo_bench.__main__ import main
-
-SIZES = ["--preset", "quick", "--set", "steps=8", "--set", "batch_size=16", "--mode", "probe", "--device", "cpu"]
-
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    """`call("landscape", …)`: exit code, stdout and stderr, in an empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def invoke(*words):
-        monkeypatch.setattr(sys, "argv", ["hpo-bench", "landscape", "--task", "quadratic", *SIZES, *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    return invoke
+def call(invoke):
+    return lambda *words: invoke("landscape", *words)
 
 
 def test_it_measures_every_point_with_every_seed_and_never_test(call):

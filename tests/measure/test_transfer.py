@@ -2,33 +2,19 @@
 
 import json
 import math
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from hpo_bench.__main__ import main
 from hpo_bench.compare.stats.transfer import transfer
 
-WORDS = ["--task", "quadratic", "--preset", "quick", "--set", "steps=8", "--set", "batch_size=16", "--mode", "probe"]
 POINTS = np.array([[1 / 2, 1 / 2], [1, 0], [0, 1]])
 
 
 @pytest.fixture
-def call(monkeypatch, capsys, tmp_path):
-    """`call(…)`: exit code, stdout and stderr, in an empty working directory."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "100")
-
-    def invoke(*words):
-        monkeypatch.setattr(sys, "argv", ["hpo-bench", "transfer", *WORDS, "--device", "cpu", *map(str, words)])
-        with pytest.raises(SystemExit) as ended:
-            main()
-        told = capsys.readouterr()
-        return ended.value.code or 0, told.out, told.err
-
-    return invoke
+def call(invoke):
+    return lambda *words: invoke("transfer", *words)
 
 
 def found(valid, test):
@@ -90,3 +76,9 @@ def test_another_configuration_is_refused(call):
     code, _, err = call("--seeds", 1, "--set", "steps=9")
     assert code == 2
     assert "another configuration" in err
+
+
+def test_workers_are_not_taken_without_a_word(call):
+    code, _, err = call("--workers", 2)
+    assert code == 2
+    assert "trains in this process alone" in err

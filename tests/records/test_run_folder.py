@@ -12,7 +12,8 @@ import pytest
 
 from hpo_bench.errors import UserError
 from hpo_bench.records.run_folder import open_run
-from hpo_bench.records.schema import SCHEMA, machine_kinds
+from hpo_bench.records.schema import SCHEMA
+from hpo_bench.records.sessions import machine_kinds
 
 CONFIG = {
     "preset": "quick",

@@ -12,6 +12,7 @@ from hpo_bench.errors import UserError
 from hpo_bench.records import schema
 from hpo_bench.records.journal import Journal
 from hpo_bench.records.load import finished, load_runs, load_trials
+from hpo_bench.records.sessions import environment_changes
 
 BILL = Cost(step_equivalents=3).to_json()
 TRIAL = {"number": 0, "state": "done", "weights": [0.5, 0.5], "value": 0.7, "cost": BILL, "spent": BILL}
@@ -165,10 +166,8 @@ def test_an_older_layout_is_read_and_a_newer_one_refused(tmp_path):
 def test_sessions_of_a_run_are_told_apart():
     one = {"session": 1, "git_commit": "a", "versions": {"torch": "2.6", "numpy": "2"}}
     two = {"session": 2, "git_commit": "b", "versions": {"torch": "2.7", "numpy": "2"}}
-    assert schema.environment_changes([one, {**one, "session": 2}]) == []
-    assert schema.environment_changes([one, two]) == [
-        "session 2 had git_commit b in place of a; torch 2.7 in place of 2.6"
-    ]
+    assert environment_changes([one, {**one, "session": 2}]) == []
+    assert environment_changes([one, two]) == ["session 2 had git_commit b in place of a; torch 2.7 in place of 2.6"]
 
 
 @pytest.mark.parametrize(

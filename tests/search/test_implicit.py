@@ -8,10 +8,8 @@ import pytest
 import torch
 
 import tapweight
-from hpo_bench.core.captured import CapturedStep
 from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.meter import CostMeter
-from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.rng import derive_seed, generator
 from hpo_bench.errors import UserError
 from hpo_bench.records.journal import Journal
@@ -55,27 +53,6 @@ def search(method, problem, folder):
 )
 def test_level_two_is_the_protocols_adaptation_unless_named(mode, level_two, expected):
     assert Implicit(level_two=level_two).level(quick_problem(mode=mode)).name == expected
-
-
-@pytest.mark.parametrize("options", [{}, {"solver": "cg", "level_two": "tuned"}])
-def test_recorded_passes_learn_the_same_weights(options, tmp_path, monkeypatch):
-    """As on CUDA, with a stand-in for the graphs: it runs the same closure again."""
-    made, start = [], Pretrainer.__init__
-
-    def recorded(body):
-        made.append(CapturedStep(body, lambda run: run))
-        return made[-1]
-
-    def begin(self, *given):
-        start(self, *given)
-        self.capture = recorded
-
-    paths = []
-    for name, patched in (("eager", start), ("recorded", begin)):
-        monkeypatch.setattr(Pretrainer, "__init__", patched)
-        paths.append(search(Implicit(warmup=4, every=2, **options), quick_problem("80"), tmp_path / name)[0])
-    assert sum(step.replays for step in made) > 5
-    assert paths[0].schedule == paths[1].schedule
 
 
 @pytest.mark.parametrize("last_step", ["jvp", "central", "gradients"])

@@ -14,7 +14,8 @@ import pandas as pd
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.style import objective_colours
 from hpo_bench.records.load import DAMAGED
-from hpo_bench.records.schema import environment_changes, read_run, read_trials
+from hpo_bench.records.schema import read_run, read_trials
+from hpo_bench.records.sessions import environment_changes
 from hpo_bench.run.rerun import USUAL, out_of, rerun
 
 SHARED = ("config", "environments", "data", "metric", "objectives", "options")  # the same in many runs: written once

@@ -19,6 +19,7 @@ from scipy import stats
 
 from hpo_bench.compare.stats.intervals import Estimate, mean_interval
 from hpo_bench.compare.stats.simplex import Simplex
+from hpo_bench.records.files import without_nan
 
 
 @dataclass(frozen=True)
@@ -123,12 +124,3 @@ def _rank(predicted: np.ndarray, measured: np.ndarray) -> float:
     if np.ptp(predicted) < 1e-12 or np.ptp(measured) == 0:
         return 0.0
     return float(stats.spearmanr(predicted, measured).statistic)
-
-
-def without_nan(value: Any) -> Any:
-    """Plain values with None for NaN and infinities, as JSON has it."""
-    if isinstance(value, dict):
-        return {key: without_nan(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [without_nan(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from hpo_bench.compare.stats.fidelity import centred_cosine, effects, without_nan
+from hpo_bench.compare.stats.fidelity import centred_cosine, effects
 from hpo_bench.compare.stats.intervals import Estimate, mean_interval
+from hpo_bench.records.files import without_nan
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpo_bench.errors import UserError
-from hpo_bench.tasks.text import quick
 from hpo_bench.tasks.text.packed import Tokens
 from hpo_bench.tasks.text.tokens import unloadable
 
@@ -79,10 +78,6 @@ class TextEncoder(nn.Module):
         given: dict[str, Any] = {} if types is None else {"token_type_ids": types}
         width = words.shape[1]
         known = None if full else torch.arange(width, device=words.device) < sizes[:, None]
-        if quick.usable(self.backbone, words):
-            seen = None if known is None else known[:, None, None].expand(-1, 1, width, -1)
-            embedded = self.backbone.embeddings(inputs_embeds=words, **given)  # type: ignore[operator]
-            return quick.through_layers(self.backbone, embedded, seen, quick.compiled)
         if known is not None:
             given["attention_mask"] = known.long()
         with _mask_as_given(self.backbone.config):

@@ -8,9 +8,10 @@ from hpo_bench.tasks.molecule.assembled import Needs, assembled, quotas
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus, choose_atoms
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
 from hpo_bench.tasks.molecule.objectives.masking import MASK_RATE
-from hpo_bench.tasks.molecule.padded import padded, sizes_of, trimmed
+from hpo_bench.tasks.molecule.padded import trimmed
 from hpo_bench.tasks.objective import on_any_corpus
 from hpo_bench.testing.devices import device_under_test
+from tests.tasks.molecule.padding import padded, sizes_of
 
 ENCODER = {"layers": 2, "width": 16}
 IONS = ["[Na+]", "C", "CC", "[Cl-].[Na+]", "C1CC1"]

@@ -10,6 +10,7 @@ from hpo_bench.tasks.base import gradient_alone
 from hpo_bench.tasks.molecule import fused
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
+from hpo_bench.tasks.objective import on_any_corpus
 from hpo_bench.testing.devices import device_under_test
 
 pytestmark = [
@@ -25,10 +26,8 @@ pytestmark = [
 def corpus(request, bace):
     layers, width = request.param
     device = device_under_test() if os.environ.get("TRITON_INTERPRET") != "1" else torch.device("cpu")
-    names = tuple(name for name in OBJECTIVES if name not in ("harmful", "oracle"))  # they need labels
-    corpus = MoleculeCorpus(
-        [*bace[0][:12], "[Na+]", "C"], names, encoder={"layers": layers, "width": width}, device=device
-    )
+    smiles, encoder = [*bace[0][:12], "[Na+]", "C"], {"layers": layers, "width": width}
+    corpus = MoleculeCorpus(smiles, on_any_corpus(OBJECTIVES), encoder=encoder, device=device)
     corpus.packed.in_order = True
     corpus.packed.host.in_order = True
     return corpus

@@ -9,10 +9,11 @@ from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
-from hpo_bench.tasks.molecule.padded import Sizes, padded, sizes_of
+from hpo_bench.tasks.molecule.padded import Sizes
 from hpo_bench.tasks.objective import on_any_corpus
 from tapweight.directional import directional_derivatives
 from tapweight.evaluation import Evaluator, Layout, Passes, trainable
+from tests.tasks.molecule.padding import padded, sizes_of
 
 ENCODER = {"layers": 3, "width": 16}
 IONS = ["[Na+]", "C", "CC", "[Cl-].[Na+]", "C1CC1"]  # molecules without bonds; many edges to an atom
