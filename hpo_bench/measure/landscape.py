@@ -79,7 +79,11 @@ def read(path: Path, loaded: LoadedTask) -> Simplex:
             )
             for line, own in zip(lines, values, strict=True)
         ]
-    except (OSError, ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
+    except OSError as error:
+        raise UserError(
+            f"cannot read {path}: {error.strerror or error}", "name what `landscape --json` printed"
+        ) from error
+    except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
         raise UserError(f"{path} holds no landscape: {error!r}", "it is what `landscape --json` prints") from error
     return Simplex(
         task.name, task.metric.name, task.metric.higher_is_better, task.objectives, seeds, values, points, None

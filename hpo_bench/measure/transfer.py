@@ -25,8 +25,10 @@ from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
 from hpo_bench.measure.landscape import RESOLUTION
 from hpo_bench.records import environment
-from hpo_bench.records.files import append_line, drop_torn_line, locked, own_folder, read_lines
+from hpo_bench.records.files import append_line, drop_torn_line, read_lines
 from hpo_bench.records.journal import Progress
+from hpo_bench.records.run_folder import held
+from hpo_bench.records.schema import TransferLine, check
 from hpo_bench.run.config import RunConfig, configure
 from hpo_bench.run.runner import Observer
 from hpo_bench.search.grid import lattice
@@ -45,8 +47,8 @@ def measure(config: RunConfig, seeds: int, loaded: LoadedTask, observer: Observe
     prepare_process()
     points = _weightings(len(task.objectives))
     wanted = [(config.seed + number, index) for number in range(seeds) for index in range(len(points))]
-    path = own_folder(config.out / config.task) / "transfer.jsonl"
-    with locked(path.with_name(".lock")):
+    path = config.out / config.task / "transfer.jsonl"
+    with held(path.parent):
         done = {(line["seed"], line["point"]): line for line in _begun(path, config, loaded)}
         for count, (seed, index) in enumerate(wanted):
             if (seed, index) not in done:
@@ -75,7 +77,7 @@ def _begun(path: Path, config: RunConfig, loaded: LoadedTask) -> list[dict[str, 
     """The scores on record; the first line says of what, and where they were measured.
 
     Raises:
-        UserError: it is not this configuration, or not these data.
+        UserError: it is not this configuration, or not these data, or a line is damaged.
     """
     drop_torn_line(path)
     asked = json.loads(json.dumps({"config": config.to_json(), "content": loaded.content}))
@@ -84,6 +86,8 @@ def _begun(path: Path, config: RunConfig, loaded: LoadedTask) -> list[dict[str, 
         append_line(path, {**asked, "environment": environment.describe()})
     elif {key: lines[0].get(key) for key in asked} != asked:
         raise UserError(f"{path} holds another configuration or other data", "give another --out, or move it away")
+    for number, line in enumerate(lines[1:], start=2):
+        check(TransferLine, line, f"{path}, line {number},")
     return lines[1:]
 
 

@@ -118,13 +118,24 @@ def open_run(folder: Path, identity: dict[str, Any], content: dict[str, str] | N
         UserError: the folder can't be written (also later, inside the block), is in use by another process, holds
             another configuration, or its data have changed since.
     """
+    with held(folder):
+        sweep(folder)
+        if (folder / "workspace").exists():
+            scratch.clear(own_folder(folder / "workspace"))
+        yield _read_or_start(folder, identity, content)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """A folder, made if need be, that no other process records in meanwhile.
+
+    Raises:
+        UserError: it can't be written (also later, inside the block), or is in use by another process.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder / ".lock"):
-            sweep(folder)
-            if (folder / "workspace").exists():
-                scratch.clear(own_folder(folder / "workspace"))
-            yield _read_or_start(folder, identity, content)
+            yield
     except Timeout as error:
         remedy = "wait for it, or give this one another --out"
         raise UserError(f"another process is running in {folder}", remedy) from error

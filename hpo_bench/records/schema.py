@@ -98,6 +98,15 @@ class TestLine(Part):
     cost: Bill = Bill()
 
 
+class TransferLine(Part):
+    """One training of a weighting, by its place in the lattice, read on valid and on test; null where it diverged."""
+
+    seed: int
+    point: _Count
+    valid: float | None
+    test: float | None
+
+
 class Metric(Part):
     """The score of a task."""
 

@@ -69,9 +69,9 @@ class Branches(ObjectiveWeightSearch):
 
     def __post_init__(self) -> None:
         if self.replicates < 1 or self.rows < 2:
-            raise UserError("replicates must be at least 1 and rows at least 2", "give other -o")
+            raise UserError("replicates must be at least 1 and rows at least 2", "correct what -o gives")
         if not (0 < self.share <= 1 and 0 < self.spend < math.inf and 0 < self.reach <= 1):
-            raise UserError("share and reach must lie in (0, 1], spend must be positive", "give other -o")
+            raise UserError("share and reach must lie in (0, 1], spend must be positive", "correct what -o gives")
         if self.readings not in ("plain", "all", *READINGS):
             raise UserError(f"there is no reading {self.readings!r}", f"plain, all, or one of: {', '.join(READINGS)}")
 

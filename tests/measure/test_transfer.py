@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hpo_bench.compare.stats.transfer import transfer
+from hpo_bench.records.files import locked, own_folder
 
 POINTS = np.array([[1 / 2, 1 / 2], [1, 0], [0, 1]])
 
@@ -82,3 +83,27 @@ def test_workers_are_not_taken_without_a_word(call):
     code, _, err = call("--workers", 2)
     assert code == 2
     assert "trains in this process alone" in err
+
+
+@pytest.mark.parametrize("line", ["garbage", '{"seed": 0}', '{"seed": 0, "point": 1, "valid": "good", "test": 1.0}'])
+def test_a_damaged_line_is_named(call, line):
+    assert call("--seeds", 1)[0] == 0
+    path = Path("transfer/quadratic/transfer.jsonl")
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], line, *lines[3:], ""]))
+    before = path.read_bytes()
+    code, _, err = call("--seeds", 1)
+    assert code == 2
+    assert "transfer.jsonl, line 3," in err
+    assert path.read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_and_one_in_use_are_sentences(call):
+    Path("file").touch()
+    code, _, err = call("--out", "file")
+    assert code == 2
+    assert "cannot write file" in err
+    with locked(own_folder(Path("transfer/quadratic")) / ".lock"):
+        code, _, err = call("--seeds", 1)
+    assert code == 2
+    assert "another process is running in" in err
