@@ -89,6 +89,12 @@ def test_methods_that_tie_everywhere():
     assert rank_methods(np.ones((6, 3)), ("a", "b", "c"), np.ones(6, dtype=bool)).p_friedman == 1.0
 
 
+def test_methods_that_share_the_best_rank_are_both_named():
+    scores = np.array([[0.9, 0.8, 0.1], [0.8, 0.9, 0.1]] * 3)
+    found = rank_methods(scores, ("a", "b", "c"), np.ones(6, dtype=bool))
+    assert "a and b have the best average rank (1.50 of 3)" in found.sentence
+
+
 def test_critical_difference_of_demsar():
     """Demšar (2006): 4 classifiers on 14 data sets, q = 2.569, CD = 1.25."""
     assert critical_difference(4, 14) == pytest.approx(2.569 * math.sqrt(4 * 5 / (6 * 14)), abs=1e-3)

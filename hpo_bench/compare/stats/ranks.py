@@ -51,9 +51,14 @@ def rank_methods(scores: np.ndarray, methods: tuple[str, ...], higher_is_better:
     tied = bool((signed == signed[:, :1]).all())  # everywhere: scipy would divide by zero
     p = 1.0 if tied else float(stats.friedmanchisquare(*signed.T).pvalue)
     pairwise = nemenyi(average, n)
-    best = methods[int(np.argmin(average))]
-    alike = [methods[i] for i in range(m) if methods[i] != best and pairwise[int(np.argmin(average)), i] >= 0.05]
-    sentence = f"Over {n} tasks {best} has the best average rank ({average.min():.2f} of {m}); Friedman p = {p:.2g}."
+    first = np.isclose(average, average.min())
+    best = [method for method, leads in zip(methods, first, strict=True) if leads]
+    alike = [methods[i] for i in range(m) if not first[i] and pairwise[int(np.argmin(average)), i] >= 0.05]
+    has = "has" if len(best) == 1 else "have"
+    sentence = (
+        f"Over {n} tasks {' and '.join(best)} {has} the best average rank ({average.min():.2f} of {m}); "
+        f"Friedman p = {p:.2g}."
+    )
     if p >= 0.05:
         sentence += " The ranks of the methods cannot be told apart."
     elif alike:
