@@ -43,6 +43,8 @@ class Pretrainer:
             capturable=on_gpu,
         )
         self.step_number = 0
+        self._samples = protocol.batch_size * task.passes  # of a whole pass
+        self._kind = " ".join(("pretraining", *task.wanted))
         self._captured = as_graphs(self._body) if on_gpu else None
 
     def draw_batch(self, step: int) -> Any:
@@ -59,7 +61,7 @@ class Pretrainer:
             self.set_rate(self.protocol.rate(self.step_number))
         losses = (self._captured or self._body)(weights, batch)
         self.step_number += 1
-        self.meter.passes(self.protocol.batch_size, forward=1, backward=1)
+        self.meter.passes(self._samples, forward=1, backward=1, kind=self._kind)
         return losses
 
     def losses(self, batch: Any, step: int | None = None) -> Tensor:
@@ -88,6 +90,22 @@ class Pretrainer:
             parameter.grad = sum(terms, torch.zeros_like(own[0]))
         self.optimizer.step()
         self.step_number += 1
+
+    @torch.no_grad()
+    def remember(self, task: Pretrainable, steps: int) -> None:
+        """Batch norm sees all views of the last `steps` batches; nothing is trained.
+
+        Where `self.task` was narrowed from `task`, it had seen those views alone that its own objectives read, and
+        outside training an encoder goes by what it has seen.
+        """
+        size = self.protocol.batch_size
+        with self.meter.phase("pretraining"), products(self.protocol.precision):
+            for step in range(self.step_number - steps, self.step_number):
+                batch = task.draw_batch(size, generator(task.draws_on, self.seed, "pretraining", step))
+                self._begin(step)
+                with autocast(task.device, self.protocol.precision):
+                    task.objective_losses(self.model, batch)
+                self.meter.passes(size, forward=1)
 
     @contextmanager
     def buffers_kept(self) -> Iterator[None]:
@@ -155,12 +173,10 @@ class Pretrainer:
             raise Diverged(f"loss not finite at step {self.step_number}: {named}")
 
     def _calibrate(self, batch: Any) -> None:
-        if "pretraining" not in self.meter.flops_per_sample:
+        if self._kind not in self.meter.flops_per_sample:
             self.model.eval()  # batch-norm buffers stay as they are
             with self.meter.phase("orchestration"):
-                self.meter.calibrate(
-                    "pretraining", self.protocol.batch_size, lambda: self.task.objective_losses(self.model, batch)
-                )
+                self.meter.calibrate(self._kind, self._samples, lambda: self.task.objective_losses(self.model, batch))
 
     def state_dict(self) -> dict[str, Any]:
         """Model, optimiser and step."""
