@@ -87,7 +87,7 @@ class Corpus(Pretrainable):
         """The batch of the rows `index` (B,), with every random choice made."""
 
     def terms(self, batch: Any) -> Tensor:
-        found = [kind.terms(batch) for kind in self._objectives]
+        found = [kind.terms(batch) if self.wants(kind) else 0 for kind in self._objectives]
         return torch.stack([torch.as_tensor(one, device=self.device, dtype=torch.float32) for one in found])
 
     @property
