@@ -18,6 +18,8 @@ from hpo_bench.core.rng import derive_seed, generator
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.tasks.base import Pretrainable, gradient_alone
 
+Capture = Callable[[Callable[..., Any]], Callable[..., Any]]
+
 
 class Diverged(RuntimeError):
     """A loss became NaN or infinite."""
@@ -46,7 +48,8 @@ class Pretrainer:
         self.step_number = 0
         self._samples = protocol.batch_size * task.passes  # of a whole pass
         self._kind = " ".join(("pretraining", *task.wanted))
-        self._captured = as_graphs(self._body) if on_gpu else None
+        self.capture: Capture | None = as_graphs if on_gpu else None  # how passes of this model are recorded
+        self._captured = self.capture(self._body) if self.capture else None
 
     def draw_batch(self, step: int) -> Any:
         """The batch of a step, or its `MicroBatches`; the same for every trial of one search."""
@@ -204,6 +207,6 @@ class Pretrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])  # into new tensors: what was captured knows the old ones
-        if self._captured is not None:
-            self._captured = as_graphs(self._body)
+        if self.capture is not None:
+            self._captured = self.capture(self._body)
         self.step_number = int(state["step"])
