@@ -119,10 +119,10 @@ def begun_pieces(folder, watched):
 
 @pytest.mark.parametrize(
     ("method", "budget", "watched", "counts"),
-    [("grid", 10, "trials.jsonl", (2, 5)), ("tpe", 10, "trials.jsonl", (2, 5)), ("pbt", 9, "trajectory.jsonl", (4, 7))],
+    [("grid", 8, "trials.jsonl", (2, 4)), ("tpe", 8, "trials.jsonl", (2, 4)), ("pbt", 9, "trajectory.jsonl", (4, 7))],
 )
 def test_nodes_die_and_another_joins(nodes, tmp_path, method, budget, watched, counts):
-    words = ["run", "--method", method, "--budget", budget, *SIZES, "--set", "steps=2000", "--workers", 2]
+    words = ["run", "--method", method, "--budget", budget, *SIZES, "--set", "steps=1500", "--workers", 2]
     folder, whole = (tmp_path / name / f"quadratic/{method}/seed-0" for name in ("broken", "whole"))
     process = start(*words, *patient(nodes), "--out", tmp_path / "broken")
 
@@ -206,9 +206,9 @@ tasks: [quadratic]
 methods: [equal, random, {method: tpe, options: {startup_trials: 2}}]
 seeds: 8
 preset: quick
-budget: 4
+budget: 3
 retrains: 1
-protocol: {steps: 600, batch_size: 16, mode: probe, learning_rate: 0.1}
+protocol: {steps: 300, batch_size: 16, mode: probe, learning_rate: 0.1}
 device: cpu
 """
 
@@ -247,7 +247,7 @@ methods: [{method: pbt, options: {workers: 2}, label: wide}, equal, random]
 preset: quick
 budget: 6
 retrains: 0
-protocol: {steps: 600, batch_size: 16, mode: probe, learning_rate: 0.1}
+protocol: {steps: 300, batch_size: 16, mode: probe, learning_rate: 0.1}
 device: cpu
 """
 
