@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -61,6 +63,7 @@ def ray_session(workspace: Path, processes: int, address: str = "", timeout: flo
     if ray.is_initialized():
         yield
         return
+    terminated = signal.getsignal(signal.SIGTERM)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     with ExitStack() as stack:
         if address != "auto":
@@ -83,6 +86,8 @@ def ray_session(workspace: Path, processes: int, address: str = "", timeout: flo
                 object_store_memory=100 * 2**20,  # results are small
                 **quiet,
             )
+        if threading.current_thread() is threading.main_thread() and terminated is not None:
+            signal.signal(signal.SIGTERM, terminated)  # Ray puts its own there: C++ frames on stderr, and an abort
         yield
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from hpo_bench.tasks.sending import bounds, rows
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,16 @@ class Pretrainable(ABC):
 
     objectives: tuple[str, ...]
     device: torch.device
+    wanted: tuple[str, ...] = ()  # objectives that it was narrowed to, see `narrowed`; () where it was not
+    passes: float = 1.0  # share of all views that a step sends through the encoder: what a step is billed by
+
+    def narrowed(self, names: Collection[str]) -> Self:
+        """The same for steps in which all other objectives have weight 0: their losses are 0, and have no gradient.
+
+        Batches are drawn from the same random numbers. What only the others read need not go through the encoder, and
+        `passes` says so; here it all does. Batch norm then remembers the statistics of what did go through.
+        """
+        return self
 
     @property
     def num_objectives(self) -> int:
@@ -92,6 +104,23 @@ class Pretrainable(ABC):
     def batch_at(self, index: Tensor, generator: torch.Generator) -> Any:
         """The batch of the given rows (B,) of the corpus; only what a base is trained on needs it."""
         raise NotImplementedError(f"{type(self).__name__} has no rows to choose")
+
+    def draw_parts(self, size: int, most: int, generator: torch.Generator) -> list[Any]:
+        """The batch of `draw_batch`, with the same rows and random choices, in parts of `most` rows at most.
+
+        This cuts batches each of whose tensors has a row for each row of the batch; other tasks override it.
+        """
+        batch = self.draw_batch(size, generator)
+        return [rows(batch, start, end) for start, end in bounds(len(batch), most)]
+
+    def terms(self, batch: Any) -> Tensor:
+        """How many terms each objective's loss is the mean of (K,) float32; by default the rows of the batch."""
+        return torch.full((self.num_objectives,), float(len(batch)), device=self.device)
+
+    @property
+    def compares_rows(self) -> tuple[str, ...]:
+        """Objectives whose loss compares the rows of a batch: in parts, they see those of a part alone."""
+        return ()
 
     @abstractmethod
     def objective_losses(self, model: nn.Module, batch: Any) -> Tensor:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from collections.abc import Collection
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +37,27 @@ class CorpusTask(Task):
     def draws_on(self) -> torch.device:
         return self.corpus.draws_on
 
+    def narrowed(self, names: Collection[str]) -> Self:
+        twin = copy.copy(self)
+        twin.corpus = self.corpus.narrowed(names)
+        twin.wanted, twin.passes = twin.corpus.wanted, twin.corpus.passes
+        return twin
+
     def build_model(self) -> nn.Module:
         return self.corpus.build_model()
 
     def draw_batch(self, size: int, generator: torch.Generator) -> Any:
         return self.corpus.draw_batch(size, generator)
+
+    def draw_parts(self, size: int, most: int, generator: torch.Generator) -> list[Any]:
+        return self.corpus.draw_parts(size, most, generator)
+
+    def terms(self, batch: Any) -> Tensor:
+        return self.corpus.terms(batch)
+
+    @property
+    def compares_rows(self) -> tuple[str, ...]:
+        return self.corpus.compares_rows
 
     def objective_losses(self, model: nn.Module, batch: Any) -> Tensor:
         return self.corpus.objective_losses(model, batch)
