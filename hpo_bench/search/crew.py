@@ -24,7 +24,7 @@ from hpo_bench.records.journal import Journal
 from hpo_bench.records.schema import read_bill
 from hpo_bench.search.bills import bill_path, bill_worker, keep_bill
 from hpo_bench.search.room import Room
-from hpo_bench.search.session import TRIES, SideBySide, lost_errors, ray_session
+from hpo_bench.search.session import TRIES, SideBySide, lost_errors, ray_session, readable
 from hpo_bench.search.workers import Work, attend
 
 _PATIENCE = 60  # seconds without a word from any worker until the driver says that it waits
@@ -201,18 +201,3 @@ def share_of_gpus(spec: ProblemSpec, processes: int, there: float) -> float:
         remedy = f"give --device cuda; CUDA_VISIBLE_DEVICES={number} before the command chooses the card"
         raise UserError(f"workers take the cards that Ray gives them, and not {spec.device}", remedy)
     return 1 / math.ceil(processes / max(1, int(there)))
-
-
-def readable(error: BaseException) -> BaseException:
-    """The error that can be told in a sentence, the user's, the disk's or Ray's own, and not in Ray's wrapping."""
-    from ray import exceptions as ray
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError | OSError) and not isinstance(cause, ray.RayError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    if isinstance(error, ray.RayError) and not isinstance(error, ray.RayTaskError):  # no program raised it
-        remedy = "the same command goes on where this one ended"
-        return UserError(f"Ray failed: {(str(error).strip().splitlines() or [type(error).__name__])[0]}", remedy)
-    return error

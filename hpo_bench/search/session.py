@@ -22,7 +22,7 @@ from hpo_bench.search.cluster import check_address, no_cluster
 
 MOST_WORKERS = 1024
 TRIES = 3  # workers that one piece of work may lose
-_RAY_STARTS = 4
+_RAY_STARTS = 8
 _ROOM = 2**20  # bytes; Ray starts with less, and then its workers cannot
 
 
@@ -118,6 +118,7 @@ def _start_ray(folder: Path, **options: Any) -> None:
             return
         except Exception as error:  # a bare Exception is what Ray raises here
             ray.shutdown()
+            scratch.end_processes(folder)  # those that had started stay otherwise, and slow the next attempt down
             if shutil.disk_usage(folder).free < _ROOM:
                 remedy = "free some space there, or name another folder with the environment's TMPDIR"
                 raise UserError(f"Ray could not start: the temporary folder {folder.parent} is full", remedy) from error
@@ -152,3 +153,18 @@ def lost_errors() -> tuple[type[BaseException], ...]:
         ray.OutOfMemoryError,
         ray.ObjectLostError,
     )
+
+
+def readable(error: BaseException) -> BaseException:
+    """The error that can be told in a sentence, the user's, the disk's or Ray's own, and not in Ray's wrapping."""
+    from ray import exceptions as ray
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError | OSError) and not isinstance(cause, ray.RayError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    if isinstance(error, ray.RayError) and not isinstance(error, ray.RayTaskError):  # no program raised it
+        remedy = "the same command goes on where this one ended"
+        return UserError(f"Ray failed: {(str(error).strip().splitlines() or [type(error).__name__])[0]}", remedy)
+    return error

@@ -21,7 +21,6 @@ from hpo_bench.records import scratch
 from hpo_bench.records.files import locked, own_folder
 from hpo_bench.records.run_folder import FINISHED, unwritable
 from hpo_bench.run.config import make_method
-from hpo_bench.search.crew import readable
 from hpo_bench.search.room import Room, fits
 from hpo_bench.study.places import Abroad, AtHome, asked
 from hpo_bench.study.plan import PlannedRun
@@ -166,7 +165,7 @@ class _Execution:
         """What a run's worker says next, if only that it is no more."""
         import ray
 
-        from hpo_bench.search.session import TRIES, lost_errors
+        from hpo_bench.search.session import TRIES, lost_errors, readable
 
         hand = self._running[stream]
         run = hand.run
