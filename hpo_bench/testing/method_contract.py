@@ -64,7 +64,7 @@ def run(
 ) -> tuple[SearchResult, Journal]:
     """One search in this process."""
     watch = watch or Watch()
-    journal = Journal(folder, problem.meter, watch.report)
+    journal = Journal.open(folder, problem.meter, watch.report)
     problem.meter.heartbeat = watch.heartbeat(problem.meter.heartbeat)
     return method.search(problem, journal), journal
 
@@ -268,7 +268,7 @@ class MethodContract:
         assert not any(shares_storage(whole.loaded.test.labels, tensor) for tensor in tensors)
 
     def _check_resumed(self, method: ObjectiveWeightSearch, folder: Path, whole: Whole) -> None:
-        before = _scores(Journal(folder, self.problem().meter))
+        before = _scores(Journal.open(folder, self.problem().meter))
         problem = self.problem()
         result, journal = run(fresh(method), problem, folder)
         _assert_same(whole.result, result)
