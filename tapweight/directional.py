@@ -169,7 +169,10 @@ def _as_backward_mode(evaluate: Evaluator, layout: Layout, at: Values, direction
     """Does a dual pass over the first batch give what a backward pass gives, for a random combination of objectives?
 
     It does not where a loss stops gradients by `no_grad` (forward mode goes through; `detach` stops both), or where an
-    operation's own forward derivative is wrong. Raises ValueError where two passes give different losses.
+    operation's own forward derivative is wrong.
+
+    Raises:
+        ValueError: two passes give different losses.
     """
     first = Passes()
     alone = copy.copy(evaluate)

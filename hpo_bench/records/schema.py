@@ -7,7 +7,7 @@
     bill.json         Bill, what the run has cost so far
 
 Values come back as they stand in the file, brought to the newest layout: keys that are not named here are kept.
-older layouts are told in `layouts.py`.
+Older layouts are in `layouts.py`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command that makes a recorded run once more."""
+"""The command that repeats a recorded run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _BUDGET_UNITS = {"trials": "t", "step_equivalents": "se", "seconds": "s"}
 
 
 def rerun(content: dict[str, Any], out: Path | None = None) -> str:
-    """The command that makes a run once more, `content` being its run.json; `out` is named as its --out."""
+    """The command that repeats a run; `content` is its run.json, `out` what the command gives as --out."""
     config = content["config"]
     words = ["hpo-bench", "run", "--method", content["method"], "--task", content["task"]]
     words += ["--seed", str(content["seed"]), "--preset", config["preset"]]

@@ -103,7 +103,7 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
 
 
 def vouched(config: RunConfig) -> bool:
-    """Is this run done, and the user's own file of data what it was, by each byte? Then nothing has to be loaded."""
+    """Is this run finished, and the user's data file the same byte for byte? Then nothing has to be loaded."""
     if not os.path.isfile(config.folder / "run.json"):
         return False
     record = schema.read_run(config.folder)
@@ -214,7 +214,7 @@ def sum_costs(costs: Any) -> Cost:
 
 
 def show_weights(objectives: tuple[str, ...] | list[str], weights: np.ndarray | list[float]) -> str:
-    """`atom 0.21, bond 0.17, …`"""
+    """As text: `atom 0.21, bond 0.17, …`."""
     if not any(weights):
         return "none, there is no continued pretraining"
     return ", ".join(f"{name} {weight:.2f}" for name, weight in zip(objectives, weights, strict=True))

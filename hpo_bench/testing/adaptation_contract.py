@@ -1,4 +1,6 @@
-"""What every way of adapting an encoder must do. A plug-in author, with the entry point installed, inherits the suite:
+"""What every way of adapting an encoder must do.
+
+A plug-in author, with the entry point installed, inherits the suite:
 
 class TestMyWay(AdaptationContract):
     @pytest.fixture

@@ -1,4 +1,6 @@
-"""What every way of setting objective weights must do. A plug-in author inherits the whole suite:
+"""What every way of setting objective weights must do.
+
+A plug-in author inherits the whole suite:
 
 class TestMyMethod(MethodContract):
     @pytest.fixture

@@ -169,7 +169,7 @@ class MoleculeCorpus(Corpus):
         return assembled(batch, self.packed, MASK_RATE) if isinstance(batch, Lots) else batch
 
     def objective_losses(self, model: nn.Module, batch: MoleculeBatch | Lots) -> Tensor:
-        """Losses (K,) in the order of `objectives`, each about 1 at chance."""
+        """Losses (K,) in the order of `objectives`, each about 1 for the best constant predictor."""
         batch = self.whole(batch)
         if not model.training and not torch.is_grad_enabled():
             batch = trimmed(batch)  # so that FLOPs are counted as on a processor

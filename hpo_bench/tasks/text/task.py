@@ -139,8 +139,11 @@ def build_task(
 
 
 def rows_at_once(limit: int, device: torch.device) -> int:
-    """Rows of one pass outside training: few on a processor, since a token's activations are far wider than an atom's;
-    an accelerator waits for Python between small passes, and gets as many as have 131,072 tokens at most."""
+    """Rows of one pass outside training.
+
+    Few on a processor, since a token's activations are far wider than an atom's; an accelerator waits for Python
+    between small passes, and gets as many as have 131,072 tokens at most.
+    """
     return _FEW if device.type == "cpu" else max(_FEW, _MOST_TOKENS // limit)
 
 
