@@ -162,7 +162,7 @@ class Point:
         def losses(model: Any, batch: MoleculeBatch) -> Tensor:
             source = generator(self.task.device, self.seed, "masks", next(passes))
             clean = batch.views[CLEAN]
-            atoms = choose_atoms(clean, source)
+            atoms = choose_atoms(clean, torch.rand(clean.num_atoms, generator=source, device=self.task.device))
             hidden = torch.zeros(clean.num_atoms, dtype=torch.bool, device=self.task.device)
             hidden[atoms] = True
             edges = hidden[clean.source] | hidden[clean.destination]

@@ -29,10 +29,12 @@ def main() -> None:
         print(f"error: the memory is not enough: {error}\ngive smaller sizes, or a smaller batch", file=sys.stderr)
         sys.exit(2)
     except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is imported only where something trains
+        if "torch" not in sys.modules:  # it is imported only where something trains
             raise
-        from hpo_bench.core.device import out_of_memory
+        from hpo_bench.core.memory import lacks_memory, out_of_memory
 
+        if not lacks_memory(error):
+            raise
         print(f"error: {out_of_memory(error)}", file=sys.stderr)
         sys.exit(2)
     finally:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hpo_bench import registry
 from hpo_bench.core.checkpoint import load_state, save_state
+from hpo_bench.core.memory import by_parts
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.protocol import Protocol
@@ -134,8 +135,7 @@ def features_of(task: Task, encoder: nn.Module, split: Labelled, index: Tensor, 
     Raises:
         Diverged: they are not finite.
     """
-    parts = [task.embed(encoder, split.inputs, part) for part in index.split(task.eval_batch_size)]
-    features = torch.cat(parts).float()
+    features = torch.cat(by_parts(task, index, lambda part: task.embed(encoder, split.inputs, part))).float()
     meter.passes(len(index), forward=1, kind="adaptation")
     if not torch.isfinite(features).all():
         raise Diverged(f"the encoder's features of the {split.name} split are not finite")
@@ -147,7 +147,7 @@ def predict(task: Task, model: Scorer, split: Labelled, meter: CostMeter) -> np.
     model.eval()
     rows = torch.arange(len(split), device=task.device)
     with torch.no_grad():
-        parts = [model.scores(task, split.inputs, index) for index in rows.split(task.eval_batch_size)]
+        parts = by_parts(task, rows, lambda part: model.scores(task, split.inputs, part))
         meter.passes(len(split), forward=1, kind="adaptation")
         return torch.cat(parts).double().cpu().numpy()
 

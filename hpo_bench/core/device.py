@@ -57,28 +57,6 @@ def _be_reproducible() -> None:
     warnings.filterwarnings("ignore", "max_pool2d_with_indices_backward_cuda")
 
 
-@contextlib.contextmanager
-def memory_told() -> Iterator[None]:
-    """Inside, an accelerator that runs out of memory is told in a sentence.
-
-    Raises:
-        UserError: it did.
-    """
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise out_of_memory(error) from error
-
-
-def out_of_memory(error: BaseException) -> UserError:
-    """What to tell of torch's error."""
-    return UserError(
-        f"the device's memory does not suffice: {str(error).partition('. ')[0]}",
-        "give smaller batches (--set batch_size=N, --set adapt_batch_size=N), --precision bf16, a smaller model, or "
-        "fewer --workers side by side on the device",
-    )
-
-
 def prepare_process(processes: int = 1) -> int:
     """Make this process fit for training: the cores are shared between `processes`, memory is kept.
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from hpo_bench.core.adaptation import Adaptation, Adapted, AdaptedModel, calibrate, score
 from hpo_bench.core.device import autocast
 from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.micro_batches import labelled_parts, summed
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed, generator
 from hpo_bench.tasks.base import Labelled, Task
@@ -62,15 +63,19 @@ class FineTuner:
         calibrate(self.model, self.task, index, self.meter)
         self.model.train()
         torch.manual_seed(derive_seed(self.seed, "adaptation-dropout", self.step_number))
-        loss = self.loss(self.model, self.task.train, index)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        found = []
+        for part, share in labelled_parts(index, self.task.train.labels, self.protocol.micro_batch_size):
+            loss = self.loss(self.model, self.task.train, part)
+            loss = loss if share is None else loss * share
+            loss.backward()
+            found.append(loss.detach())
         if before_update is not None:
             before_update()
         self.optimizer.step()
         self.step_number += 1
         self.meter.passes(len(index), forward=1, backward=1, kind="adaptation")
-        return loss.detach()
+        return summed(found)
 
     def state_dict(self) -> dict[str, Any]:
         return {

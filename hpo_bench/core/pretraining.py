@@ -12,6 +12,7 @@ from torch import Tensor
 from hpo_bench.core.captured import as_graphs
 from hpo_bench.core.device import autocast, check_precision, products, to_device
 from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.micro_batches import draw, parts_of, shares, summed
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed, generator
 from hpo_bench.core.schedule import WeightSchedule
@@ -46,10 +47,8 @@ class Pretrainer:
         self._captured = as_graphs(self._body) if on_gpu else None
 
     def draw_batch(self, step: int) -> Any:
-        """The batch of a step; the same for every trial of one search."""
-        return self.task.draw_batch(
-            self.protocol.batch_size, generator(self.task.draws_on, self.seed, "pretraining", step)
-        )
+        """The batch of a step, or its `MicroBatches`; the same for every trial of one search."""
+        return draw(self.task, self.protocol, generator(self.task.draws_on, self.seed, "pretraining", step))
 
     def step(self, weights: Tensor, batch: Any) -> Tensor:
         """One step of Σ λ_i ℓ_i for weights (K,); returns the detached losses (K,)."""
@@ -64,17 +63,25 @@ class Pretrainer:
 
     def losses(self, batch: Any, step: int | None = None) -> Tensor:
         """The losses (K,) with their graph, under the random numbers of a step (the next one); not billed."""
+        return summed(list(self.each(batch, step)))
+
+    def each(self, batch: Any, step: int | None = None) -> Iterator[Tensor]:
+        """The same, part by part of `MicroBatches`: what each adds to the losses (K,), with a graph of its own."""
         self._calibrate(batch)
         self._begin(self.step_number if step is None else step)
-        with products(self.protocol.precision):
-            return self._losses(batch)
+        for part, share in shares(self.task, batch):
+            with products(self.protocol.precision):
+                losses = self._losses(part, share)
+            yield losses
 
     def descend(self, losses: Tensor, weights: Tensor) -> None:
         """The optimiser's step along Σ λ_i ∇ℓ_i for weights (K,); not billed."""
         if self.protocol.scheduled:
             self.set_rate(self.protocol.rate(self.step_number))
         with products(self.protocol.precision):
-            self._descend(losses, weights)
+            self.optimizer.zero_grad(set_to_none=True)
+            torch.dot(weights.to(losses), losses).backward()
+            self.optimizer.step()
         self.step_number += 1
 
     def descend_along(self, gradients: Sequence[Sequence[Tensor]], weights: Tensor) -> None:
@@ -90,11 +97,12 @@ class Pretrainer:
         self.step_number += 1
 
     @contextmanager
-    def buffers_kept(self) -> Iterator[None]:
-        """Passes inside the block leave batch norm's running statistics as they were."""
+    def forward_alone(self) -> Iterator[None]:
+        """Passes inside the block have no graph, and leave batch norm's running statistics as they were."""
         kept = [buffer.clone() for buffer in self.model.buffers()]
         try:
-            yield
+            with torch.no_grad():
+                yield
         finally:
             for buffer, own in zip(self.model.buffers(), kept, strict=True):
                 buffer.data.copy_(own)  # a graph may still wait for its backward pass
@@ -114,21 +122,23 @@ class Pretrainer:
     def _body(self, weights: Tensor, batch: Any) -> Tensor:
         """What a step asks of the device: nothing in it depends on a number, so it can be captured."""
         with products(self.protocol.precision):
-            with gradient_alone():
-                losses = self._losses(batch)
-            self._descend(losses, weights)
-        return losses.detach()
+            self.optimizer.zero_grad(set_to_none=True)
+            found = []
+            for part, share in shares(self.task, batch):
+                with gradient_alone():
+                    losses = self._losses(part, share)
+                torch.dot(weights.to(losses), losses).backward()
+                found.append(losses.detach())
+            self.optimizer.step()
+        return summed(found)
 
-    def _losses(self, batch: Any) -> Tensor:
+    def _losses(self, part: Any, share: Tensor | None) -> Tensor:
+        """What a part of a batch adds to the batch's losses (K,)."""
         with autocast(self.task.device, self.protocol.precision):
-            losses = self.task.objective_losses(self.model, batch)
-        # In half precision the weights would lose their digits.
-        return losses.float() if losses.dtype in (torch.bfloat16, torch.float16) else losses
-
-    def _descend(self, losses: Tensor, weights: Tensor) -> None:
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.dot(weights.to(losses), losses).backward()
-        self.optimizer.step()
+            losses = self.task.objective_losses(self.model, part)
+        if losses.dtype in (torch.bfloat16, torch.float16):  # the weights would lose their digits
+            losses = losses.float()
+        return losses if share is None else losses * share
 
     def run(self, schedule: WeightSchedule, until: int, on_step: Callable[[int, Tensor], None] | None = None) -> Tensor:
         """Train up to step `until` under a schedule; returns the last losses (K,).
@@ -156,11 +166,14 @@ class Pretrainer:
 
     def _calibrate(self, batch: Any) -> None:
         if "pretraining" not in self.meter.flops_per_sample:
+
+            def run() -> None:
+                for part in parts_of(batch):
+                    self.task.objective_losses(self.model, part)
+
             self.model.eval()  # batch-norm buffers stay as they are
             with self.meter.phase("orchestration"):
-                self.meter.calibrate(
-                    "pretraining", self.protocol.batch_size, lambda: self.task.objective_losses(self.model, batch)
-                )
+                self.meter.calibrate("pretraining", self.protocol.batch_size, run)
 
     def state_dict(self) -> dict[str, Any]:
         """Model, optimiser and step."""

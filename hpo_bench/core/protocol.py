@@ -20,6 +20,7 @@ class Protocol:
 
     steps: int = 200  # T, steps of continued pretraining
     batch_size: int = 128
+    micro_batch_size: int | None = None  # rows that pass through training at a time (gradient accumulation); None: all
     learning_rate: float = 1e-3  # of continued pretraining, at its peak
     warmup: float = 0.0  # share of the steps over which the rate rises to it
     decay: Decay = "constant"  # what it does after that: cosine and linear end at zero
@@ -36,8 +37,9 @@ class Protocol:
         for name in ("steps", "batch_size", "epochs", "patience", "adapt_batch_size"):
             if getattr(self, name) < 1:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}", f"give a larger {name}")
-        if self.adapt_batch_size < 2:
-            raise UserError("adapt_batch_size must be at least 2: batch norm has no statistics of a single sample")
+        for name in ("adapt_batch_size", "micro_batch_size"):
+            if (value := getattr(self, name)) is not None and value < 2:
+                raise UserError(f"{name} must be at least 2: batch norm has no statistics of a single sample")
         for name in ("learning_rate", "adapt_learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name} must be positive, not {getattr(self, name)}", "1e-3 is the default")
@@ -47,6 +49,11 @@ class Protocol:
             raise UserError(f"weight_decay must not be negative, not {self.weight_decay}", "0 is the default")
         if not 0 <= self.dropout < 1:
             raise UserError(f"dropout must lie in [0, 1), not {self.dropout}", "0.1 is the default")
+
+    @property
+    def in_parts(self) -> bool:
+        """Does a batch of continued pretraining pass through in parts?"""
+        return self.micro_batch_size is not None and self.micro_batch_size < self.batch_size
 
     @property
     def scheduled(self) -> bool:
@@ -71,7 +78,11 @@ class Protocol:
         return registry.load(registry.ADAPTATIONS, self.mode)().cost(self, train_size, valid_size)
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        """All settings; without micro_batch_size where there is none: runs of before it are the same runs."""
+        settings = asdict(self)
+        if self.micro_batch_size is None:
+            del settings["micro_batch_size"]
+        return settings
 
     @classmethod
     def parsed(cls, settings: dict[str, Any]) -> Protocol:

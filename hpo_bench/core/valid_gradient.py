@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo_bench.core.adaptation import features_of
+from hpo_bench.core.memory import by_parts
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.rng import generator
@@ -46,12 +47,16 @@ class ValidGradient:
             weight, bias = (part.detach() for part in task.solve_probe(features, task.train.labels[train]))
             parameters = trainable(encoder)
             loss, gradient = torch.zeros((), device=task.device), [torch.zeros_like(p) for p in parameters]
-            for rows in valid.split(task.eval_batch_size):
+
+            def passed(rows: Tensor) -> Tensor:
                 outputs = task.embed(encoder, task.valid.inputs, rows).float() @ weight.T + bias
                 part = task.task_loss(outputs, task.valid.labels[rows]) * (len(rows) / len(valid))
                 for total, own in zip(gradient, grads(part, parameters), strict=True):
                     total += own
-                loss += part.detach()
+                return part.detach()
+
+            for part in by_parts(task, valid, passed):
+                loss += part
             self.meter.passes(len(valid), forward=1, backward=1, kind="adaptation")
         finally:
             encoder.train(training)

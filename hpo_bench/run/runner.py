@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import warnings
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +17,9 @@ from hpo_bench import registry
 from hpo_bench.core.adaptation import adaptation, score
 from hpo_bench.core.cost import Cost
 from hpo_bench.core.device import prepare_process, resolve_device
+from hpo_bench.core.memory import memory_told
 from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.micro_batches import cautions
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.core.rng import derive_seed
@@ -87,11 +91,14 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
         if folder.status in FINISHED:
             observer.finished(config, folder)
             return folder
+        said = cautions(task, config.protocol)
+        for sentence in said:
+            warnings.warn(sentence, stacklevel=2)
         folder.begin_session(
             environment.describe(),
             files=files_of(config.task_options),
             metric={"name": task.metric.name, "higher_is_better": task.metric.higher_is_better},
-            data={**loaded.report, "notices": _notices(loaded, folder)},
+            data={**loaded.report, "notices": _notices([*loaded.notices, *said], folder)},
             trial_cost=problem.trial_cost,
             options=_options(config.searcher),
             preset_protocol=config.preset_protocol,
@@ -117,10 +124,10 @@ def vouched(config: RunConfig) -> bool:
     return files["path"] == read and files == files_of(config.task_options)
 
 
-def _notices(loaded: LoadedTask, folder: RunFolder) -> list[str]:
-    """What loading says, and what an earlier session noticed."""
+def _notices(now: Sequence[str], folder: RunFolder) -> list[str]:
+    """What is said now, and what an earlier session noticed."""
     before = (folder.content.get("data") or {}).get("notices") or []
-    return list(dict.fromkeys([*loaded.notices, *before]))
+    return list(dict.fromkeys([*now, *before]))
 
 
 def _options(method: ObjectiveWeightSearch) -> dict[str, Any]:
@@ -140,7 +147,7 @@ def _run_recorded(
         journal = Journal.open(folder.folder, problem.meter, observer.progressed)
         journal.on_node = folder.add_node
         observer.started(config, problem)
-        with problem.meter.phase("orchestration"):
+        with memory_told(), problem.meter.phase("orchestration"):
             found = config.searcher.search(problem, journal)
         bill = journal.save_bill()
         problem.meter.heartbeat = None
@@ -167,6 +174,7 @@ def _run_recorded(
     folder.finish("over-budget" if over else "done", result=result, cost=cost)
 
 
+@memory_told()
 def retrain(
     config: RunConfig,
     problem: Problem,
@@ -195,6 +203,7 @@ def retrain(
     return folder.tests
 
 
+@memory_told()
 def _as_searched(problem: Problem, loaded: LoadedTask, found: SearchResult) -> dict[str, float] | None:
     """Valid and test score of the model that a single-run search itself ended with."""
     if found.as_searched is None:

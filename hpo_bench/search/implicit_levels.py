@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 import tapweight
 from hpo_bench.core.adaptation import AdaptedModel, adaptation
 from hpo_bench.core.finetuning import FineTuner
+from hpo_bench.core.micro_batches import objective_losses
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.problem import Problem
 from hpo_bench.errors import UserError
@@ -46,8 +48,7 @@ class LevelTwo(ABC):
 
     def __init__(self, problem: Problem, pretrainer: Pretrainer, gamma: float) -> None:
         self.problem, self.gamma = problem, gamma
-        losses = problem.task.objective_losses
-        self.pretraining = tapweight.Pretraining(pretrainer.model, losses)
+        self.pretraining = tapweight.Pretraining(pretrainer.model, partial(objective_losses, problem.task))
 
     @staticmethod
     @abstractmethod

@@ -94,13 +94,14 @@ class OnlineSearch(ObjectiveWeightSearch):
 
     def look_cost(self, problem: Problem) -> float:
         """Step-equivalents of what one look asks for, beside the step itself."""
+        twice = problem.protocol.in_parts and "gradients" not in self.needs  # see `OnlineRun`
         prices = {
             "gradients": 2.0 * (problem.num_objectives - 1),  # K backward passes in place of one
             "after": 1.0,
             "valid_gradient": ValidGradient.cost(problem.task, problem.protocol.batch_size),
             "along": 2.0,
         }
-        return sum(prices[need] for need in self.needs)
+        return twice + sum(prices[need] for need in self.needs)
 
     def search(self, problem: Problem, journal: Journal) -> SearchResult:
         if not journal.trials:  # else a run that was killed later: its state has been cleared away

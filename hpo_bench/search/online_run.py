@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from torch import Tensor
 from hpo_bench.core.adaptation import adaptation
 from hpo_bench.core.checkpoint import load_state, save_state
 from hpo_bench.core.device import to_device
+from hpo_bench.core.micro_batches import parts_of, summed
 from hpo_bench.core.problem import Problem, Trial
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.core.valid_gradient import ValidGradient, grads, trainable
@@ -84,7 +85,7 @@ class Look:
 
     def _losses_now(self) -> Tensor:
         pretrainer = self.run.trial.pretrainer
-        with torch.no_grad(), pretrainer.buffers_kept():
+        with pretrainer.forward_alone():
             losses = pretrainer.losses(self.batch, self.number)
         self.problem.meter.passes(self.problem.protocol.batch_size, forward=1)
         return losses.float()
@@ -154,27 +155,49 @@ class OnlineRun:
                 self.losses = pretrainer.step(to_device(self.weights, self.problem.task.device), batch)
             self.record(number)
             return
-        with meter.phase("pretraining"):
-            losses = pretrainer.losses(batch)
+        losses, jacobian = self._passed(batch, "gradients" in method.needs)
         self.losses = losses.detach()
-        jacobian: list[list[Tensor]] = []
         with meter.phase("hypergradient"):
-            if "gradients" in method.needs:
-                last = len(losses) - 1
-                jacobian = [grads(loss, self.parameters, keep=i < last) for i, loss in enumerate(losses)]
-                meter.passes(size, forward=1, backward=len(losses))
             look = Look(self, number, batch, losses, jacobian)
             self.use(method.weigh(self.state, look))
         with meter.phase("pretraining"):
             weights = to_device(self.weights, self.problem.task.device)
             if jacobian:
                 pretrainer.descend_along(jacobian, weights)
-            else:
+            elif losses.requires_grad:
                 pretrainer.descend(losses, weights)
                 meter.passes(size, forward=1, backward=1)
+            else:
+                pretrainer.step(weights, batch)
         with meter.phase("hypergradient"):
             method.observe(self.state, look)
         self.record(number, losses=look.losses.tolist(), **look.more)
+
+    def _passed(self, batch: Any, gradients: bool) -> tuple[Tensor, list[list[Tensor]]]:
+        """A step's losses (K,), and each objective's gradients where they are needed; those are on the bill.
+
+        Else the losses have their graph, unless the batch is in parts: no memory would hold the graphs of all, so the
+        parts pass once more when the weights are known.
+        """
+        pretrainer, meter, size = self.trial.pretrainer, self.problem.meter, self.problem.protocol.batch_size
+        if not gradients:
+            parts = len(parts_of(batch)) > 1
+            with meter.phase("pretraining"), pretrainer.forward_alone() if parts else nullcontext():
+                losses = pretrainer.losses(batch)
+            if parts:
+                meter.passes(size, forward=1)
+            return losses, []
+        found: list[Tensor] = []
+        jacobian: list[list[Tensor]] = []
+        with meter.phase("pretraining"):
+            for losses in pretrainer.each(batch):
+                last = len(losses) - 1
+                with meter.phase("hypergradient"):
+                    own = [grads(loss, self.parameters, keep=i < last) for i, loss in enumerate(losses)]
+                    jacobian = _added(jacobian, own) if jacobian else own
+                found.append(losses.detach())
+        meter.passes(size, forward=1, backward=len(jacobian))
+        return summed(found), jacobian
 
     def use(self, weights: Tensor) -> None:
         """The weights (K,) of the next step. With a negative one, a sum of 0, NaN or inf the last ones stay."""
@@ -233,3 +256,7 @@ class OnlineRun:
             self.weights = np.asarray(saved["run"]["weights"])
             self._pieces = [(int(step), tuple(own)) for step, own in saved["run"]["pieces"]]
         journal.rewind(self.trial.step)
+
+
+def _added(one: list[list[Tensor]], two: list[list[Tensor]]) -> list[list[Tensor]]:
+    return [[a + b for a, b in zip(*rows, strict=True)] for rows in zip(one, two, strict=True)]

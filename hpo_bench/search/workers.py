@@ -12,7 +12,8 @@ from typing import Any
 
 from hpo_bench import registry
 from hpo_bench.core.budget import Budget
-from hpo_bench.core.device import memory_told, prepare_process, resolve_device
+from hpo_bench.core.device import prepare_process, resolve_device
+from hpo_bench.core.memory import memory_told
 from hpo_bench.core.meter import Cost, CostMeter
 from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.core.protocol import Protocol

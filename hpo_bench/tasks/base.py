@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hpo_bench.tasks.sending import bounds, rows
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -92,6 +94,23 @@ class Pretrainable(ABC):
     def batch_at(self, index: Tensor, generator: torch.Generator) -> Any:
         """The batch of the given rows (B,) of the corpus; only what a base is trained on needs it."""
         raise NotImplementedError(f"{type(self).__name__} has no rows to choose")
+
+    def draw_parts(self, size: int, most: int, generator: torch.Generator) -> list[Any]:
+        """The batch of `draw_batch`, with the same rows and random choices, in parts of `most` rows at most.
+
+        This cuts batches each of whose tensors has a row for each row of the batch; other tasks override it.
+        """
+        batch = self.draw_batch(size, generator)
+        return [rows(batch, start, end) for start, end in bounds(len(batch), most)]
+
+    def terms(self, batch: Any) -> Tensor:
+        """How many terms each objective's loss is the mean of (K,) float32; by default the rows of the batch."""
+        return torch.full((self.num_objectives,), float(len(batch)), device=self.device)
+
+    @property
+    def compares_rows(self) -> tuple[str, ...]:
+        """Objectives whose loss compares the rows of a batch: in parts, they see those of a part alone."""
+        return ()
 
     @abstractmethod
     def objective_losses(self, model: nn.Module, batch: Any) -> Tensor:

@@ -57,11 +57,23 @@ class Corpus(Pretrainable):
         The generator must live on `draws_on`. Rows are drawn first, so the rows of a step do not depend on the choice
         of objectives.
         """
-        return self.batch_at(torch.randperm(len(self), generator=generator, device=self.draws_on)[:size], generator)
+        return self.batch_at(self.draw_rows(size, generator), generator)
+
+    def draw_rows(self, size: int, generator: torch.Generator) -> Tensor:
+        """The rows (B,) of a batch."""
+        return torch.randperm(len(self), generator=generator, device=self.draws_on)[:size]
 
     @abstractmethod
     def batch_at(self, index: Tensor, generator: torch.Generator) -> Any:
         """The batch of the rows `index` (B,), with every random choice made."""
+
+    def terms(self, batch: Any) -> Tensor:
+        found = [kind.terms(batch) for kind in self._objectives]
+        return torch.stack([torch.as_tensor(one, device=self.device, dtype=torch.float32) for one in found])
+
+    @property
+    def compares_rows(self) -> tuple[str, ...]:
+        return tuple(kind.name for kind in self._objectives if kind.compares_rows)
 
     def losses_of(self, heads: nn.Module, encoded: Mapping[str, Any], batch: Any) -> Tensor:
         """Losses (K,) in the order of `objectives`, from what the encoder made of the views.

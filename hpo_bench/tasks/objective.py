@@ -50,6 +50,7 @@ class Objective(ABC):
     paper: ClassVar[str]
     views: ClassVar[tuple[str, ...]] = (CLEAN,)  # that it reads, where the corpus draws the views
     needs_truth: ClassVar[bool] = False
+    compares_rows: ClassVar[bool] = False  # does the loss compare rows of the batch with each other?
 
     baseline_loss: float  # loss of the best constant predictor on the corpus, > 0; the core's losses are in this unit
 
@@ -63,6 +64,10 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, head: Any, encoded: Mapping[str, Any], batch: Any) -> Tensor:
         """The loss () of a batch in its own unit, from what the encoder made of the views, by their names."""
+
+    def terms(self, batch: Any) -> int | Tensor:
+        """How many terms `loss` is the mean of: by default the batch's rows. A part's share in the batch follows it."""
+        return len(batch)
 
     def embedding(self, encoded: Mapping[str, Any]) -> Tensor:
         """The embeddings (B, width) of the rows as they are; for what is planted."""

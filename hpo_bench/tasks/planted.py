@@ -88,6 +88,9 @@ class PlantedOracle(Planted):
     def loss_of(self, head: nn.Module, embedded: Tensor, index: Tensor) -> Tensor:
         return self.target.loss(wide(head(embedded)), self.labels.index_select(0, index))
 
+    def terms(self, batch: Any) -> Tensor:
+        return (~self.labels.index_select(0, batch.index).isnan()).sum()
+
 
 class PlantedHarm(Planted):
     """Tell whether two rows are alike, by inverted labels: of different classes means alike, of one class not.
@@ -99,6 +102,7 @@ class PlantedHarm(Planted):
     name = "harmful"
     paper = "pairs as in supervised contrast, Khosla et al. 2020, arXiv 2004.11362, with the labels negated"
     needs_truth = True
+    compares_rows = True
     baseline_loss = math.log(2)
 
     def __init__(self, corpus: CorpusData) -> None:

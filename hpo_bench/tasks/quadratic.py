@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from hpo_bench.data.digest import digest_of
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.base import Labelled, LoadedTask, Metric, Task
+from hpo_bench.tasks.sending import bounds
 
 OPTIMUM = (0.7, 0.3, 0.0)
 # Centres of size 0.1: within the reach of some hundred Adam steps at a rate of 1e-3.
@@ -68,6 +69,12 @@ class QuadraticTask(Task):
         if self.network:
             return torch.randn(size, shape[1], generator=generator, device=self.device)
         return _NOISE * torch.randn(shape, generator=generator, device=self.device) / size**0.5
+
+    def draw_parts(self, size: int, most: int, generator: torch.Generator) -> list[Tensor]:
+        if self.network:
+            return super().draw_parts(size, most, generator)
+        # The noise is that of the mean over the rows already: every part carries it.
+        return [self.draw_batch(size, generator)] * len(bounds(size, most))
 
     def objective_losses(self, model: nn.Module, batch: Tensor) -> Tensor:
         if self.network:

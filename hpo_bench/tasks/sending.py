@@ -1,8 +1,9 @@
-"""Nested values of tensors: walked, rebuilt, and sent to a device in one piece."""
+"""Nested values of tensors: walked, rebuilt, cut into rows, and sent to a device in one piece."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -34,6 +35,32 @@ def replaced(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     if isinstance(value, Mapping):
         return new
     return type(value)(*new.values()) if hasattr(value, "_fields") else type(value)(new.values())
+
+
+def bounds(size: int, most: int) -> list[tuple[int, int]]:
+    """Where to cut `size` rows into parts of `most` rows at most: start and end of each; lengths differ by one at most.
+
+    No part is a single row, of which batch norm has no statistics, unless there is but one: then parts are longer.
+    """
+    count = max(1, min(-(-size // most), size // 2))
+    edges = [size * part // count for part in range(count + 1)]
+    return list(itertools.pairwise(edges))
+
+
+def rows(value: Any, start: int, end: int) -> Any:
+    """Rows start, …, end − 1 of a nested value, each of whose tensors has a row (first dimension) for each of `value`.
+
+    Raises:
+        TypeError: a tensor has another number of rows.
+    """
+    count = len(value)
+
+    def cut(tensor: Tensor) -> Tensor:
+        if tensor.dim() == 0 or len(tensor) != count:
+            raise TypeError(f"a tensor {tuple(tensor.shape)} of a batch of {count} rows cannot be cut by rows")
+        return tensor[start:end]
+
+    return replaced(value, cut)
 
 
 def sent(value: Any, device: torch.device) -> Any:

@@ -41,6 +41,16 @@ class CorpusTask(Task):
     def draw_batch(self, size: int, generator: torch.Generator) -> Any:
         return self.corpus.draw_batch(size, generator)
 
+    def draw_parts(self, size: int, most: int, generator: torch.Generator) -> list[Any]:
+        return self.corpus.draw_parts(size, most, generator)
+
+    def terms(self, batch: Any) -> Tensor:
+        return self.corpus.terms(batch)
+
+    @property
+    def compares_rows(self) -> tuple[str, ...]:
+        return self.corpus.compares_rows
+
     def objective_losses(self, model: nn.Module, batch: Any) -> Tensor:
         return self.corpus.objective_losses(model, batch)
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from hpo_bench.core.adaptation import predict
 from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.micro_batches import MicroBatches, objective_losses
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import generator, seeded
@@ -106,6 +107,24 @@ class TaskContract:
         assert torch.equal(first, self.losses(task, model, self.draw(task)))
         others = [self.losses(task, model, self.draw(task, step)) for step in range(3)]
         assert any(not torch.equal(first, other) for other in others), "another seed gives another batch"
+
+    def test_a_batch_in_parts_is_the_batch(self, task: Task) -> None:
+        """In evaluation mode, since batch norm and dropout see a part; without objectives that compare rows."""
+        sources = [generator(task.draws_on, 0, "contract") for _ in range(2)]
+        whole = task.draw_batch(self.batch_size, sources[0])
+        parts = MicroBatches(tuple(task.draw_parts(self.batch_size, 5, sources[1])))
+        assert len(parts.parts) > 1
+        own = [i for i, name in enumerate(task.objectives) if name not in task.compares_rows]
+        found = []
+        for batch in (whole, parts):
+            model = task.build_model().eval()
+            losses = objective_losses(task, model, batch)[own]
+            losses.sum().backward()
+            found.append((losses.detach(), [p.grad.flatten() for p in model.parameters() if p.grad is not None]))
+        (losses, gradients), (same, others) = found
+        assert torch.allclose(losses, same, rtol=1e-4, atol=1e-6)
+        gradient, other = torch.cat(gradients), torch.cat(others)
+        assert float((gradient - other).norm()) <= 1e-3 * float(gradient.norm())
 
     def test_losses_are_one_finite_number_each(self, task: Task) -> None:
         losses = self.losses(task, task.build_model().train(), self.draw(task))

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from hpo_bench.__main__ import main
-from hpo_bench.core.device import check_precision, memory_told, prepare_process, products, resolve_device, to_device
+from hpo_bench.core.device import check_precision, prepare_process, products, resolve_device, to_device
 from hpo_bench.errors import UserError
 
 
@@ -76,17 +75,3 @@ def test_what_torch_was_told_of_products_holds_again_afterwards():
         with products(precision):
             assert matmul.allow_tf32 is (precision == "tf32")
         assert matmul.allow_tf32 is before
-
-
-def test_a_device_without_memory_is_told_in_a_sentence(monkeypatch, capsys):
-    def full(**_):
-        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a total capacity")
-
-    with pytest.raises(UserError, match="CUDA out of memory"), memory_told():
-        full()
-    monkeypatch.setattr("hpo_bench.cli.app", full)
-    with pytest.raises(SystemExit, match="2"):
-        main()
-    told = capsys.readouterr().err
-    assert "does not suffice: CUDA out of memory\n" in told
-    assert "batch_size" in told

@@ -121,3 +121,26 @@ def test_a_system_without_a_count_of_memory_has_a_meter(monkeypatch):
     assert peak_memory(torch.device("cpu")) > 0
     monkeypatch.setitem(sys.modules, "resource", None)  # as on Windows
     assert peak_memory(torch.device("cpu")) == 0
+
+
+def test_the_peak_on_the_bill_is_the_devices_and_of_this_bill(monkeypatch):
+    """By logic: a stand-in for CUDA's counters. One meter's start must not lose what another has seen."""
+    peak = 7000
+
+    def reset(device):
+        nonlocal peak
+        peak = 100
+
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", reset)
+    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda device: peak)
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
+    search = CostMeter(32, torch.device("cuda"))
+    assert search.snapshot().peak_memory_bytes == 100  # what was before it does not count
+    peak = 5000
+    assert search.snapshot().peak_memory_bytes == 5000
+    retraining = CostMeter(32, torch.device("cuda"))
+    peak = 300
+    assert retraining.snapshot().peak_memory_bytes == 300
+    assert search.snapshot().peak_memory_bytes == 5000
+    search.add(Cost(peak_memory_bytes=9000))  # a worker's
+    assert search.snapshot().peak_memory_bytes == 9000

@@ -397,3 +397,32 @@ def test_ctrl_c_ends_with_130_and_a_word_and_the_run_goes_on(configure):
     assert on_disk(config)["status"] == "failed"
     assert len(lines(config, "trials.jsonl")) == 1
     assert run(config).content["status"] == "done"
+
+
+def test_batches_in_parts_are_in_the_record_with_what_they_change(configure):
+    import torch
+
+    from hpo_bench.tasks.quadratic import load
+
+    config = configure(micro_batch_size=4, budget="1", retrains=0)
+    with pytest.warns(UserWarning, match="batch norm takes the statistics of a part"):
+        record = run(config, loaded=load(torch.device("cpu"), network=True)).content
+    assert record["config"]["protocol"]["micro_batch_size"] == 4
+    assert any("micro_batch_size=4" in notice for notice in record["data"]["notices"])
+    with pytest.raises(UserError, match="micro_batch_size"):
+        run(configure(budget="1", retrains=0), loaded=load(torch.device("cpu"), network=True))
+
+
+def test_a_search_without_memory_is_a_record_and_a_sentence(configure, monkeypatch):
+    import torch
+
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0")
+
+    monkeypatch.setattr(Pretrainer, "step", full)
+    config = configure(budget="1")
+    with pytest.raises(UserError, match=r"memory does not suffice: 2\.00 GiB more were needed"):
+        run(config)
+    record = json.loads((config.folder / "run.json").read_text())
+    assert record["status"] == "failed"
+    assert "memory does not suffice" in record["error"]

@@ -74,12 +74,16 @@ class MaskedPixels(DrawnObjective):
         error = (wide(head(encoded[self.name])) - pixels).square()
         return (error * hidden).sum() / hidden.sum().clamp(min=1)
 
+    def terms(self, batch: DrawnBatch) -> Tensor:
+        return batch.targets[self.name]["hidden"].sum()
+
 
 class Contrast(DrawnObjective):
     """Two shifted and faded views of an image find each other in the batch, over log B."""
 
     name = "contrast"
     paper = "SimCLR, Chen et al. 2020, arXiv 2002.05709"
+    compares_rows = True
     baseline_loss = 1.0  # the loss is over log B already: B is the batch's, not the corpus's
 
     def draw(self, index: Tensor, clean: Tensor, generator: torch.Generator) -> Drawn:

@@ -27,7 +27,7 @@ from hpo_bench.tasks.molecule.padded import Sizes, common_sizes, trimmed
 from hpo_bench.tasks.molecule.refinement import Refinement
 from hpo_bench.tasks.molecule.targets import Statistics
 from hpo_bench.tasks.objective import CLEAN, Truth, seeded, select
-from hpo_bench.tasks.sending import sent
+from hpo_bench.tasks.sending import bounds, sent
 
 STANDARD_ENCODER: dict[str, Any] = {"layers": 3, "width": 64, "dropout": 0.0, "expansion": 2}
 _SIZE_SAMPLE = 24  # batches by which the common size of batches is found
@@ -109,27 +109,29 @@ class MoleculeCorpus(Corpus):
         """The processor, also for an accelerator: a seed means the same batch on every device."""
         return torch.device("cpu")
 
-    def draw_batch(self, size: int, generator: torch.Generator) -> MoleculeBatch | Lots:
-        """`size` different molecules (all of them, if the corpus is smaller) and their masks.
-
-        The generator must live on `draws_on`, the processor. Molecules are drawn first, masks after, so the molecules
-        of a step do not depend on the choice of objectives.
-        """
-        return self.batch_at(torch.randperm(len(self), generator=generator)[:size], generator)
-
     def batch_at(self, index: Tensor, generator: torch.Generator) -> MoleculeBatch | Lots:
-        if not self.packed.in_order:
-            return self.ready(self.batch_of(index, generator))
-        return self._lots(index, generator)
+        return self._placed(index, self._draw_lots(index, generator))
 
-    def _lots(self, index: Tensor, generator: torch.Generator) -> Lots:
-        """What the host draws of a batch for an accelerator, sent there."""
+    def draw_parts(self, size: int, most: int, generator: torch.Generator) -> list[MoleculeBatch | Lots]:
+        index = self.draw_rows(size, generator)
+        lots, atoms = self._draw_lots(index, generator), self.packed.host.atoms_of(index)
+        cuts = bounds(len(index), most)
+        each = lots.split([int(atoms[start:end].sum()) for start, end in cuts] if len(lots) else [0] * len(cuts))
+        return [self._placed(index[start:end], own) for (start, end), own in zip(cuts, each, strict=True)]
+
+    def _draw_lots(self, index: Tensor, generator: torch.Generator) -> Tensor:
+        """A number for each atom of the molecules `index`, by which atoms are hidden; none where nothing is hidden."""
+        atoms = int(self.packed.host.atoms_of(index).sum()) if self._needs_mask else 0
+        return torch.rand(atoms, generator=generator)
+
+    def _placed(self, index: Tensor, lots: Tensor) -> MoleculeBatch | Lots:
+        """The batch ready for the encoder; for an accelerator what the host draws of it, sent there."""
+        if not self.packed.in_order:
+            return self.ready(self._batch(index, lots))
         need, usual = self._needs.of(index), self._sizes(len(index))
         sizes = usual if usual.hold(need) else need.rounded()
-        lots = None
-        if self._needs_mask:  # the numbers of `choose_atoms`
-            lots = F.pad(torch.rand(need.atoms, generator=generator), (0, sizes.atoms - need.atoms))
-        return sent(Lots(index.int(), lots, sizes), self.device)
+        padded = F.pad(lots, (0, sizes.atoms - need.atoms)) if self._needs_mask else None
+        return sent(Lots(index.int(), padded, sizes), self.device)
 
     @cached_property
     def _needs(self) -> Needs:
@@ -152,11 +154,14 @@ class MoleculeCorpus(Corpus):
 
     def batch_of(self, index: Tensor, generator: torch.Generator) -> MoleculeBatch:
         """The molecules `index` (B,) and their masks, on the processor and not yet `ready` for the encoder."""
+        return self._batch(index, self._draw_lots(index, generator))
+
+    def _batch(self, index: Tensor, lots: Tensor) -> MoleculeBatch:
         clean = self.packed.host.batch(index)
         if not self._needs_mask:
             nothing = index.new_zeros(0)
             return MoleculeBatch(index, {CLEAN: clean}, nothing, nothing)
-        atoms = choose_atoms(clean, generator)
+        atoms = choose_atoms(clean, lots)
         hidden = torch.zeros(clean.num_atoms, dtype=torch.bool)
         hidden[atoms] = True
         edges = hidden.index_select(0, clean.source) | hidden.index_select(0, clean.destination)
@@ -167,6 +172,9 @@ class MoleculeCorpus(Corpus):
     def whole(self, batch: MoleculeBatch | Lots) -> MoleculeBatch:
         """The batch itself, put together from its lots on an accelerator."""
         return assembled(batch, self.packed, MASK_RATE) if isinstance(batch, Lots) else batch
+
+    def terms(self, batch: MoleculeBatch | Lots) -> Tensor:
+        return super().terms(self.whole(batch))
 
     def objective_losses(self, model: nn.Module, batch: MoleculeBatch | Lots) -> Tensor:
         """Losses (K,) in the order of `objectives`, each about 1 for the best constant predictor."""
@@ -216,10 +224,13 @@ def targets_of(objectives: Sequence[str]) -> tuple[str, ...]:
     return tuple({kind: None for one in select(OBJECTIVES, objectives) for kind in one.targets})
 
 
-def choose_atoms(graphs: Graphs, generator: torch.Generator, rate: float = MASK_RATE) -> Tensor:
-    """Atoms to hide, ascending: in a molecule of n atoms, 1 + floor(rate x n) of them by lot, but never more than n."""
+def choose_atoms(graphs: Graphs, lots: Tensor, rate: float = MASK_RATE) -> Tensor:
+    """Atoms to hide, ascending: in a molecule of n atoms, 1 + floor(rate x n) of them, but never more than n.
+
+    They are those of the smallest `lots` (N,), numbers from [0, 1).
+    """
     # In float64 the sum is exact: rounded up, an atom could slip into the next molecule.
-    key = graphs.molecule.double() + torch.rand(graphs.num_atoms, generator=generator, device=graphs.molecule.device)
+    key = graphs.molecule.double() + lots
     order = key.argsort(stable=True)  # molecules stay in order, atoms within a molecule are shuffled
     sizes = graphs.sizes.squeeze(1)
     first = sizes.cumsum(0) - sizes

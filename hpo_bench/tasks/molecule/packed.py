@@ -162,6 +162,10 @@ class PackedMolecules:
     def __len__(self) -> int:
         return int(self._atom_count.shape[0])
 
+    def atoms_of(self, index: Tensor) -> Tensor:
+        """Atoms (B,) int64 of each of the molecules `index` (B,)."""
+        return self._atom_count.index_select(0, index)
+
     def batch(self, index: Tensor) -> Graphs:
         """The graphs of the molecules `index` (B,) int64, in that order."""
         atoms, edges = self._atom_count.index_select(0, index), self._edge_count.index_select(0, index)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from hpo_bench.tasks.corpus import DrawnCorpus
 from hpo_bench.tasks.objective import DrawnBatch, Truth, select
+from hpo_bench.tasks.sending import bounds, rows
 from hpo_bench.tasks.text.encoder import BaseModel, TextEncoder
 from hpo_bench.tasks.text.fixed import fixed
 from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, CorpusData, Encoded
@@ -66,7 +67,13 @@ class TextCorpus(DrawnCorpus):
         return self.packed.batch(index)
 
     def batch_at(self, index: Tensor, generator: torch.Generator) -> DrawnBatch:
-        batch = super().batch_at(index, generator)
+        return self._placed(super().batch_at(index, generator))
+
+    def draw_parts(self, size: int, most: int, generator: torch.Generator) -> list[DrawnBatch]:
+        whole = super().batch_at(self.draw_rows(size, generator), generator)
+        return [self._placed(_part(whole, start, end)) for start, end in bounds(len(whole), most)]
+
+    def _placed(self, batch: DrawnBatch) -> DrawnBatch:
         return batch if self.device.type == "cpu" else fixed(batch, self.packed.limit, self.device)
 
     def encode(self, encoder: TextEncoder, views: Mapping[str, Tokens]) -> dict[str, Encoded]:
@@ -75,3 +82,23 @@ class TextCorpus(DrawnCorpus):
             name: Encoded(states, encoder.pool(states, view), words)
             for (name, view), states in zip(views.items(), hidden, strict=True)
         }
+
+
+def _part(batch: DrawnBatch, start: int, end: int) -> DrawnBatch:
+    """Texts start, …, end − 1 of a batch of the processor."""
+    views = {name: rows(view, start, end) for name, view in batch.views.items()}
+    targets = {
+        name: _between(each, batch.views[name].ids.shape[1], start, end)
+        if "positions" in each
+        else {key: value[start:end] for key, value in each.items()}
+        for name, each in batch.targets.items()
+    }
+    return DrawnBatch(batch.index[start:end], views, targets)
+
+
+def _between(targets: Mapping[str, Tensor], width: int, start: int, end: int) -> dict[str, Tensor]:
+    """Targets at flat `positions` (M,) of a view that is `width` wide, of texts start, …, end − 1."""
+    row = targets["positions"] // width
+    there = (row >= start) & (row < end)
+    kept = {name: values[there] for name, values in targets.items()}
+    return kept | {"positions": kept["positions"] - start * width}

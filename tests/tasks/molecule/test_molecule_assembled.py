@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from hpo_bench.core.captured import described
+from hpo_bench.core.micro_batches import MicroBatches, objective_losses
 from hpo_bench.tasks.molecule.assembled import Needs, assembled, quotas
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus, choose_atoms
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
@@ -42,8 +43,19 @@ def same(one, two):
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_device_makes_what_the_host_makes(there, rows, seed):
     index = torch.tensor(rows)
-    lots = there._lots(index, drawn(seed))
+    lots = there.batch_at(index, drawn(seed))
     same(assembled(lots, there.packed, MASK_RATE), padded(there.batch_of(index, drawn(seed)), lots.sizes, there.packed))
+
+
+def test_parts_of_an_accelerator_are_the_batch(there):
+    """The same molecules, the same hidden atoms, and losses that add up, each part at its own agreed size."""
+    whole, parts = there.draw_batch(40, drawn(3)), MicroBatches(tuple(there.draw_parts(40, 12, drawn(3))))
+    assert torch.equal(torch.cat([part.index for part in parts.parts]), whole.index)
+    assert len({part.sizes for part in parts.parts}) == 1
+    own = [i for i, name in enumerate(there.objectives) if name not in there.compares_rows]
+    model = there.build_model().eval()
+    expected = there.objective_losses(model, whole)[own]
+    assert torch.allclose(objective_losses(there, model, parts)[own], expected, rtol=1e-4)
 
 
 def test_without_hidden_atoms_too(bace):
@@ -51,7 +63,7 @@ def test_without_hidden_atoms_too(bace):
     corpus.packed.in_order = corpus.packed.host.in_order = True
     if corpus._needs_mask:
         pytest.skip("the objective hides atoms")
-    lots = corpus._lots(torch.arange(9), drawn(0))
+    lots = corpus.batch_at(torch.arange(9), drawn(0))
     host = padded(corpus.batch_of(torch.arange(9), drawn(0)), lots.sizes, corpus.packed)
     same(assembled(lots, corpus.packed, MASK_RATE), host)
 
@@ -69,9 +81,9 @@ def test_the_room_that_is_kept_holds_every_draw(there):
 def test_quotas_are_those_of_the_choice(there):
     raw = there.batch_of(torch.arange(75), drawn(0))
     atoms = raw.views["clean"].sizes.squeeze(1)
-    chosen = torch.bincount(
-        raw.views["clean"].molecule[choose_atoms(raw.views["clean"], drawn(1))].long(), minlength=75
-    )
+    clean = raw.views["clean"]
+    lots = torch.rand(clean.num_atoms, generator=drawn(1))
+    chosen = torch.bincount(clean.molecule[choose_atoms(clean, lots)].long(), minlength=75)
     assert torch.equal(quotas(atoms, MASK_RATE), chosen)
 
 

@@ -161,7 +161,7 @@ def test_bonds_of_hidden_atoms_are_hidden_and_predicted_once(corpus, generator):
 
 def test_share_of_hidden_atoms(corpus, generator):
     graphs = corpus.packed.batch(torch.arange(100))
-    chosen = choose_atoms(graphs, generator)
+    chosen = choose_atoms(graphs, torch.rand(graphs.num_atoms, generator=generator))
     hidden = torch.bincount(graphs.molecule[chosen], minlength=100)
     assert hidden.tolist() == [1 + int(0.15 * size) for size in graphs.sizes.squeeze(1).tolist()]
     assert len(chosen.unique()) == len(chosen)
@@ -169,7 +169,8 @@ def test_share_of_hidden_atoms(corpus, generator):
 
 def test_every_atom_is_hidden_equally_often(generator):
     graphs = PackedMolecules(featurise_chunk(["CCCCC"])).batch(torch.zeros(4000, dtype=torch.int64))
-    counts = torch.bincount(choose_atoms(graphs, generator) % 5, minlength=5)
+    chosen = choose_atoms(graphs, torch.rand(graphs.num_atoms, generator=generator))
+    counts = torch.bincount(chosen % 5, minlength=5)
     assert (counts - 800).abs().max() < 4 * math.sqrt(4000 * 0.2 * 0.8)
 
 

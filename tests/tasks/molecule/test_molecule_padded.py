@@ -117,7 +117,7 @@ def test_batches_have_one_layout_and_one_piece(there):
 
 def test_a_batch_that_is_larger_than_usual_gets_a_size_of_its_own(there):
     large = there.packed._atom_count.argsort(descending=True)[:16]
-    lots = there._lots(large, drawn(0))
+    lots = there.batch_at(large, drawn(0))
     assert not there._sizes(16).hold(lots.sizes)
     assert lots.sizes.atoms > int(there.packed._atom_count[large].sum())
 

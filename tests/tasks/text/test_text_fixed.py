@@ -5,6 +5,7 @@ import torch
 
 from hpo_bench.core.captured import CapturedStep, described
 from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.micro_batches import MicroBatches, objective_losses
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.tasks.text.fixed import fixed
@@ -23,6 +24,18 @@ def task(request, tmp_path_factory):
 
     path = save_model(tmp_path_factory.mktemp("fixed") / request.param, request.param)
     return load("regression", path, Tokeniser(path)).task
+
+
+def test_parts_of_an_accelerator_are_the_batch(task):
+    """Positions are counted anew in each part, and what is filled up counts for nothing."""
+    whole = task.draw_batch(16, drawn(1))
+    parts = MicroBatches(tuple(fixed(part, 32, CPU) for part in task.draw_parts(16, 5, drawn(1))))
+    assert [len(part) for part in parts.parts] == [4, 4, 4, 4]
+    own = [i for i, name in enumerate(task.objectives) if name not in task.compares_rows]
+    assert len(own) > 1
+    model = task.build_model().double().eval()
+    expected = task.objective_losses(model, whole)[own]
+    assert torch.allclose(objective_losses(task, model, parts)[own], expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize("limit", [20, 32])

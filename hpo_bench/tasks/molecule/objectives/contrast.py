@@ -24,6 +24,7 @@ class Contrast(Objective):
     name = "contrast"
     paper = "GraphCL, You et al. 2020, arXiv 2010.13902"
     views = (CLEAN, MASKED)
+    compares_rows = True
     baseline_loss = 1.0  # the loss is over log B already: B is the batch's, not the corpus's
 
     def build_head(self, width: int) -> nn.Module:

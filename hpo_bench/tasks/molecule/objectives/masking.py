@@ -75,6 +75,9 @@ class MaskedAtoms(Attributes):
         rows = nodes.index_select(0, atoms) if batch.atoms is None else batch.atoms.rows.sums(nodes)
         return self.hidden_loss(head(rows), batch.views[CLEAN].atom_code.index_select(0, atoms), batch.atoms)
 
+    def terms(self, batch: MoleculeBatch) -> int | Tensor:
+        return len(batch.masked_atoms) if batch.atoms is None else batch.atoms.real.sum()
+
 
 class MaskedBonds(Attributes):
     """Predict type and stereo of hidden bonds from the sum of their two atoms; the bonds of hidden atoms are hidden."""
@@ -96,3 +99,6 @@ class MaskedBonds(Attributes):
                 0, graphs.destination.index_select(0, edges)
             )
         return self.hidden_loss(head(ends), graphs.bond_code.index_select(0, edges), batch.bonds)
+
+    def terms(self, batch: MoleculeBatch) -> int | Tensor:
+        return len(batch.masked_edges) if batch.bonds is None else batch.bonds.real.sum()

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from hpo_bench.tasks import objective
-from hpo_bench.tasks.objective import CLEAN, DrawnObjective
+from hpo_bench.tasks.objective import CLEAN, DrawnBatch, DrawnObjective
 from hpo_bench.tasks.text.encoder import BaseModel
 from hpo_bench.tasks.text.packed import PackedTexts
 from hpo_bench.tasks.text.tokens import Tokeniser
@@ -44,6 +44,13 @@ class Objective(DrawnObjective):
 
     pairs: ClassVar[bool] = False  # are its inputs pairs of texts, and token type 1 among them?
     corpus: CorpusData
+
+    def terms(self, batch: DrawnBatch) -> int | Tensor:
+        """The tokens that are asked for, where `targets` names `positions`; else the texts."""
+        targets = batch.targets[self.name]
+        if "known" in targets:  # filled up, see `fixed`
+            return targets["known"].sum()
+        return len(targets["positions"]) if "positions" in targets else len(batch)
 
     def embedding(self, encoded: Mapping[str, Encoded]) -> Tensor:
         return encoded[CLEAN].pooled

@@ -22,6 +22,7 @@ class Contrast(Objective):
 
     name = "contrast"
     paper = "unsupervised SimCSE, Gao et al. 2021, arXiv 2104.08821"
+    compares_rows = True
     baseline_loss = 1.0  # the loss is over log B already: B is the batch's, not the corpus's
 
     def draw(self, index: Tensor, clean: Tokens, generator: torch.Generator) -> Drawn:
