@@ -31,7 +31,7 @@ SECONDS = {
     "bert": 60,
     "hypergradient": 60,
     "images": 45,
-    "trials": 45,
+    "trials": 60,
     "runs": 90,
 }
 

@@ -20,45 +20,40 @@ from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 
 
 def trials(size: Size) -> Iterator[Row]:
-    """One, two and four at once."""
+    """One, two and four at once. All are started once, together: a start takes many times longer than the steps."""
     counts, alone = (1, 2) if size.small else (1, 2, 4), 0.0
-    for count in counts:
-        rate, memory = _together(size, count)
-        alone = alone or rate
-        found = f"{rate:.0f} steps/s, {rate / alone:.2f} times those of one; {memory / 2**20:.0f} MiB at most in each"
-        yield f"{count} trials at once, 3 × 64, 128 molecules", found, "–", None
-
-
-def _together(size: Size, count: int) -> tuple[float, int]:
-    """Steps a second of all, and the most memory that one of them held."""
     command = [sys.executable, __file__, str(size.device), "small" if size.small else "full"]
     pipe = subprocess.PIPE
-    started = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(count)]
+    started = [subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) for _ in range(counts[-1])]
     try:
         for one in started:
-            assert one.stdout is not None
-            if one.stdout.readline().strip() != "ready":
+            if _line(one) != "ready":
                 raise RuntimeError("a trial ended before its first step")
-        begun = time.perf_counter()
-        answers = _all(started)
-        seconds = time.perf_counter() - begun
+        for count in counts:
+            begun = time.perf_counter()
+            for one in started[:count]:
+                assert one.stdin is not None
+                one.stdin.write("go\n")
+                one.stdin.flush()
+            answers = [[int(word) for word in _line(one).split()] for one in started[:count]]
+            rate = sum(steps for steps, _ in answers) / (time.perf_counter() - begun)
+            alone, memory = alone or rate, max(peak for _, peak in answers)
+            found = (
+                f"{rate:.0f} steps/s, {rate / alone:.2f} times those of one; {memory / 2**20:.0f} MiB at most in each"
+            )
+            yield f"{count} trials at once, 3 × 64, 128 molecules", found, "–", None
     finally:
         for one in started:
             one.kill()
-    steps = [answer[0].split() for answer in answers]
-    return sum(int(words[0]) for words in steps) / seconds, max(int(words[1]) for words in steps)
 
 
-def _all(started: list[subprocess.Popen[str]]) -> list[tuple[str, str]]:
-    for one in started:
-        assert one.stdin is not None
-        one.stdin.write("go\n")
-        one.stdin.flush()
-    return [one.communicate() for one in started]
+def _line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None
+    return process.stdout.readline().strip()
 
 
 def main() -> None:
-    """One trial: say that it is ready, wait for a line, make the steps, print how many and the memory."""
+    """One trial: say that it is ready; for each line that comes make the steps, print how many and the memory."""
     torch.set_num_threads(1)
     size = Size(torch.device(sys.argv[1]), sys.argv[2] == "small")
     batch, count = (8, 4) if size.small else (128, 400)
@@ -68,11 +63,11 @@ def main() -> None:
         step()
     device_steps.synchronise(size)
     print("ready", flush=True)
-    sys.stdin.readline()
-    for _ in range(count):
-        step()
-    device_steps.synchronise(size)
-    print(count, peak_memory(size.device), flush=True)
+    for _ in sys.stdin:
+        for _ in range(count):
+            step()
+        device_steps.synchronise(size)
+        print(count, peak_memory(size.device), flush=True)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import atexit
 import os
-import signal
 import sys
 import warnings
 from itertools import pairwise
@@ -14,8 +12,10 @@ def main() -> None:
     """Run the command line. An error that the user can mend is printed as a sentence, with exit code 2."""
     _speak()
     from hpo_bench.cli import app
+    from hpo_bench.cli.stops import end_in_order, ignore_late_signals, status
     from hpo_bench.errors import UserError
 
+    end_in_order()
     try:
         _nothing_empty(sys.argv)
         app(prog_name="hpo-bench")
@@ -24,7 +24,7 @@ def main() -> None:
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(status())
     except MemoryError as error:
         print(f"error: the memory is not enough: {error}\ngive smaller sizes, or a smaller batch", file=sys.stderr)
         sys.exit(2)
@@ -38,8 +38,7 @@ def main() -> None:
         print(f"error: {out_of_memory(error)}", file=sys.stderr)
         sys.exit(2)
     finally:
-        # Everything is recorded: a Ctrl-C in the interpreter's last steps would print PyTorch's and Ray's insides.
-        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+        ignore_late_signals()
 
 
 def _speak() -> None:

@@ -10,7 +10,7 @@ import typer
 
 from hpo_bench.cli.app import app
 from hpo_bench.cli.options import DataDir, Json, at_least, finite, given, use_data_dir
-from hpo_bench.cli.trial import interruptible
+from hpo_bench.cli.stops import interruptible
 
 _EPOCHS = 10
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +10,7 @@ import typer
 
 from hpo_bench.cli.app import app
 from hpo_bench.cli.options import DataDir, Json, Out, at_least, finite, use_data_dir
+from hpo_bench.cli.stops import interruptible
 
 
 @app.command()
@@ -35,7 +35,7 @@ def study(
     from hpo_bench.study.spec import read_study
 
     use_data_dir(data_dir)
-    try:
+    with interruptible():
         asked = read_study(file)
         runs = expand(asked, out)
         found = states(runs)
@@ -54,9 +54,6 @@ def study(
         elif workspace.exists():
             with prepared(workspace):  # what a killed process left is cleared away
                 pass
-    except KeyboardInterrupt as stop:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from stop
     if as_json:
         print(json.dumps(as_data(asked, runs, found, outcomes), indent=1))
     else:

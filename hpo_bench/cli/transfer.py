@@ -10,7 +10,8 @@ import typer
 
 from hpo_bench.cli.app import app
 from hpo_bench.cli.options import FirstSeed, Json, Seeds, Task
-from hpo_bench.cli.trial import TrialFlags, interruptible, takes_trial_flags
+from hpo_bench.cli.stops import interruptible
+from hpo_bench.cli.trial import TrialFlags, takes_trial_flags
 from hpo_bench.errors import UserError
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import inspect
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import wraps
 from pathlib import Path
@@ -94,13 +92,3 @@ def takes_trial_flags(command: Callable[..., None]) -> Callable[..., None]:
 
     verb.__signature__ = own.replace(parameters=together)  # type: ignore[attr-defined]
     return verb
-
-
-@contextmanager
-def interruptible() -> Iterator[None]:
-    """Ctrl-C ends a verb with a sentence; typer would end without a word."""
-    try:
-        yield
-    except KeyboardInterrupt as stop:
-        print("stopped; the same command goes on from here", file=sys.stderr)
-        raise typer.Exit(130) from stop

@@ -46,7 +46,7 @@ class CostMeter:
         if self.heartbeat is not None:
             self.heartbeat()
 
-    def calibrate(self, kind: str, samples: int, run: Callable[[], object]) -> None:
+    def calibrate(self, kind: str, samples: float, run: Callable[[], object]) -> None:
         """Count the FLOPs of one forward pass of `run()` over `samples` samples with torch's own counter."""
         from torch.utils.flop_counter import FlopCounterMode
 

@@ -18,6 +18,8 @@ from hpo_bench.core.rng import derive_seed, generator
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.tasks.base import Pretrainable, gradient_alone
 
+Capture = Callable[[Callable[..., Any]], Callable[..., Any]]
+
 
 class Diverged(RuntimeError):
     """A loss became NaN or infinite."""
@@ -44,7 +46,10 @@ class Pretrainer:
             capturable=on_gpu,
         )
         self.step_number = 0
-        self._captured = as_graphs(self._body) if on_gpu else None
+        self._samples = protocol.batch_size * task.passes  # of a whole pass
+        self._kind = " ".join(("pretraining", *task.wanted))
+        self.capture: Capture | None = as_graphs if on_gpu else None  # how passes of this model are recorded
+        self._captured = self.capture(self._body) if self.capture else None
 
     def draw_batch(self, step: int) -> Any:
         """The batch of a step, or its `MicroBatches`; the same for every trial of one search."""
@@ -58,7 +63,7 @@ class Pretrainer:
             self.set_rate(self.protocol.rate(self.step_number))
         losses = (self._captured or self._body)(weights, batch)
         self.step_number += 1
-        self.meter.passes(self.protocol.batch_size, forward=1, backward=1)
+        self.meter.passes(self._samples, forward=1, backward=1, kind=self._kind)
         return losses
 
     def losses(self, batch: Any, step: int | None = None) -> Tensor:
@@ -95,6 +100,22 @@ class Pretrainer:
             parameter.grad = sum(terms, torch.zeros_like(own[0]))
         self.optimizer.step()
         self.step_number += 1
+
+    @torch.no_grad()
+    def remember(self, task: Pretrainable, steps: int) -> None:
+        """Batch norm sees all views of the last `steps` batches; nothing is trained.
+
+        Where `self.task` was narrowed from `task`, it had seen those views alone that its own objectives read, and
+        outside training an encoder goes by what it has seen.
+        """
+        with self.meter.phase("pretraining"), products(self.protocol.precision):
+            for step in range(self.step_number - steps, self.step_number):
+                batch = draw(task, self.protocol, generator(task.draws_on, self.seed, "pretraining", step))
+                self._begin(step)
+                with autocast(task.device, self.protocol.precision):
+                    for part in parts_of(batch):
+                        task.objective_losses(self.model, part)
+                self.meter.passes(self.protocol.batch_size, forward=1)
 
     @contextmanager
     def forward_alone(self) -> Iterator[None]:
@@ -165,7 +186,7 @@ class Pretrainer:
             raise Diverged(f"loss not finite at step {self.step_number}: {named}")
 
     def _calibrate(self, batch: Any) -> None:
-        if "pretraining" not in self.meter.flops_per_sample:
+        if self._kind not in self.meter.flops_per_sample:
 
             def run() -> None:
                 for part in parts_of(batch):
@@ -173,7 +194,7 @@ class Pretrainer:
 
             self.model.eval()  # batch-norm buffers stay as they are
             with self.meter.phase("orchestration"):
-                self.meter.calibrate("pretraining", self.protocol.batch_size, run)
+                self.meter.calibrate(self._kind, self._samples, run)
 
     def state_dict(self) -> dict[str, Any]:
         """Model, optimiser and step."""
@@ -186,6 +207,6 @@ class Pretrainer:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])  # into new tensors: what was captured knows the old ones
-        if self._captured is not None:
-            self._captured = as_graphs(self._body)
+        if self.capture is not None:
+            self._captured = self.capture(self._body)
         self.step_number = int(state["step"])

@@ -7,6 +7,7 @@ through many steps is the effect of a very small change, which the noise of trai
 
 from __future__ import annotations
 
+import bisect
 import dataclasses
 import math
 from dataclasses import dataclass
@@ -28,9 +29,11 @@ from hpo_bench.errors import UserError
 from hpo_bench.records.files import append_line, read_lines
 from hpo_bench.records.journal import Journal, Progress
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
+from hpo_bench.tasks.base import Task
 from tapweight.horizon import DESIGNS, Effects, pooled, weights_of
 
 LOG, AS_SEARCHED = "branches.jsonl", "as_searched.safetensors"
+SEEN_AGAIN = 8  # batches: at torch's momentum a fifth is left of what two views had not been a part of
 
 
 @dataclass
@@ -90,14 +93,18 @@ class Branches(ObjectiveWeightSearch):
 
     def steps(self, problem: Problem) -> int:
         """h: what `spend` pays for, T at most; 0 if nothing."""
-        branches = problem.num_objectives * self.replicates
-        each = (self.spend * problem.trial_cost - problem.adaptation_cost) / branches - self._verdict(problem)
-        return max(0, min(problem.protocol.steps, int(each / (3 * self._batch(problem)) + 1e-9)))
+        most = self.spend * problem.trial_cost * (1 + 1e-9)
+        lengths = range(1, problem.protocol.steps + 1)
+        return bisect.bisect_right(lengths, most, key=lambda steps: self.expected_cost(problem, steps))
 
     def expected_cost(self, problem: Problem, steps: int) -> float:
         """Step-equivalents of the search with branches of so many steps, at most."""
-        a_branch = 3 * steps * self._batch(problem) + self._verdict(problem)
-        return problem.num_objectives * self.replicates * a_branch + problem.adaptation_cost
+        verdict, replicate = self._judge(problem).cost(problem.protocol.batch_size), 0.0
+        for weights in DESIGNS[self.design](problem.num_objectives):
+            task = _alone(problem, weights)
+            passes = 3 * steps * task.passes + _unseen(problem, task, steps)
+            replicate += passes * self._batch(problem) + verdict
+        return self.replicates * replicate + problem.adaptation_cost
 
     def search(self, problem: Problem, journal: Journal) -> SearchResult:
         if not journal.trials:
@@ -146,8 +153,10 @@ class Branches(ObjectiveWeightSearch):
         seed = derive_seed(problem.seed, "branch", replicate)
         size = max(2, round(self.share * problem.protocol.batch_size))
         protocol: Protocol = dataclasses.replace(problem.protocol, batch_size=size)  # T, and with it the rate, stays
-        trial = dataclasses.replace(problem, seed=seed, protocol=protocol).start_trial()
+        task = _alone(problem, weights)
+        trial = dataclasses.replace(problem, task=task, seed=seed, protocol=protocol).start_trial()
         trial.advance(weights.numpy(), steps)
+        trial.pretrainer.remember(problem.task, _unseen(problem, task, steps))
         save_state(state, {"model": dict(trial.pretrainer.model.state_dict())})
         with problem.meter.phase("hypergradient"):
             readings = self._judge(problem)(trial.pretrainer.model.get_submodule("encoder"))
@@ -171,11 +180,19 @@ class Branches(ObjectiveWeightSearch):
     def _batch(self, problem: Problem) -> float:
         return max(2, round(self.share * problem.protocol.batch_size)) / problem.protocol.batch_size
 
-    def _verdict(self, problem: Problem) -> float:
-        return self._judge(problem).cost(problem.protocol.batch_size)
-
     def _judge(self, problem: Problem) -> Judge:
         return Judge(problem.task, problem.seed, problem.meter, self.rows)
+
+
+def _alone(problem: Problem, weights: Tensor) -> Task:
+    """The task without what a branch of these weights (K,) leaves out: a step passes only what the rest reads."""
+    return problem.task.narrowed([name for name, weight in zip(problem.objectives, weights, strict=True) if weight > 0])
+
+
+def _unseen(problem: Problem, task: Task, steps: int) -> int:
+    """How many batches batch norm has to see once more after so many steps that left views out."""
+    buffers = (name for name, _ in problem.task.build_model().named_buffers())
+    return min(SEEN_AGAIN, steps) if task.passes < 1 and any(name.endswith("running_mean") for name in buffers) else 0
 
 
 def _state(workspace: Path, replicate: int, point: int) -> Path:

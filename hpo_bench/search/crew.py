@@ -8,6 +8,7 @@ the piece had cost and hands it out again, `TRIES` times in all. An error of the
 
 from __future__ import annotations
 
+import math
 import time
 import warnings
 from collections import deque
@@ -196,16 +197,22 @@ class Crew:
 
 
 def share_of_gpus(spec: ProblemSpec, processes: int, there: float) -> float:
-    """What a worker asks Ray for: all workers share the accelerators.
+    """What a worker asks Ray for: workers share the accelerators, each of them as many, so that all work at once.
+
+    A worker is on one accelerator: three workers on two ask for a half, since of two thirds only two would be placed.
 
     Raises:
-        UserError: there is none.
+        UserError: there is none, or the device names one: Ray says which a worker sees.
     """
     if not spec.device.startswith("cuda"):
         return 0
     if not there:
         raise UserError("Ray knows of no GPU", "start its nodes with --num-gpus, or give --device cpu")
-    return min(1.0, there / processes)
+    if spec.device not in ("cuda", "cuda:0"):
+        number = spec.device.partition(":")[2]
+        remedy = f"give --device cuda; CUDA_VISIBLE_DEVICES={number} before the command chooses the card"
+        raise UserError(f"workers take the cards that Ray gives them, and not {spec.device}", remedy)
+    return 1 / math.ceil(processes / max(1, int(there)))
 
 
 def readable(error: BaseException) -> BaseException:

@@ -48,7 +48,9 @@ class LevelTwo(ABC):
 
     def __init__(self, problem: Problem, pretrainer: Pretrainer, gamma: float) -> None:
         self.problem, self.gamma = problem, gamma
-        self.pretraining = tapweight.Pretraining(pretrainer.model, partial(objective_losses, problem.task))
+        self.pretraining = tapweight.Pretraining(
+            pretrainer.model, partial(objective_losses, problem.task), capture=pretrainer.capture
+        )
 
     @staticmethod
     @abstractmethod

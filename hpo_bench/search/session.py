@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
+import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -59,6 +61,7 @@ def ray_session(workspace: Path, processes: int, address: str = "", timeout: flo
     if ray.is_initialized():
         yield
         return
+    terminated = signal.getsignal(signal.SIGTERM)
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
     with ExitStack() as stack:
         if address != "auto":
@@ -81,6 +84,8 @@ def ray_session(workspace: Path, processes: int, address: str = "", timeout: flo
                 _temp_dir=str(folder),
                 **quiet,
             )
+        if threading.current_thread() is threading.main_thread() and terminated is not None:
+            signal.signal(signal.SIGTERM, terminated)  # Ray puts its own there: C++ frames on stderr, and an abort
         yield
 
 

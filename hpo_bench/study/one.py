@@ -32,7 +32,8 @@ _PATIENCE = 60  # seconds that the process of a killed study may take to let go 
 
 def main() -> None:
     """Do the run and print how it ended, as a line of JSON."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # Ray's workers ignore it, and that is inherited
+    for stop in (signal.SIGINT, signal.SIGTERM):  # Ray's workers ignore the first, and that is inherited
+        signal.signal(stop, signal.default_int_handler)
     order = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with, args=(order["study"], order.get("scratch")), daemon=True).start()
     print(json.dumps(_outcome(order["words"], order.get("loaded"))), flush=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -72,6 +72,16 @@ class Pretrainable(ABC):
 
     objectives: tuple[str, ...]
     device: torch.device
+    wanted: tuple[str, ...] = ()  # objectives that it was narrowed to, see `narrowed`; () where it was not
+    passes: float = 1.0  # share of all views that a step sends through the encoder: what a step is billed by
+
+    def narrowed(self, names: Collection[str]) -> Self:
+        """The same for steps in which all other objectives have weight 0: their losses are 0, and have no gradient.
+
+        Batches are drawn from the same random numbers. What only the others read need not go through the encoder, and
+        `passes` says so; here it all does. Batch norm then remembers the statistics of what did go through.
+        """
+        return self
 
     @property
     def num_objectives(self) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
-from functools import partial
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from functools import cached_property, partial
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,25 @@ class Corpus(Pretrainable):
     def __len__(self) -> int:
         return self.size
 
+    def narrowed(self, names: Collection[str]) -> Self:
+        every, twin = len(self.read), copy.copy(self)
+        twin.wanted = tuple(name for name in self.objectives if name in names)
+        twin.passes = self.passes * len(twin.read) / every
+        return twin
+
+    def wants(self, kind: Any) -> bool:
+        """Is the objective's loss asked for?"""
+        return not self.wanted or kind.name in self.wanted
+
+    def views_of(self, kind: Any) -> Collection[str]:
+        """The views that an objective reads."""
+        return kind.views  # type: ignore[no-any-return]
+
+    @property
+    def read(self) -> frozenset[str]:
+        """The views that are read at all, and so the passes of a step."""
+        return frozenset(view for kind in self._objectives if self.wants(kind) for view in self.views_of(kind))
+
     def build_model(self) -> Model:
         """A fresh copy of the base on the device: bit-identical at every call."""
         return copy.deepcopy(self._base)
@@ -68,7 +87,7 @@ class Corpus(Pretrainable):
         """The batch of the rows `index` (B,), with every random choice made."""
 
     def terms(self, batch: Any) -> Tensor:
-        found = [kind.terms(batch) for kind in self._objectives]
+        found = [kind.terms(batch) if self.wants(kind) else 0 for kind in self._objectives]
         return torch.stack([torch.as_tensor(one, device=self.device, dtype=torch.float32) for one in found])
 
     @property
@@ -80,7 +99,13 @@ class Corpus(Pretrainable):
 
         Each is about 1 for the best constant predictor.
         """
-        losses = [kind.loss(heads.get_submodule(kind.name), encoded, batch) for kind in self._objectives]
+        found = {
+            kind.name: kind.loss(heads.get_submodule(kind.name), encoded, batch)
+            for kind in self._objectives
+            if self.wants(kind)
+        }
+        nothing = torch.zeros_like(next(iter(found.values())))
+        losses = [found.get(name, nothing) for name in self.objectives]
         # One division by a tensor: by a number, a forward-mode tangent would turn into float64.
         return torch.stack(losses) / self._baseline_losses
 
@@ -98,9 +123,20 @@ class DrawnCorpus(Corpus):
 
     def batch_at(self, index: Tensor, generator: torch.Generator) -> DrawnBatch:
         clean = self.clean(index)
-        drawn = {kind.name: kind.draw(index, clean, generator) for kind in self._objectives}
+        every = [(kind, kind.draw(index, clean, generator)) for kind in self._objectives]
+        drawn = {kind.name: one for kind, one in every if self.wants(kind)}
         views = {name: view for one in drawn.values() for name, view in one.views.items()}
         return DrawnBatch(index, views, {name: one.targets for name, one in drawn.items()})
+
+    def views_of(self, kind: Any) -> Collection[str]:
+        return self._views_of[kind.name]
+
+    @cached_property
+    def _views_of(self) -> dict[str, tuple[str, ...]]:
+        """By the objectives' names; what they draw says it."""
+        index = torch.arange(min(2, len(self)), device=self.draws_on)
+        clean, source = self.clean(index), torch.Generator(self.draws_on)
+        return {kind.name: tuple(kind.draw(index, clean, source).views) for kind in self._objectives}
 
     def objective_losses(self, model: nn.Module, batch: DrawnBatch) -> Tensor:
         return self.losses_of(model.get_submodule("heads"), self.encode(model.encoder, batch.views), batch)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from collections.abc import Collection
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -34,6 +36,12 @@ class CorpusTask(Task):
     @property
     def draws_on(self) -> torch.device:
         return self.corpus.draws_on
+
+    def narrowed(self, names: Collection[str]) -> Self:
+        twin = copy.copy(self)
+        twin.corpus = self.corpus.narrowed(names)
+        twin.wanted, twin.passes = twin.corpus.wanted, twin.corpus.passes
+        return twin
 
     def build_model(self) -> nn.Module:
         return self.corpus.build_model()

@@ -388,10 +388,11 @@ def test_kill_9_and_the_same_command_again(configure, training, tmp_path, method
     assert unbroken - 1e-9 <= spent <= unbroken + 20 * lost
 
 
-def test_ctrl_c_ends_with_130_and_a_word_and_the_run_goes_on(configure):
+@pytest.mark.parametrize(("name", "status"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_ends_with_its_status_and_a_word_and_the_run_goes_on(configure, name, status):
     config = configure("random", budget="3", retrains=1)
-    stopped = die(config, "SIGINT", 50)
-    assert stopped.returncode == 130
+    stopped = die(config, name, 50)
+    assert stopped.returncode == status
     assert "the same command goes on" in stopped.stderr
     assert "Traceback" not in stopped.stderr
     assert on_disk(config)["status"] == "failed"

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import tapweight
+from hpo_bench.core.captured import CapturedStep
 from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.rng import derive_seed, generator
@@ -250,3 +251,34 @@ def test_a_horizon_of_many_steps_finds_the_planted_optimum_and_is_billed_as_anno
 def test_a_horizon_that_cannot_be_is_refused(options):
     with pytest.raises(UserError, match="horizon"):
         Implicit(**options)
+
+
+@pytest.mark.parametrize("options", [{}, {"solver": "cg", "damping": 5.0}], ids=["identity", "cg"])
+def test_recorded_passes_find_what_eager_ones_find(options, tmp_path, monkeypatch):
+    """As on an accelerator, where level I's passes are recorded: with a stand-in that runs the same closure again."""
+    made = []
+
+    def recorded(body):
+        made.append(CapturedStep(body, lambda run: run))
+        return made[-1]
+
+    found = []
+    for capture in (None, recorded):
+        method = Implicit(warmup=4, every=2, parametrisation="mirror", retrain_with="schedule", **options)
+        problem = quick_problem("60", task_options={"network": True}, steps=40)
+        start = problem.start_trial
+        monkeypatch.setattr(problem, "start_trial", lambda start=start, capture=capture: recording(start(), capture))
+        result, _ = search(method, problem, tmp_path / str(len(found)))
+        found.append((result.schedule.to_json(), result.value, problem.meter.total.step_equivalents))
+    assert found[0][2] == found[1][2]
+    assert found[0][1] == pytest.approx(found[1][1], rel=1e-4)
+    (eager, other) = (torch.tensor([weights for _, weights in one[0]]) for one in found)
+    assert torch.allclose(eager, other, atol=1e-4)
+    assert len(eager) > 5
+    assert sum(step.replays for step in made) > 10
+    assert [step.reason for step in made if step.reason] == []
+
+
+def recording(trial, capture):
+    trial.pretrainer.capture = capture
+    return trial

@@ -7,6 +7,8 @@ import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -39,7 +41,7 @@ def scores(journal):
     return [(record.weights, record.value, record.cost["step_equivalents"]) for record in journal.trials]
 
 
-@pytest.mark.parametrize(("device", "shares"), [("cpu", (0, 0)), ("cuda", (1, 0.25)), ("cuda:1", (1, 0.25))])
+@pytest.mark.parametrize(("device", "shares"), [("cpu", (0, 0)), ("cuda", (1, 0.25)), ("cuda:0", (1, 0.25))])
 def test_workers_share_one_accelerator(device, shares):
     spec = dataclasses.replace(quick_problem("2").spec, device=device)
     assert (share_of_gpus(spec, 1, 1.0), share_of_gpus(spec, 4, 1.0)) == shares
@@ -48,8 +50,34 @@ def test_workers_share_one_accelerator(device, shares):
 def test_workers_share_all_the_accelerators_of_a_cluster():
     spec = dataclasses.replace(quick_problem("2").spec, device="cuda")
     assert [share_of_gpus(spec, workers, 4.0) for workers in (2, 4, 8)] == [1.0, 1.0, 0.5]
+    assert [share_of_gpus(spec, workers, 2.0) for workers in (3, 7)] == [0.5, 0.25]
     with pytest.raises(UserError, match="Ray knows of no GPU"):
         share_of_gpus(spec, 2, 0.0)
+    with pytest.raises(UserError, match="not cuda:1"):  # a worker sees one card, which is number 0 to it
+        share_of_gpus(dataclasses.replace(spec, device="cuda:1"), 2, 2.0)
+
+
+def test_ray_places_all_workers_on_their_accelerators_at_once():
+    """With accelerators that Ray is told of: what is placed needs no card. Shares of the sum would leave one out."""
+    code = """
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+from hpo_bench.core.problem import ProblemSpec
+from hpo_bench.search.crew import share_of_gpus
+from hpo_bench.search.session import _start_ray
+quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
+_start_ray(num_cpus=1, num_gpus=2, object_store_memory=100 * 2**20, **quiet)
+spec = ProblemSpec("bace", {}, {}, 0, "cuda")
+for workers in (2, 3, 7, 14):
+    group = placement_group([{"GPU": share_of_gpus(spec, workers, ray.cluster_resources()["GPU"])}] * workers)
+    print(workers, group.wait(60))
+    remove_placement_group(group)
+print("two thirds each", placement_group([{"GPU": 2 / 3}] * 3).wait(3))
+ray.shutdown()
+"""
+    environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert told.stdout.split("\n")[:5] == ["2 True", "3 True", "7 True", "14 True", "two thirds each False"]
 
 
 def test_a_problem_is_made_again_from_its_spec():

@@ -76,7 +76,10 @@ class ImageCorpus(Corpus):
         )
         made, width = [kind(data) for kind in kinds], int(self.encoder_config["widths"][-1])
         super().__init__(made, start, width, size=len(self.packed), device=device, seed=seed)
-        self._views = [view for view in (CLEAN, JIGSAW, MASKED) if any(view in kind.views for kind in kinds)]
+
+    @property
+    def _views(self) -> list[str]:
+        return [view for view in (CLEAN, JIGSAW, MASKED) if view in self.read]
 
     @property
     def clusters(self) -> dict[str, int]:

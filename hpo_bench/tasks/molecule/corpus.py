@@ -88,7 +88,6 @@ class MoleculeCorpus(Corpus):
         made = [kind(data) for kind in kinds]
         super().__init__(made, encoder_, width, size=len(self.packed), device=device, seed=seed)
         self._needs_mask = any(MASKED in kind.views for kind in kinds)
-        self._views = [view for view in (MASKED, CLEAN) if any(view in kind.views for kind in kinds)]
         self._known_sizes: dict[int, Sizes] = {}
         if self.base is not None:
             self._base.load_state_dict(self._start(self.base))
@@ -103,6 +102,11 @@ class MoleculeCorpus(Corpus):
             "molecules": len(self),
             "data_hash": self.data_hash,
         }
+
+    @property
+    def _views(self) -> list[str]:
+        """What goes through the encoder, in this order."""
+        return [view for view in (MASKED, CLEAN) if view in self.read]
 
     @property
     def draws_on(self) -> torch.device:

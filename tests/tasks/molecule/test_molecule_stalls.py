@@ -74,12 +74,12 @@ def test_no_pass_of_a_pretraining_step_waits(corpus, monkeypatch, where):
     assert all(parameter.grad is not None for parameter in model.parameters())
 
 
-def test_drawing_a_batch_waits_four_times(corpus, monkeypatch):
-    """The numbers of atoms and of edges, of hidden atoms and of hidden bonds: the shapes of a step, and no more."""
+def test_drawing_a_batch_waits_five_times(corpus, monkeypatch):
+    """The numbers of atoms (for their lots, too) and of edges, of hidden atoms and of hidden bonds, and no more."""
     as_on_an_accelerator(monkeypatch, corpus)
     with Waits() as waits:
         corpus.draw_batch(16, torch.Generator().manual_seed(0))
-    assert sorted(waits.seen) == ["index", "nonzero", "repeat_interleave", "repeat_interleave"]
+    assert sorted(waits.seen) == ["_local_scalar_dense", "index", "nonzero", "repeat_interleave", "repeat_interleave"]
 
 
 def unbilled_steps(loaded, monkeypatch):

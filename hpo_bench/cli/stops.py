@@ -1,0 +1,48 @@
+"""A signal ends a command in order: a sentence, the status that a shell expects, everything recorded kept."""
+
+from __future__ import annotations
+
+import atexit
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+
+_received = [signal.SIGINT]
+
+
+def end_in_order() -> None:
+    """From here on SIGTERM ends as Ctrl-C does: what `kill`, a batch system at its limit and a stopped container send.
+
+    Python's default skips every `finally`: Ray's nodes, locks, bills.
+    """
+    signal.signal(signal.SIGTERM, _terminated)
+
+
+def _terminated(*_: Any) -> None:
+    _received.append(signal.SIGTERM)  # Ray, where it waits, raises a KeyboardInterrupt of its own in place of any other
+    raise KeyboardInterrupt
+
+
+def status() -> int:
+    """128 and the last signal's number, as shells have it."""
+    return 128 + _received[-1]
+
+
+def ignore_late_signals() -> None:
+    """Everything is recorded: a signal in the interpreter's last steps would print PyTorch's and Ray's insides."""
+    atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+    atexit.register(signal.signal, signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """A signal ends a verb with a sentence; typer would end without a word."""
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        print("stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(status()) from stop
