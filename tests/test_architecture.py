@@ -69,7 +69,10 @@ def test_tapweight_needs_torch_and_nothing_else():
         ),
         ("hpo_bench/run/rerun.py", ["core.protocol", "run.presets", "run.task_options"]),
         ("hpo_bench/compare", ["compare", "records", "core.cores", "errors", "run.rerun"]),
-        ("hpo_bench/study", ["study", "run", "core", "records", "search.session", "tasks.base", "errors", "registry"]),
+        (
+            "hpo_bench/study",
+            ["study", "run", "core", "records", "search.room", "search.session", "tasks.base", "errors", "registry"],
+        ),
         (
             "hpo_bench/measure",
             ["measure", "run", "compare", "core", "records", "search.grid", "tasks.base", "errors"],

@@ -39,6 +39,7 @@ def make(workspace: Path) -> Path:
 def remove(workspace: Path, folder: Path) -> None:
     """Remove a scratch folder that `make` gave to this process, and its note."""
     _held.pop(folder).release()
+    end_processes(folder)
     shutil.rmtree(folder, ignore_errors=True)
     (workspace / NOTE).unlink(missing_ok=True)
 
@@ -56,7 +57,7 @@ def clear(workspace: Path) -> None:
     except (UserError, FileNotFoundError):
         folder = None
     if folder is not None and not _alive(folder):
-        _end_processes(folder)
+        end_processes(folder)
         shutil.rmtree(folder, ignore_errors=True)
     if note.is_symlink() or not note.is_dir():
         note.unlink(missing_ok=True)
@@ -98,7 +99,7 @@ def _place() -> str | None:
     return usual
 
 
-def _end_processes(folder: Path) -> None:
+def end_processes(folder: Path) -> None:
     """End this user's processes that were started with the folder among their arguments (Ray's daemons and agents)."""
     for entry in Path("/proc").glob("[0-9]*"):
         try:

@@ -23,7 +23,8 @@ from hpo_bench.errors import UserError
 from hpo_bench.records.journal import Journal
 from hpo_bench.records.schema import read_bill
 from hpo_bench.search.bills import bill_path, bill_worker, keep_bill
-from hpo_bench.search.session import TRIES, SideBySide, lost_errors, ray_session
+from hpo_bench.search.room import Room
+from hpo_bench.search.session import TRIES, SideBySide, lost_errors, ray_session, readable
 from hpo_bench.search.workers import Work, attend
 
 _PATIENCE = 60  # seconds without a word from any worker until the driver says that it waits
@@ -65,8 +66,8 @@ class Crew:
         self._order: Any = None  # the remote function, and how workers come by the problem
         self._given: dict[str, int] = {}  # how often a unit was handed out
         self._nodes: set[str] = set()
-        self._told: float | None = None  # CPUs that there were when the driver last spoke of them
-        self._waited = False
+        self._room = Room(processes, where.ray_address, where.ray_timeout)
+        self._looked = self._waited = False
 
     def do(self, work: Work, pieces: Iterable[Piece]) -> Iterator[Done]:
         """Do pieces side by side; each is yielded when it is done.
@@ -153,27 +154,14 @@ class Crew:
             self._journal.record_node(hardware)
 
     def _look_round(self, silence: float) -> None:
-        """Say where there are fewer processors than asked for.
+        """After so many seconds without a word: is there still somebody to do the work?
 
         Raises:
             UserError: the cluster has had no processor for too long.
         """
-        import ray
-
-        if silence < _POLL and self._told is not None:
-            return
-        there = ray.cluster_resources().get("CPU", 0.0)
-        if there != self._told:
-            if there < self.processes and self._where.ray_address:
-                warnings.warn(
-                    f"{self.processes} workers were asked for, and the cluster has {there:g} CPUs now; it goes on with "
-                    "those, and takes what joins",
-                    stacklevel=2,
-                )
-            self._told = there
-        if there < 1 and silence > self._where.ray_timeout:
-            remedy = "let a machine join (ray start --address=…); the same command goes on where this one ended"
-            raise UserError(f"the cluster has had no CPU for {silence:.0f} s", remedy)
+        if silence >= _POLL or not self._looked:
+            self._looked = True
+            self._room.look()
         if silence > _PATIENCE and not self._waited:
             self._waited = True
             warnings.warn(f"no worker has said a word for {_PATIENCE} s: others use the CPUs; waiting", stacklevel=2)
@@ -213,15 +201,3 @@ def share_of_gpus(spec: ProblemSpec, processes: int, there: float) -> float:
         remedy = f"give --device cuda; CUDA_VISIBLE_DEVICES={number} before the command chooses the card"
         raise UserError(f"workers take the cards that Ray gives them, and not {spec.device}", remedy)
     return 1 / math.ceil(processes / max(1, int(there)))
-
-
-def readable(error: BaseException) -> BaseException:
-    """The error in a worker that can be told in a sentence, the user's or the disk's, and not in Ray's wrapping."""
-    import ray
-
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, UserError | OSError) and not isinstance(cause, ray.exceptions.RayError):
-            return cause
-        cause = getattr(cause, "cause", None) or cause.__cause__
-    return error

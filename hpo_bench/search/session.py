@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import signal
 import threading
 import warnings
@@ -21,7 +22,8 @@ from hpo_bench.search.cluster import check_address, no_cluster
 
 MOST_WORKERS = 1024
 TRIES = 3  # workers that one piece of work may lose
-_RAY_STARTS = 4
+_RAY_STARTS = 8
+_ROOM = 2**20  # bytes; Ray starts with less, and then its workers cannot
 
 
 @dataclass
@@ -78,10 +80,10 @@ def ray_session(workspace: Path, processes: int, address: str = "", timeout: flo
             stack.push(lambda *_: scratch.remove(workspace, folder))
             stack.callback(ray.shutdown)  # before its folder goes
             _start_ray(
+                folder,
                 num_cpus=processes,
                 include_dashboard=False,
                 object_store_memory=100 * 2**20,  # results are small
-                _temp_dir=str(folder),
                 **quiet,
             )
         if threading.current_thread() is threading.main_thread() and terminated is not None:
@@ -102,21 +104,25 @@ def _without(variable: str) -> Iterator[None]:
             os.environ[variable] = before
 
 
-def _start_ray(**options: Any) -> None:
+def _start_ray(folder: Path, **options: Any) -> None:
     """`ray.init`, tried again: on a machine that is busy enough, Ray waits 30 s for its own node and gives up.
 
     Raises:
-        UserError: it gave up each time.
+        UserError: it gave up each time, or there is no room in `folder` for what it writes.
     """
     import ray
 
     for left in reversed(range(_RAY_STARTS)):
         try:
-            ray.init(**options)
+            ray.init(_temp_dir=str(folder), **options)
             return
         except Exception as error:  # a bare Exception is what Ray raises here
             ray.shutdown()
-            if "timed out during startup" not in str(error):
+            scratch.end_processes(folder)  # those that had started stay otherwise, and slow the next attempt down
+            if shutil.disk_usage(folder).free < _ROOM:
+                remedy = "free some space there, or name another folder with the environment's TMPDIR"
+                raise UserError(f"Ray could not start: the temporary folder {folder.parent} is full", remedy) from error
+            if "timed out" not in str(error).lower():
                 raise
             if not left:
                 raise UserError(
@@ -147,3 +153,18 @@ def lost_errors() -> tuple[type[BaseException], ...]:
         ray.OutOfMemoryError,
         ray.ObjectLostError,
     )
+
+
+def readable(error: BaseException) -> BaseException:
+    """The error that can be told in a sentence, the user's, the disk's or Ray's own, and not in Ray's wrapping."""
+    from ray import exceptions as ray
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, UserError | OSError) and not isinstance(cause, ray.RayError):
+            return cause
+        cause = getattr(cause, "cause", None) or cause.__cause__
+    if isinstance(error, ray.RayError) and not isinstance(error, ray.RayTaskError):  # no program raised it
+        remedy = "the same command goes on where this one ended"
+        return UserError(f"Ray failed: {(str(error).strip().splitlines() or [type(error).__name__])[0]}", remedy)
+    return error

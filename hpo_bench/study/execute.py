@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 import warnings
@@ -19,10 +20,13 @@ from hpo_bench.errors import UserError
 from hpo_bench.records import scratch
 from hpo_bench.records.files import locked, own_folder
 from hpo_bench.records.run_folder import FINISHED, unwritable
-from hpo_bench.study.places import Abroad, AtHome
+from hpo_bench.search.room import Room, fits
+from hpo_bench.study.places import Abroad, AtHome, asked
 from hpo_bench.study.plan import PlannedRun
 
 _POLL = 0.5  # seconds between two looks at the clock
+_LOOK = 2.0  # seconds between two looks at what there is
+_UNITS = (("GPU", 1, "GPUs"), ("memory", 2**30, "GB of memory"))
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,9 @@ def execute(
             environment = _environment(workers)  # before Ray adds its own
             with ray_session(workspace, workers, cluster.address, cluster.timeout):
                 place = Abroad(workspace) if cluster.address else AtHome(workspace, environment)
-                return _all(runs, workers, place, watcher)
+                return _Execution(runs, workers, place, watcher, cluster).all()
     except OSError as error:
-        raise unwritable(workspace, error) from error
+        raise unwritable(Path(error.filename or workspace), error) from error
 
 
 @contextmanager
@@ -97,65 +101,131 @@ def prepared(workspace: Path) -> Iterator[None]:
         raise UserError(f"this study is running already in {workspace.parent.parent}", "wait for it") from error
 
 
-def _all(runs: list[PlannedRun], workers: int, place: AtHome | Abroad, watcher: Watcher) -> list[Outcome]:
-    import ray
+@dataclass
+class _InHand:
+    """A run that was handed out, with the CPUs that it holds; `stuck`: since when no machine could take it."""
 
-    from hpo_bench.search.session import TRIES, lost_errors
+    run: PlannedRun
+    need: int
+    start: float
+    stuck: float | None = None
 
-    waiting, free = list(reversed(runs)), workers
-    running: dict[Any, tuple[PlannedRun, int, float]] = {}
-    outcomes = []
-    tries: Counter[str] = Counter()
 
-    def ended(run: PlannedRun, told: dict[str, Any], start: float) -> None:
-        outcomes.append(Outcome(run, told["status"], told["error"], time.monotonic() - start))
-        watcher.finished(outcomes[-1])
+class _Execution:
+    """All runs of a study, handed out in their order."""
 
-    try:
-        while waiting or running:
-            while waiting and (need := _cpus(waiting[-1], workers)) <= free:
-                run = waiting.pop()
-                tries[run.title] += 1
-                watcher.started(run)
-                try:
-                    running[place.start(run, need)] = run, need, time.monotonic()
-                    free -= need
-                except (Timeout, UserError) as error:
-                    reason = (
-                        f"another process is running in {run.config.folder}" if isinstance(error, Timeout) else error
-                    )
-                    ended(run, {"status": "failed", "error": str(reason)}, time.monotonic())
-            ready = ray.wait(list(running), timeout=_POLL)[0] if running else []
-            for stream in ready:
-                run, need, start = running[stream]
-                told: dict[str, Any] | None = None
-                try:
-                    told = place.hear(run, ray.get(next(stream)))  # type: ignore[arg-type]
-                    if told is None:
-                        continue
-                except (StopIteration, *lost_errors()) as error:  # type: ignore[misc]
-                    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-                    if tries[run.title] < TRIES:
-                        warnings.warn(
-                            f"{run.title}: its worker died, it is gone on with elsewhere: {reason}", stacklevel=2
-                        )
-                    else:
-                        told = {"status": "failed", "error": f"its worker process died {TRIES} times: {reason}"}
-                except ray.exceptions.RayError as error:
-                    told = {"status": "failed", "error": str(error)}
-                del running[stream]
-                free += need
-                place.let_go(run)
-                if told is None:
-                    waiting.append(run)
-                else:
-                    ended(run, told, start)
-            watcher.tick()
-    finally:
-        for stream in running:
-            ray.cancel(stream, force=True)
-        place.close()
-    return outcomes
+    def __init__(
+        self, runs: list[PlannedRun], workers: int, place: AtHome | Abroad, watcher: Watcher, cluster: Cluster
+    ) -> None:
+        self._waiting, self._workers, self._free = list(reversed(runs)), workers, workers
+        self._place, self._watcher, self._cluster = place, watcher, cluster
+        self._room = Room(workers, cluster.address, cluster.timeout)
+        self._running: dict[Any, _InHand] = {}
+        self._tries: Counter[str] = Counter()
+        self._looked = -math.inf
+        self.outcomes: list[Outcome] = []
+
+    def all(self) -> list[Outcome]:
+        """Do them.
+
+        Raises:
+            UserError: the cluster has had no processor for too long.
+        """
+        import ray
+
+        try:
+            while self._waiting or self._running:
+                while self._waiting and (need := _cpus(self._waiting[-1], self._workers)) <= self._free:
+                    self._hand_out(self._waiting.pop(), need)
+                ready = ray.wait(list(self._running), timeout=_POLL)[0] if self._running else []
+                for stream in ready:
+                    self._hear(stream)
+                self._look_round()
+                self._watcher.tick()
+        finally:
+            for stream in self._running:
+                ray.cancel(stream, force=True)
+            self._place.close()
+        return self.outcomes
+
+    def _hand_out(self, run: PlannedRun, need: int) -> None:
+        self._tries[run.title] += 1
+        self._watcher.started(run)
+        start = time.monotonic()
+        try:
+            self._running[self._place.start(run, need)] = _InHand(run, need, start)
+            self._free -= need
+        except Timeout:
+            self._ended(run, start, f"another process is running in {run.config.folder}")
+        except UserError as error:
+            self._ended(run, start, str(error))
+
+    def _hear(self, stream: Any) -> None:
+        """What a run's worker says next, if only that it is no more."""
+        import ray
+
+        from hpo_bench.search.session import TRIES, lost_errors, readable
+
+        hand = self._running[stream]
+        run = hand.run
+        try:
+            told = self._place.hear(run, ray.get(next(stream)))
+            if told is not None:
+                self._let_go(stream)
+                self._ended(run, hand.start, told["error"], told["status"])
+        except (StopIteration, *lost_errors()) as error:  # type: ignore[misc]
+            self._let_go(stream)
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            if self._tries[run.title] >= TRIES:
+                self._ended(run, hand.start, f"its worker process died {TRIES} times: {reason}")
+            else:
+                warnings.warn(f"{run.title}: its worker died, it is gone on with elsewhere: {reason}", stacklevel=2)
+                self._waiting.append(run)
+        except ray.exceptions.RayError as error:
+            self._let_go(stream)
+            self._ended(run, hand.start, str(readable(error)))
+
+    def _look_round(self) -> None:
+        """Say what cannot be had. A run that no machine is large enough for waits for one as long as others go on."""
+        import ray
+
+        now, cluster = time.monotonic(), self._cluster
+        if now - self._looked < _LOOK:
+            return
+        self._looked = now
+        if not self._room.look():
+            return
+        for hand in self._running.values():
+            if fits(asked(hand.run, hand.need)):
+                hand.stuck = None
+            elif hand.stuck is None:
+                hand.stuck = now
+                if cluster.address:
+                    warnings.warn(f"{hand.run.title}: {_no_machine(hand)}; it waits for one to join", stacklevel=2)
+        if cluster.address and any(hand.stuck is None for hand in self._running.values()):
+            return
+        patience = cluster.timeout if cluster.address else 0.0  # nobody joins this machine
+        for stream, hand in list(self._running.items()):
+            if hand.stuck is not None and now - hand.stuck >= patience:
+                ray.cancel(stream, force=True)
+                self._let_go(stream)
+                self._ended(hand.run, hand.start, _no_machine(hand))
+
+    def _let_go(self, stream: Any) -> None:
+        hand = self._running.pop(stream)
+        self._free += hand.need
+        self._place.let_go(hand.run)
+
+    def _ended(self, run: PlannedRun, start: float, error: str | None, status: str = "failed") -> None:
+        self.outcomes.append(Outcome(run, status, error, time.monotonic() - start))
+        self._watcher.finished(self.outcomes[-1])
+
+
+def _no_machine(hand: _InHand) -> str:
+    amounts = asked(hand.run, hand.need)
+    told = [f"{amounts['CPU']:g} CPUs"]
+    told += [f"{amounts[name] / unit:g} {word}" for name, unit, word in _UNITS if name in amounts]
+    return f"no machine has what it asks for, {' and '.join(told)}"
 
 
 def _environment(workers: int) -> dict[str, str]:

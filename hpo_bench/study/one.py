@@ -35,8 +35,14 @@ def main() -> None:
     for stop in (signal.SIGINT, signal.SIGTERM):  # Ray's workers ignore the first, and that is inherited
         signal.signal(stop, signal.default_int_handler)
     order = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with, args=(order["study"], order.get("scratch")), daemon=True).start()
-    print(json.dumps(_outcome(order["words"], order.get("loaded"))), flush=True)
+    scratch, alone = order.get("scratch"), threading.Event()
+    watch = threading.Thread(target=_end_with, args=(order["study"], scratch, alone), daemon=True)
+    try:
+        watch.start()
+        print(json.dumps(_outcome(order["words"], order.get("loaded"))), flush=True)
+    finally:
+        if scratch is not None and alone.is_set():  # else who gave the order reads it, and removes it
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _outcome(words: dict[str, Any], loaded: str | None) -> dict[str, Any]:
@@ -64,11 +70,12 @@ def _recorded(folder: Any) -> str | None:
         return None
 
 
-def _end_with(study: int, scratch: str | None) -> None:
+def _end_with(study: int, scratch: str | None, alone: threading.Event) -> None:
     """Watch stdin and the study's process; end this one when either is gone."""
     while True:
         readable, _, _ = select.select([sys.stdin], [], [], 0.5)
         if (readable and not os.read(sys.stdin.fileno(), 1)) or not _alive(study):
+            alone.set()
             os.kill(os.getpid(), signal.SIGINT)
             time.sleep(_GRACE)
             if scratch is not None:

@@ -24,7 +24,7 @@ class AtHome:
     def start(self, run: PlannedRun, need: int) -> Any:
         """Hand a run out; returns the stream of what its worker yields."""
         order = {"words": run.words, "study": os.getpid()}
-        return _remote(at_home, run, need).remote(
+        return _remote(at_home, asked(run, need)).remote(
             order, str(log_of(self._workspace, run).resolve()), self._environment, os.getcwd()
         )
 
@@ -60,7 +60,7 @@ class Abroad:
         with ExitStack() as stack:
             stack.enter_context(locked(folder / ".lock"))
             before = Packer(folder).pack() or Parcel()
-            stream = _remote(abroad, run, need).remote(run.words, before, self._task(run), need)
+            stream = _remote(abroad, asked(run, need)).remote(run.words, before, self._task(run), need)
             self._locks[run.title] = stack.pop_all()
         return stream
 
@@ -99,10 +99,16 @@ def log_of(workspace: Path, run: PlannedRun) -> Path:
     return workspace / "logs" / f"{run.task}-{run.method}-seed-{run.config.seed}.log"
 
 
-def _remote(function: Any, run: PlannedRun, need: int) -> Any:
-    """The function as a Ray task with what the run asks for."""
+def asked(run: PlannedRun, need: int) -> dict[str, float]:
+    """What a run asks Ray for, in its names: `need` CPUs, and GPUs and bytes of memory where the study says so."""
+    wanted = {"CPU": need, "GPU": run.resources.gpus or 0, "memory": (run.resources.memory_gb or 0) * 2**30}
+    return {name: amount for name, amount in wanted.items() if amount}
+
+
+def _remote(function: Any, wanted: dict[str, float]) -> Any:
+    """The function as a Ray task that asks for that."""
     import ray
 
-    memory = run.resources.memory_gb
-    asked: dict[str, Any] = {"num_gpus": run.resources.gpus or 0, **({"memory": int(memory * 2**30)} if memory else {})}
-    return ray.remote(num_cpus=need, max_retries=0, **asked)(function).options(num_returns="streaming")
+    given = {"num_cpus": wanted["CPU"], "num_gpus": wanted.get("GPU", 0)}
+    memory = {"memory": int(wanted["memory"])} if "memory" in wanted else {}
+    return ray.remote(max_retries=0, **given, **memory)(function).options(num_returns="streaming")

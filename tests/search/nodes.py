@@ -17,7 +17,7 @@ from pathlib import Path
 RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
 SMALL = ["--object-store-memory=80000000", "--disable-usage-stats"]
 APART = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-STARTED_IN, STARTS = 240, 4  # seconds, on a busy machine
+STARTED_IN, STARTS = 900, 4  # seconds, on a busy machine
 
 
 def namespaces():
@@ -36,6 +36,7 @@ class Nodes:
         self.apart = namespaces()
         self.nodes, self.started = [], 0
         self.environment = {**os.environ, "OMP_NUM_THREADS": "1", "HPO_BENCH_THREADS": "1", "RAY_AUTH_MODE": "disabled"}
+        self.environment["RAY_worker_niceness"] = "0"  # 15 by default: workers would starve on a busy machine
         self.environment.pop("RAY_ADDRESS", None)
         if token:
             self.environment |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": token}
@@ -122,10 +123,34 @@ class Nodes:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def leftovers(self):
-        """Processes of this cluster that still run."""
-        listed = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, check=True).stdout
-        port = self.address.rpartition(":")[2]
-        return [line for line in listed.splitlines() if str(self.folder) in line or f"127.0.0.1:{port}" in line]
+        """Processes of this cluster that still run, what listens at its address, and sockets in its folder."""
+        port, found = int(self.address.rpartition(":")[2]), processes_of(str(self.folder)) + processes_of(self.address)
+        told = Path("/proc/net/tcp").read_text() + Path("/proc/net/unix").read_text()
+        mine = (f":{port:04X} 00000000:0000", str(self.folder))  # the first: at this port, nobody connected
+        return found + [line for line in told.splitlines() if any(one in line for one in mine)]
+
+    def kept(self):
+        """What runs left in the temporary folders of the nodes that live."""
+        places = []
+        for node in self.nodes:
+            places.append(Path(f"/proc/{_below(node.pid)[0]}/root/tmp") if self.apart else self.folder)
+        return [str(path) for place in places for path in place.rglob("hb-run-*")]
+
+
+def processes_of(text):
+    """Processes with `text` in what was typed, in their environment or in the name of their working folder: a process
+    may overwrite the first two, as Ray's do."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            told = (entry / "environ").read_bytes().decode(errors="replace")
+            state = (entry / "stat").read_text().rpartition(")")[2].split()[0]
+            if state != "Z" and text in words + told + os.readlink(entry / "cwd") and int(entry.name) != os.getpid():
+                found.append(f"process {entry.name}: {words[:200]}")
+        except OSError:  # gone meanwhile
+            continue
+    return found
 
 
 def _below(process):

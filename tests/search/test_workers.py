@@ -15,6 +15,7 @@ import warnings
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -26,10 +27,10 @@ from hpo_bench.records.files import write_whole
 from hpo_bench.records.journal import Journal
 from hpo_bench.search.bills import bill_path, bill_worker, claim_lost_bills
 from hpo_bench.search.cluster import check_address
-from hpo_bench.search.crew import readable, share_of_gpus
+from hpo_bench.search.crew import share_of_gpus
 from hpo_bench.search.pbt import Pbt
 from hpo_bench.search.random import Random
-from hpo_bench.search.session import processes_for, ray_session
+from hpo_bench.search.session import processes_for, ray_session, readable
 from hpo_bench.search.tpe import Tpe
 from hpo_bench.search.trials import whole_trial
 from hpo_bench.search.workers import billed, build_problem
@@ -313,9 +314,14 @@ def test_what_went_wrong_in_a_worker_is_found_behind_what_ray_says():
     assert readable(ray.exceptions.RayTaskError("run", "…", full)) is full
     other = ValueError("a fault of ours")
     assert readable(other) is other
+    told = readable(ray.exceptions.OutOfDiskError("Local disk is full\nThe object cannot be created"))
+    assert isinstance(told, UserError)
+    assert str(told).startswith("Ray failed: Local disk is full")
+    wrapped = ray.exceptions.RayTaskError("run", "…", other)
+    assert readable(wrapped) is wrapped
 
 
-def test_ray_that_is_slow_to_start_is_started_again(monkeypatch):
+def test_ray_that_is_slow_to_start_is_started_again(tmp_path, monkeypatch):
     """Ray gives its own node 30 s, which a busy machine may exceed; another error is not for us to swallow."""
     import ray
 
@@ -323,29 +329,31 @@ def test_ray_that_is_slow_to_start_is_started_again(monkeypatch):
 
     tries = []
 
-    def start(**options):
-        tries.append(options)
-        if len(tries) < 3:
-            raise Exception("The current node timed out during startup.")
+    def starts(tries_needed, error):
+        def start(**options):
+            tries.append(options)
+            if len(tries) < tries_needed:
+                raise error
 
-    monkeypatch.setattr(ray, "init", start)
+        tries.clear()
+        return start
+
     monkeypatch.setattr(ray, "shutdown", lambda: None)
-    session._start_ray(num_cpus=1)
-    assert len(tries) == 3
-
-    def never(**options):
-        raise Exception("The current node timed out during startup.")
-
-    monkeypatch.setattr(ray, "init", never)
-    with pytest.raises(UserError, match="did not start in 4 attempts"):
-        session._start_ray(num_cpus=1)
-
-    def other(**options):
-        raise ValueError("bad port")
-
-    monkeypatch.setattr(ray, "init", other)
+    for told in ("The current node timed out during startup.", "Timed out waiting for file gcs_server_port"):
+        monkeypatch.setattr(ray, "init", starts(3, Exception(told)))
+        session._start_ray(tmp_path, num_cpus=1)
+        assert tries == [{"num_cpus": 1, "_temp_dir": str(tmp_path)}] * 3
+    monkeypatch.setattr(ray, "init", starts(99, Exception("The current node timed out during startup.")))
+    with pytest.raises(UserError, match="did not start in 8 attempts"):
+        session._start_ray(tmp_path)
+    monkeypatch.setattr(ray, "init", starts(2, ValueError("bad port")))
     with pytest.raises(ValueError, match="bad port"):
-        session._start_ray(num_cpus=1)
+        session._start_ray(tmp_path)
+    monkeypatch.setattr(session.shutil, "disk_usage", lambda folder: SimpleNamespace(free=4096))
+    monkeypatch.setattr(ray, "init", starts(2, RuntimeError("Timed out waiting for file gcs_server_port")))
+    with pytest.raises(UserError, match=f"the temporary folder {tmp_path.parent} is full"):
+        session._start_ray(tmp_path)
+    assert len(tries) == 1, "waiting would not help"
 
 
 def test_a_trial_whose_worker_dies_is_billed_and_trained_again(ray_running, tmp_path, monkeypatch):

@@ -112,6 +112,15 @@ def test_one_that_fails_stops_nobody(write, hpo_bench, tmp_path):
     ]
 
 
+def test_what_this_machine_does_not_have_is_not_waited_for(write, hpo_bench, tmp_path):
+    _, call = hpo_bench
+    large = "tasks: [quadratic]\nmethods:\n- {method: none, resources: {memory_gb: 1000000}}\n- equal\nbudget: 1\n"
+    code, told, err = call("study", write(large), "--out", tmp_path / "runs")
+    assert code == 1, err
+    assert "1 finished now, 0 were done before, 1 failed" in told
+    assert "quadratic none seed 0: failed: no machine has what it asks for, 1 CPUs and 1e+06 GB of memory" in told
+
+
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["kill", "ctrl-c", "term"])
 @pytest.mark.slow
 def test_goes_on_where_each_run_stood(write, hpo_bench, tmp_path, kill):
