@@ -160,6 +160,9 @@ def test_the_structure_is_drawn():
     assert drawn == {(one, other) for one, other in there if not reached(one, other, (one, other))}
     rooms = {room for arrow in there for room in arrow}
     assert {room for room in rooms if f"`{room}`" not in page} == set()
+    measured = set(re.findall(r"^\| `(\w+)` \| \d", page.partition("## Size")[2], re.MULTILINE))
+    folders = {file.split("/")[1] for file in sources("hpo_bench") if file.count("/") > 1}
+    assert measured == folders | {"tapweight", "tests", "benchmarks", "examples"}
 
 
 def test_only_tapweight_uses_the_library_tapweight():
