@@ -33,8 +33,8 @@ class Judge:
     """The same rows and folds for every encoder that is compared, whatever the search's seed.
 
     Of a larger train split rows are drawn by lot, so that a head sees labels as often as a probe does. Of a larger
-    valid split at most half are those with a rarer class, as many as there are, and the rest by lot: a metric of ranks is
-    known as well as its rarer class is.
+    valid split at most half are those with a rarer class, as many as there are, and the rest by lot: a metric of ranks
+    is known as well as its rarer class is.
 
     Folds are dealt row by row in the splits' order: a table may be sorted by its labels, and a block of it would be
     judged by heads that have not seen its classes.
