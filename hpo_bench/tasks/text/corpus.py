@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,10 +13,12 @@ from hpo_bench.tasks.corpus import DrawnCorpus
 from hpo_bench.tasks.objective import DrawnBatch, Truth, select
 from hpo_bench.tasks.sending import bounds, rows
 from hpo_bench.tasks.text.encoder import BaseModel, TextEncoder
-from hpo_bench.tasks.text.fixed import fixed
+from hpo_bench.tasks.text.fixed import fixed, widths
 from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, CorpusData, Encoded
 from hpo_bench.tasks.text.packed import PackedTexts, Tokens
 from hpo_bench.tasks.text.tokens import Tokeniser
+
+_SIZE_SAMPLE = 24  # batches by which the usual widths are found
 
 
 class TextCorpus(DrawnCorpus):
@@ -51,6 +54,7 @@ class TextCorpus(DrawnCorpus):
             size=size, device=device, seed=seed, truth=truth, packed=self.packed, tokeniser=tokeniser, base=base
         )
         made = [kind(data) for kind in kinds]
+        self._known_widths: dict[Any, tuple[int, ...]] = {}
         super().__init__(made, base.encoder, base.width, size=size, device=device, seed=seed)
 
     @property
@@ -74,7 +78,22 @@ class TextCorpus(DrawnCorpus):
         return [self._placed(_part(whole, start, end)) for start, end in bounds(len(whole), most)]
 
     def _placed(self, batch: DrawnBatch) -> DrawnBatch:
-        return batch if self.device.type == "cpu" else fixed(batch, self.packed.limit, self.device)
+        if self.device.type == "cpu":
+            return batch
+        return fixed(batch, self.packed.limit, self.device, self.usual_widths(len(batch)))
+
+    def usual_widths(self, size: int) -> tuple[int, ...]:
+        """Widths of all buckets but the last, with room for nearly every batch of `size` texts.
+
+        They are found by a sample that is always the same.
+        """
+        key = (size, self.wanted)
+        if key not in self._known_widths:
+            sources = [torch.Generator().manual_seed(seed) for seed in range(_SIZE_SAMPLE)]
+            drawn = (super(TextCorpus, self).batch_at(self.draw_rows(size, one), one) for one in sources)
+            each = [widths(batch, self.packed.limit)[:-1] for batch in drawn]
+            self._known_widths[key] = tuple(max(column) for column in zip(*each, strict=True))
+        return self._known_widths[key]
 
     def encode(self, encoder: TextEncoder, views: Mapping[str, Tokens]) -> dict[str, Encoded]:
         hidden, words = encoder(list(views.values())), encoder.word_embeddings

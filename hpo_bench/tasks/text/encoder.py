@@ -51,9 +51,8 @@ class TextEncoder(nn.Module):
             types = torch.cat([F.pad(v.types, (0, width - v.types.shape[1])) for v in views if v.types is not None])
         sizes = torch.cat([view.sizes for view in views])
         if views[0].full is not None:
-            words = F.embedding(ids, self.word_embeddings)
-            hidden = self._in_one(words, types, sizes, all(view.full for view in views))
-            _strict_between(words, hidden)
+            full = all(view.full for view in views)
+            hidden = self._fixed(ids, types, sizes, (width,) if full else views[0].widths, full)
             return list(hidden.split([len(view) for view in views]))
         order = sizes.argsort()
         sizes = sizes.index_select(0, order)
@@ -73,6 +72,28 @@ class TextEncoder(nn.Module):
         split = hidden.split([len(view) for view in views])
         return [part[:, : view.ids.shape[1]] for part, view in zip(split, views, strict=True)]
 
+    def _fixed(self, ids: Tensor, types: Tensor | None, sizes: Tensor, widths: tuple[int, ...], full: bool) -> Tensor:
+        """Hidden states (R, W, width) of rows in buckets of known widths; nothing is read from the device."""
+        if len(widths) == 1:
+            words = F.embedding(ids, self.word_embeddings)
+            hidden = self._in_one(words, types, sizes, full)
+            _strict_between(words, hidden)
+            return hidden
+        order = sizes.argsort(stable=True)
+        ids, sizes = ids.index_select(0, order), sizes.index_select(0, order)
+        types = None if types is None else types.index_select(0, order)
+        words, parts, start = F.embedding(ids, self.word_embeddings), [], 0
+        rows = -(-len(order) // len(widths))
+        for width in widths:
+            own = slice(start, start + rows)
+            some = None if types is None else types[own, :width]
+            hidden = self._in_one(words[own, :width], some, sizes[own], full=False)
+            parts.append(F.pad(hidden, (0, 0, 0, ids.shape[1] - width)))
+            start += rows
+        hidden = torch.cat(parts)
+        _strict_between(words, hidden)
+        return Reordered.apply(hidden, order.argsort(), order)  # type: ignore[no-any-return]
+
     def _in_one(self, words: Tensor, types: Tensor | None, sizes: Tensor, full: bool) -> Tensor:
         """Hidden states (R, W, width) of embedded words in one pass that reads nothing back from the device."""
         given: dict[str, Any] = {} if types is None else {"token_type_ids": types}
@@ -90,6 +111,30 @@ class TextEncoder(nn.Module):
             return hidden[:, 0]
         mask = tokens.mask.to(hidden.dtype)
         return torch.einsum("bw,bwd->bd", mask, hidden) / tokens.sizes[:, None].to(hidden.dtype)
+
+
+class Reordered(torch.autograd.Function):
+    """Rows (R, ...) in the order `order` (R,), with its inverse beside it.
+
+    The backward pass is the other order; that of `index_select` would add up, on an accelerator in any order.
+    """
+
+    @staticmethod
+    def forward(rows: Tensor, order: Tensor, inverse: Tensor) -> Tensor:
+        return rows.index_select(0, order)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor], output: Tensor) -> None:
+        ctx.orders = inputs[1:]
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        order, inverse = ctx.orders
+        return Reordered.apply(gradients[0], inverse, order), None, None
+
+    @staticmethod
+    def jvp(ctx: Any, *tangents: Tensor) -> Tensor:
+        return Reordered.apply(tangents[0], *ctx.orders)  # type: ignore[no-any-return]
 
 
 def _strict_between(words: Tensor, hidden: Tensor) -> None:

@@ -16,8 +16,8 @@ class Tokens:
     """B texts padded at the right to W tokens.
 
     ids (B, W) int64; sizes (B,) int64, tokens that count; content (B, W) bool, tokens of text (no special ones);
-    types (B, W) int64, or None where the model knows no token types. full: None, or on an accelerator whether all
-    tokens are known to count (see `fixed`).
+    types (B, W) int64, or None where the model knows no token types. On an accelerator (see `fixed`) also: full,
+    whether all tokens are known to count; widths, of the buckets that the rows of all views go in, in order of length.
     """
 
     ids: Tensor
@@ -25,6 +25,7 @@ class Tokens:
     content: Tensor
     types: Tensor | None
     full: bool | None = None
+    widths: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return int(self.ids.shape[0])

@@ -25,7 +25,7 @@ from hpo_bench.tasks.text.tokens import Tokeniser
 
 Pairs = Literal["joint", "apart"]
 _ROOM = 8  # tokens of text that an input must have room for
-_FEW, _MOST_TOKENS = 128, 2**17
+_FEW, _CPU_TOKENS, _MOST_TOKENS = 128, 2**15, 2**17
 
 
 class TextTask(CorpusTask):
@@ -139,9 +139,10 @@ def build_task(
 
 
 def rows_at_once(limit: int, device: torch.device) -> int:
-    """Rows of one pass outside training: few on a processor, since a token's activations are far wider than an atom's;
-    an accelerator waits for Python between small passes, and gets as many as have 131,072 tokens at most."""
-    return _FEW if device.type == "cpu" else max(_FEW, _MOST_TOKENS // limit)
+    """Rows of one pass outside training: as many as have 32,768 tokens at most on a processor, 131,072 on an
+    accelerator, which waits for Python between small passes; 128 at least. Of many rows those of like length share a
+    bucket, so little is padding."""
+    return max(_FEW, (_CPU_TOKENS if device.type == "cpu" else _MOST_TOKENS) // limit)
 
 
 def _truth(table: TextTable, texts: Sequence[str], labels: Tensor, target: Target) -> Truth | None:

@@ -8,6 +8,7 @@ from hpo_bench.errors import UserError
 from hpo_bench.tasks.text.corpus import TextCorpus
 from hpo_bench.tasks.text.encoder import load_base
 from hpo_bench.tasks.text.packed import PackedTexts
+from hpo_bench.tasks.text.task import rows_at_once
 from hpo_bench.tasks.text.tokens import Tokeniser
 from tests.tasks.text.conftest import load, save_model, sentences
 
@@ -141,3 +142,19 @@ def test_a_tokeniser_without_a_mask_token(tmp_path):
     with pytest.raises(UserError, match="no mask token"):
         TextCorpus(sentences(9, 0), base, tokeniser, objectives=("mlm", "sop"))
     assert len(TextCorpus(sentences(9, 0), base, tokeniser, objectives=("contrast", "sop", "rtd"))) == 9
+
+
+def test_a_pass_outside_training_is_as_long_as_its_tokens_allow():
+    cpu, accelerator = torch.device("cpu"), torch.device("cuda")
+    assert [rows_at_once(limit, cpu) for limit in (32, 64, 128, 512)] == [1024, 512, 256, 128]
+    assert [rows_at_once(limit, accelerator) for limit in (64, 512, 4096)] == [2048, 256, 128]
+
+
+def test_embeddings_do_not_depend_on_how_many_rows_pass_at_once(bert, tokeniser):
+    task = load("regression", bert, tokeniser, pairs="apart").task
+    encoder, rows = task.build_model().encoder.eval(), torch.arange(len(task.train))
+    with torch.no_grad():
+        whole = task.embed(encoder, task.train.inputs, rows)
+        parts = [task.embed(encoder, task.train.inputs, part) for part in rows.split(3)]
+    assert len(parts) > 1
+    assert torch.allclose(torch.cat(parts), whole, atol=1e-5)

@@ -1,5 +1,8 @@
 """Batches as an accelerator has them, of few shapes: the same losses as the processor's own."""
 
+import copy
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -8,7 +11,8 @@ from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.micro_batches import MicroBatches, objective_losses
 from hpo_bench.core.pretraining import Pretrainer
 from hpo_bench.core.protocol import Protocol
-from hpo_bench.tasks.text.fixed import fixed
+from hpo_bench.tasks.text.encoder import Reordered
+from hpo_bench.tasks.text.fixed import fixed, widths
 from tests.tasks.text.conftest import load, save_model
 
 CPU = torch.device("cpu")
@@ -24,6 +28,37 @@ def task(request, tmp_path_factory):
 
     path = save_model(tmp_path_factory.mktemp("fixed") / request.param, request.param)
     return load("regression", path, Tokeniser(path)).task
+
+
+def test_buckets_have_less_padding_and_room_for_nearly_every_batch(task):
+    corpus = task.corpus
+    usual = corpus.usual_widths(48)
+    assert len(usual) == 3
+    assert list(usual) == sorted(usual)
+    fits = 0
+    for seed in range(100, 130):
+        batch = task.draw_batch(48, drawn(seed))
+        need = widths(batch, 32)
+        one = fixed(batch, 32, CPU, usual)
+        got = one.views["clean"].widths
+        assert all(a <= b for a, b in zip(need, got, strict=True))
+        assert got[-1] == one.views["clean"].ids.shape[1]
+        fits += got[:-1] == usual
+    assert fits >= 25
+    sizes = torch.cat([view.sizes for view in batch.views.values()])
+    assert int(sizes.sum()) <= sum(got) * len(sizes) / 4 <= one.views["clean"].ids.shape[1] * len(sizes)
+
+
+def test_rows_in_another_order_have_every_derivative():
+    order = torch.tensor([2, 0, 3, 1])
+    rows = torch.randn(4, 3, dtype=torch.float64, requires_grad=True)
+
+    def run(given):
+        return Reordered.apply(given, order, order.argsort()).sin()
+
+    assert torch.equal(Reordered.apply(rows, order, order.argsort()), rows[order])
+    assert torch.autograd.gradcheck(run, (rows,), check_forward_ad=True)
+    assert torch.autograd.gradgradcheck(run, (rows,))
 
 
 def test_parts_of_an_accelerator_are_the_batch(task):
@@ -42,8 +77,10 @@ def test_parts_of_an_accelerator_are_the_batch(task):
 def test_padding_changes_no_loss_and_no_gradient(task, limit):
     """Without dropout, which would draw other numbers for other shapes."""
     batch = task.draw_batch(16, drawn(1))
+    there = fixed(batch, limit, CPU)
+    assert len(there.views["clean"].widths) > 1  # in buckets
     found = []
-    for one in (batch, fixed(batch, limit, CPU)):
+    for one in (batch, there):
         model = task.build_model().double().eval()
         losses = task.objective_losses(model, one)
         losses.sum().backward()
@@ -99,3 +136,15 @@ def test_no_pass_of_a_step_waits(task):
     with Waits() as waits:
         task.objective_losses(model, batch).sum().backward()
     assert waits.seen == []
+
+
+def test_a_corpus_on_an_accelerator_agrees_on_widths(task, monkeypatch):
+    """By logic: what would be sent to it is made on the processor."""
+    corpus = copy.copy(task.corpus)
+    corpus.device = SimpleNamespace(type="cuda")
+    monkeypatch.setattr(
+        "hpo_bench.tasks.text.corpus.fixed", lambda batch, limit, _, usual: fixed(batch, limit, CPU, usual)
+    )
+    for parts in ([corpus.draw_batch(48, drawn(5))], corpus.draw_parts(48, 24, drawn(5))):
+        for one in parts:
+            assert one.views["clean"].widths[:-1] == corpus.usual_widths(len(one))

@@ -1,0 +1,96 @@
+"""What a trial of STS-B at the preset `quick` costs on a processor, part by part, beside its matrix products alone.
+
+    python benchmarks/text_trial.py --threads 2 --data-dir FOLDER_WITH_GLUE
+
+A part's processor seconds are medians over rounds, times how often a trial does it; they count the work of all threads,
+so that a machine that others use slows them by far less than the clock on the wall. The products are the FLOPs that
+torch counts, at the speed of one product of the size of a layer's, measured in the same rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import time
+from collections import defaultdict
+from collections.abc import Callable
+
+import torch
+
+from hpo_bench.core.adaptation import predict
+from hpo_bench.core.device import describe_processor, prepare_process
+from hpo_bench.core.finetuning import FineTuner
+from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.pretraining import Pretrainer
+from hpo_bench.core.protocol import Protocol
+from hpo_bench.run.presets import preset
+from hpo_bench.tasks.text.load import PROTOCOLS, stsb
+
+_SHAPE = (272, 256, 1024)  # a bucket's tokens through a feed-forward layer
+
+
+def timed(part: Callable[[], object]) -> tuple[float, float]:
+    """Processor and wall seconds."""
+    processor, wall = time.process_time(), time.perf_counter()
+    part()
+    return time.process_time() - processor, time.perf_counter() - wall
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--data-dir", help="folder with GLUE's STS-B")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    given = parser.parse_args()
+    os.environ["HPO_BENCH_THREADS"] = str(given.threads)
+    if given.data_dir:
+        os.environ["HPO_BENCH_DATA"] = given.data_dir
+    prepare_process()
+    protocol = Protocol(**{**preset("quick").protocol, **PROTOCOLS["quick"]})
+    task = stsb(device=torch.device("cpu"), preset="quick").task
+    meter = CostMeter(protocol.batch_size, task.device)
+    weights = torch.full((task.num_objectives,), 1 / task.num_objectives)
+    trainer = Pretrainer(task, protocol, 0, meter)
+    tuner = FineTuner(task, protocol, trainer.model.get_submodule("encoder"), 0, meter)
+    rows, width, out = _SHAPE
+    left, right = torch.randn(rows, width), torch.randn(width, out)
+    parts: dict[str, tuple[int, Callable[[], object]]] = {
+        "step of pretraining": (protocol.steps, lambda: trainer.step(weights, trainer.draw_batch(trainer.step_number))),
+        "step of fine-tuning": (
+            protocol.epochs * tuner.steps_per_epoch,
+            lambda: tuner.step(tuner.draw_batch(tuner.step_number)),
+        ),
+        "scores of valid": (protocol.epochs, lambda: predict(task, tuner.model, task.valid, meter)),
+        "100 products": (0, lambda: [left @ right for _ in range(100)]),
+    }
+    found: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    for number in range(given.rounds + 1):
+        for name, (_, part) in parts.items():
+            seconds = timed(part)
+            if number:  # the first of each allocates
+                found[name].append(seconds)
+    middle = {
+        name: [statistics.median(column) for column in zip(*seconds, strict=True)] for name, seconds in found.items()
+    }
+    speed = 100 * 2 * rows * width * out / middle["100 products"][0]
+    flops = {
+        "step of pretraining": ("pretraining", 3 * protocol.batch_size),
+        "step of fine-tuning": ("adaptation", 3 * protocol.adapt_batch_size),
+        "scores of valid": ("adaptation", len(task.valid)),
+    }
+    print(f"torch {torch.__version__}, {given.threads} threads, {describe_processor()}")
+    print(f"products: {speed / 1e9:.0f} GFLOP a processor second")
+    print(f"  {'':22s}{'times':>6s}{'processor s':>13s}{'wall s':>9s}{'products alone, s':>20s}")
+    total = [0.0, 0.0, 0.0]
+    for name, (kind, samples) in flops.items():
+        times = parts[name][0]
+        each = [*middle[name], meter.flops_per_sample[kind] * samples / speed]
+        total = [before + times * one for before, one in zip(total, each, strict=True)]
+        print(f"  {name:22s}{times:6d}{each[0]:13.3f}{each[1]:9.3f}{each[2]:20.3f}")
+    print(f"  {'a trial':28s}{total[0]:13.1f}{total[1]:9.1f}{total[2]:20.1f}")
+
+
+if __name__ == "__main__":
+    main()
