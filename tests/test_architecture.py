@@ -63,7 +63,10 @@ def test_tapweight_needs_torch_and_nothing_else():
         ("hpo_bench/records", ["records", "core", "errors"]),
         ("hpo_bench/search", ["search", "core", "records", "tasks.base", "errors", "registry"]),
         ("hpo_bench/bases", ["bases", "core", "data", "records", "tasks", "errors"]),
-        ("hpo_bench/run", ["run", "core", "records", "search.base", "tasks.base", "errors", "registry"]),
+        (
+            "hpo_bench/run",
+            ["run", "core", "records", "search.base", "tasks.base", "tasks.presets", "errors", "registry"],
+        ),
         ("hpo_bench/run/rerun.py", ["core.protocol", "run.presets", "run.task_options"]),
         ("hpo_bench/compare", ["compare", "records", "core.cores", "errors", "run.rerun"]),
         (
@@ -87,6 +90,7 @@ LEAVES = {  # files that rooms below their own may import, too
     "hpo_bench/records/files.py": "records.files",
     "hpo_bench/tasks/base.py": "tasks.base",
     "hpo_bench/tasks/sending.py": "tasks.base",
+    "hpo_bench/tasks/presets.py": "tasks.base",
     "hpo_bench/run/rerun.py": "run.rerun",
     "hpo_bench/run/presets.py": "run.rerun",
     "hpo_bench/run/task_options.py": "run.rerun",

@@ -16,7 +16,7 @@ from hpo_bench.testing.problems import quick_problem
 
 def search(method, problem, folder):
     assert method.supports(problem).ok, method.supports(problem).reason
-    journal = Journal(folder, problem.meter)
+    journal = Journal.open(folder, problem.meter)
     return method.search(problem, journal), journal
 
 
