@@ -41,7 +41,7 @@ def trials(size: Size) -> Iterator[Row]:
             found = (
                 f"{rate:.0f} steps/s, {rate / alone:.2f} times those of one; {memory / 2**20:.0f} MiB at most in each"
             )
-            yield f"{count} trials at once, 3 × 64, 128 molecules", found, "–", None
+            yield f"{count} trials at once, 3 × 64, {8 if size.small else 128} molecules", found, "–", None
     finally:
         for one in started:
             one.kill()

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from hpo_bench.core.captured import as_graphs
+from hpo_bench.core.captured import CapturedStep, as_graphs
 from hpo_bench.core.device import autocast, check_precision, products, to_device
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.micro_batches import draw, parts_of, shares, summed
@@ -18,7 +18,7 @@ from hpo_bench.core.rng import derive_seed, generator
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.tasks.base import Pretrainable, gradient_alone
 
-Capture = Callable[[Callable[..., Any]], Callable[..., Any]]
+Capture = Callable[[Callable[..., Any]], CapturedStep]
 
 
 class Diverged(RuntimeError):

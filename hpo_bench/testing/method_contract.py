@@ -1,4 +1,6 @@
-"""What every way of setting objective weights must do. A plug-in author inherits the whole suite:
+"""What every way of setting objective weights must do.
+
+A plug-in author inherits the whole suite:
 
 class TestMyMethod(MethodContract):
     @pytest.fixture
@@ -28,6 +30,7 @@ from hpo_bench.records.journal import Journal
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult
 from hpo_bench.tasks.base import LoadedTask
 from hpo_bench.testing.child import run_in_child
+from hpo_bench.testing.devices import irreproducible_refused
 from hpo_bench.testing.problems import quick_problem
 from hpo_bench.testing.reach import reachable_tensors, shares_storage
 
@@ -64,7 +67,7 @@ def run(
 ) -> tuple[SearchResult, Journal]:
     """One search in this process."""
     watch = watch or Watch()
-    journal = Journal(folder, problem.meter, watch.report)
+    journal = Journal.open(folder, problem.meter, watch.report)
     problem.meter.heartbeat = watch.heartbeat(problem.meter.heartbeat)
     return method.search(problem, journal), journal
 
@@ -187,7 +190,9 @@ class MethodContract:
         torch.manual_seed(99)
         random.seed(99)
         np.random.seed(99)  # noqa: NPY002 (global generators are what must not matter)
-        result, journal = run(method, self.problem(), tmp_path)
+        problem = self.problem()
+        with irreproducible_refused(problem.task.device):
+            result, journal = run(method, problem, tmp_path)
         _assert_same(whole.result, result)
         assert _scores(journal) == _scores(whole.journal)
 
@@ -268,7 +273,7 @@ class MethodContract:
         assert not any(shares_storage(whole.loaded.test.labels, tensor) for tensor in tensors)
 
     def _check_resumed(self, method: ObjectiveWeightSearch, folder: Path, whole: Whole) -> None:
-        before = _scores(Journal(folder, self.problem().meter))
+        before = _scores(Journal.open(folder, self.problem().meter))
         problem = self.problem()
         result, journal = run(fresh(method), problem, folder)
         _assert_same(whole.result, result)

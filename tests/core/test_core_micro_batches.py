@@ -6,6 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hpo_bench.core.captured import CapturedStep
 from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.micro_batches import MicroBatches, cautions, labelled_parts
 from hpo_bench.core.pretraining import Pretrainer
@@ -78,6 +79,20 @@ def test_parts_cost_what_the_batch_costs(make_problem, digits):
         bills.append(problem.meter.total)
     assert bills[0].step_equivalents == bills[1].step_equivalents
     assert bills[0].flops == pytest.approx(bills[1].flops)
+
+
+def test_captured_steps_in_parts_are_the_eager_ones(make_problem, digits):
+    """All parts and the optimiser's step are one capture: with a stand-in, bit by bit."""
+    ends = []
+    for captured in (False, True):
+        problem = make_problem(task=digits, micro_batch_size=5)
+        trainer = Pretrainer(digits, problem.protocol, 0, problem.meter)
+        step = trainer._captured = CapturedStep(trainer._body, lambda run: run) if captured else None
+        for number in range(5):
+            losses = trainer.step(torch.tensor([0.3, 0.7]), trainer.draw_batch(number))
+        ends.append(torch.cat([losses, flat(trainer.model)]))
+    assert step.replays == 4
+    assert torch.equal(*ends)
 
 
 class Held:
