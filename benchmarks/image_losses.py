@@ -66,7 +66,7 @@ def main() -> None:
     )
     first, last = torch.stack(losses[:10]).mean(0).tolist(), torch.stack(losses[-10:]).mean(0).tolist()
     for name, before, after in zip(corpus.objectives, first, last, strict=True):
-        chance = corpus.chances[name]
+        chance = corpus.baseline_losses[name]
         print(f"| {name} | {chance:.3f} | {before:.3f} | {after:.3f} | {after / before:.2f} |")
     print(f"\nclusters: {', '.join(f'{name} {count}' for name, count in corpus.clusters.items())}")
 

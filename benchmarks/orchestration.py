@@ -31,7 +31,7 @@ WORKERS = 2
 def suite(trials: int, folder: Path) -> list[float]:
     """Values of the trials, by `random` with two workers."""
     problem = quick_problem(str(trials), steps=1)
-    journal = Journal(folder, problem.meter)
+    journal = Journal.open(folder, problem.meter)
     Random(workers=WORKERS).search(problem, journal)
     return [record.value for record in journal.trials if record.value is not None]
 

@@ -55,7 +55,7 @@ def tests(size: Size) -> Iterator[Row]:
 def runs(size: Size) -> Iterator[Row]:
     """One `run` of each method, some of them twice."""
     task = "quadratic" if size.small else "bace"
-    loaded = load_task(task, {"preset": "quick"} if task != "quadratic" else {}, str(size.device))
+    loaded = load_task(task, configure("equal", task, out=Path("runs"), preset="quick").task_options, str(size.device))
     for name in registry.names(registry.METHODS):
         if size.small and name not in TWICE:
             continue

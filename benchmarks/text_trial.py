@@ -15,6 +15,7 @@ import statistics
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 
@@ -23,9 +24,8 @@ from hpo_bench.core.device import describe_processor, prepare_process
 from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Pretrainer
-from hpo_bench.core.protocol import Protocol
-from hpo_bench.run.presets import preset
-from hpo_bench.tasks.text.load import PROTOCOLS, stsb
+from hpo_bench.run.config import configure
+from hpo_bench.run.runner import load_task
 
 _SHAPE = (272, 256, 1024)  # a bucket's tokens through a feed-forward layer
 
@@ -48,8 +48,8 @@ def main() -> None:
     if given.data_dir:
         os.environ["HPO_BENCH_DATA"] = given.data_dir
     prepare_process()
-    protocol = Protocol(**{**preset("quick").protocol, **PROTOCOLS["quick"]})
-    task = stsb(device=torch.device("cpu"), preset="quick").task
+    config = configure("equal", "stsb", out=Path("runs"), preset="quick")
+    protocol, task = config.protocol, load_task("stsb", config.task_options, "cpu").task
     meter = CostMeter(protocol.batch_size, task.device)
     weights = torch.full((task.num_objectives,), 1 / task.num_objectives)
     trainer = Pretrainer(task, protocol, 0, meter)

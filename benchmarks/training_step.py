@@ -28,7 +28,7 @@ from workloads import molecule_step as work
 from hpo_bench.core.device import describe_processor, prepare_process
 from hpo_bench.data import load_table, parse_smiles
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
-from hpo_bench.tasks.molecule.levels import Levels
+from hpo_bench.tasks.molecule.layer_rows import EncoderRows
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES
 from hpo_bench.tasks.molecule.objectives.base import MoleculeBatch
 from hpo_bench.tasks.molecule.packed import Graphs
@@ -164,7 +164,11 @@ def describe(corpus: MoleculeCorpus, batch: int) -> str:
     """Rows of each layer in one batch."""
     drawn = cast(MoleculeBatch, corpus.draw_batch(batch, torch.Generator().manual_seed(0)))
     graphs = cast(Graphs, drawn.joint)
-    each = [level.counts.split(level.parts) for level in cast(Levels, graphs.levels).layers if level.counts is not None]
+    each = [
+        level.counts.split(level.parts)
+        for level in cast(EncoderRows, graphs.encoder_rows).layers
+        if level.counts is not None
+    ]
     rows = [[int((counts > 0).sum()) for counts in view] for view in zip(*each, strict=True)]
     return f"{graphs.num_atoms} atoms in {len(rows)} views, classes at each layer {rows}"
 

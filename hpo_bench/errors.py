@@ -26,7 +26,7 @@ class UserError(Exception):
 
 
 class Doubt(UserWarning):
-    """A score stands, and whoever reads it should know something about it: it goes into the run's record."""
+    """A warning about a score that counts all the same, such as constant predictions; it goes into the record."""
 
 
 @contextmanager

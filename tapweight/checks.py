@@ -98,4 +98,4 @@ def agree(a: float, b: float, scale: float, dtype: torch.dtype) -> bool:
     `scale`: the size of the terms that were summed to get them, which sets the rounding error.
     """
     unit = torch.finfo(dtype).eps
-    return abs(a - b) <= 10 * unit**0.5 * max(abs(a), abs(b)) + 100 * unit * scale
+    return abs(a - b) <= 10 * float(unit**0.5) * max(abs(a), abs(b)) + 100 * unit * scale

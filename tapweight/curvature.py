@@ -222,9 +222,9 @@ class Hessian:
             # Attention's fused kernels have no forward mode; the mathematical one has.
             with forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
                 leaves = {name: value.detach().requires_grad_() for name, value in self.at.items()}
-                duals = {name: forward_ad.make_dual(leaf, tangents[name]) for name, leaf in leaves.items()}
+                duals = {name: forward_ad.make_dual(leaf, tangents[name]) for name, leaf in leaves.items()}  # type: ignore[no-untyped-call]
                 gradients = torch.autograd.grad(loss(duals), list(leaves.values()), allow_unused=True)
-                parts = [None if g is None else forward_ad.unpack_dual(g).tangent for g in gradients]
+                parts = [None if g is None else forward_ad.unpack_dual(g).tangent for g in gradients]  # type: ignore[no-untyped-call]
                 return self.layout.flatten(parts)
 
         return self._over_terms("forward-over-reverse", one, x)

@@ -46,9 +46,10 @@ def difference_step(at: Values, direction: Tensor, order: int) -> float:
 
 
 def _relative_length(at: Values, direction: Tensor, least: Tensor) -> Tensor:
-    parts = direction.split([value.numel() for value in at.values()])
+    parts = direction.split([value.numel() for value in at.values()])  # type: ignore[no-untyped-call]
     lengths = torch.stack(torch._foreach_norm(list(at.values())))
-    return (torch.stack(torch._foreach_norm(list(parts))) / torch.maximum(lengths, least)).norm()
+    length: Tensor = (torch.stack(torch._foreach_norm(list(parts))) / torch.maximum(lengths, least)).norm()
+    return length
 
 
 def _least_lengths(at: Values) -> Tensor:
@@ -152,8 +153,8 @@ def _moved(at: Values, tangents: Values, step: float) -> Values:
 def _jvp(evaluate: Evaluator, at: Values, tangents: Values) -> tuple[Tensor, Tensor]:
     def dual(loss: Callable[[Values], Tensor], along: Values) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
-            duals = {name: forward_ad.make_dual(v, along[name]) for name, v in at.items()}
-            primal, tangent = forward_ad.unpack_dual(loss(duals))
+            duals = {name: forward_ad.make_dual(v, along[name]) for name, v in at.items()}  # type: ignore[no-untyped-call]
+            primal, tangent = forward_ad.unpack_dual(loss(duals))  # type: ignore[no-untyped-call]
             return primal, torch.zeros_like(primal) if tangent is None else tangent
 
     derivatives, losses = [], []
@@ -169,7 +170,10 @@ def _as_backward_mode(evaluate: Evaluator, layout: Layout, at: Values, direction
     """Does a dual pass over the first batch give what a backward pass gives, for a random combination of objectives?
 
     It does not where a loss stops gradients by `no_grad` (forward mode goes through; `detach` stops both), or where an
-    operation's own forward derivative is wrong. Raises ValueError where two passes give different losses.
+    operation's own forward derivative is wrong.
+
+    Raises:
+        ValueError: two passes give different losses.
     """
     first = Passes()
     alone = copy.copy(evaluate)

@@ -94,7 +94,7 @@ class Layout:
 
     def unflatten(self, vector: Tensor) -> dict[str, Tensor]:
         """A vector (size,) as named views."""
-        pieces = zip(self.names, vector.split(self.sizes), self.shapes, strict=True)
+        pieces = zip(self.names, vector.split(self.sizes), self.shapes, strict=True)  # type: ignore[no-untyped-call]
         return {name: piece.view(shape) for name, piece, shape in pieces}
 
     def zeros(self, size: int | None = None) -> Tensor:
@@ -195,7 +195,8 @@ class Evaluator:
         renamed = {f"module.{name}": value for name, value in values.items()}
         device = next(iter(values.values())).device.type
         with torch.autocast(device, enabled=False):
-            return functional_call(self._call, {**copies, **renamed}, (batch,))
+            found: Tensor = functional_call(self._call, {**copies, **renamed}, (batch,))
+        return found
 
     def keep_buffers(self) -> dict[str, Tensor]:
         """Let passes to come start from the buffers that the last one left, and give them by name: a step of training.

@@ -41,7 +41,7 @@ class Evidence:
         gradient = gradient / (self.running / (1 - DECAY**self.n)) ** 0.5
         self.sum, self.squares = self.sum + self.n * gradient, self.squares + self.n * gradient.square()
         self.scale += self.n**2 * float(gradient.square().mean())
-        return -self.lr * self.sum / self.scale**0.5 * self.trusted
+        return -self.lr * self.sum / float(self.scale**0.5) * self.trusted
 
     @property
     def t(self) -> Tensor:

@@ -62,7 +62,8 @@ def _newton(rows: Tensor, label: Tensor, penalty: Tensor, iterations: int) -> Te
         gradient = rows.T @ (probability - label) / count + penalty * head
         with torch.no_grad():
             curvature = rows.T @ ((probability * (1 - probability))[:, None] * rows) / count + penalty.diag()
-        return torch.linalg.solve(curvature, gradient)
+        step: Tensor = torch.linalg.solve(curvature, gradient)
+        return step
 
     with torch.no_grad():
         head = torch.zeros_like(penalty)

@@ -124,14 +124,14 @@ class Learner:
     def _pretraining_gradients(self, weights: Tensor, batch: Any) -> Tensor:
         with self._precision():
             losses = self.pretraining.losses(self.pretraining.module, batch)
-        ((losses * weights.to(losses)).sum() / self.accumulate).backward()
+        ((losses * weights.to(losses)).sum() / self.accumulate).backward()  # type: ignore[no-untyped-call]
         return losses.detach()
 
     def _finetuning_gradients(self, batch: Any, pulled: bool) -> Tensor:
         assert self.finetuning is not None
         with self._precision():
             loss = self.finetuning.loss(self.finetuning.module, batch)
-        (loss / self.accumulate).backward()
+        (loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
         if pulled:
             self.finetuning.add_proximal_grad_(self.pretraining)
         return loss.detach()
@@ -192,7 +192,7 @@ class _Trained:
     def descend(self, first: bool, training: bool, *given: Any) -> Tensor:
         """The gradients of one batch, on top of those that are there unless it is the first."""
         if self.free or self._missing() == self._without:
-            return self._descend((training, self._places()), first, *given)  # type: ignore[no-any-return]
+            return self._descend((training, self._places()), first, *given)
         # A recording writes to gradients that are there; it makes none.
         found = self._cleared(None, first, *given)
         self._without = self._missing()

@@ -166,7 +166,11 @@ class ObjectiveWeights:
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a `state_dict`. Raises ValueError if it belongs to other objectives."""
+        """Go on from a `state_dict`.
+
+        Raises:
+            ValueError: it belongs to other objectives.
+        """
         if tuple(state["names"]) != self.names:
             raise ValueError(f"state belongs to objectives {tuple(state['names'])}, these are {self.names}")
         with torch.no_grad():

@@ -1,8 +1,10 @@
 """The example notebooks run from top to bottom, each in a kernel and a folder of its own; the site has every page."""
 
+import ast
 import importlib.util
 import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -46,3 +48,29 @@ def test_every_page_is_in_the_site_and_every_linked_page_is_there():
             assert ((ROOT / "docs" / page).parent / target).exists(), f"{page} links to {target}"
         for module in re.findall(r"^::: (\S+)$", text, re.MULTILINE):
             assert importlib.util.find_spec(module), f"{page} describes {module}"
+
+
+FOREIGN = {
+    *("gin-5x300.safetensors", "study.yaml", "cluster.yaml"),  # the reader's own
+    *("pretrain.py", "model.py", "finetune.py", "setup.py"),  # of other projects
+}
+
+
+def test_no_page_or_docstring_names_a_file_that_is_not_here():
+    found = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=False)
+    if found.returncode:
+        pytest.skip("not a checkout")
+    paths = [Path(name) for name in found.stdout.split("\0") if name]
+    names = {path.name for path in paths} | FOREIGN
+    texts = {
+        path: (ROOT / path).read_text("utf-8") for path in paths if path.parts[0] == "docs" and path.suffix == ".md"
+    }
+    texts[Path("README.md")] = (ROOT / "README.md").read_text("utf-8")
+    for path in paths:
+        if path.parts[0] in ("hpo_bench", "tapweight", "benchmarks", "examples") and path.suffix == ".py":
+            nodes = ast.walk(ast.parse((ROOT / path).read_text("utf-8")))
+            kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+            texts[path] = "\n".join(ast.get_docstring(node) or "" for node in nodes if isinstance(node, kinds))
+    for path, text in texts.items():
+        cited = re.findall(r"(?<![\w/.<-])(?:[\w.-]+/)*([\w-]+\.(?:md|py|sh|yaml|toml|safetensors|ipynb))\b", text)
+        assert not set(cited) - names, path

@@ -38,7 +38,7 @@ class Progress:
             self.console.print(f"going on from step {step:,}", highlight=False)
 
     def update(self, step: int, elapsed: float, losses: Sequence[float]) -> None:
-        """After a step; `elapsed` are the seconds of training in all, `losses` (K,) over chance."""
+        """After a step; `elapsed` are the seconds of training in all, `losses` (K,) in units of `baseline_loss`."""
         parts = [step / self.steps] if self.steps else []
         parts += [elapsed / self.seconds] if self.seconds else []
         done = min(1.0, max(parts))

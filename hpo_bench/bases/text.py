@@ -91,7 +91,7 @@ def pretrain_text(
             "vocabulary": base.vocabulary,
             "truncated": corpus.packed.truncated,
             "tokens_of_corpus": len(corpus.packed.ids),
-            "chance_in_nats": corpus.chances,
+            "chance_in_nats": corpus.baseline_losses,
         }
 
         def write(model: nn.Module, outcome: dict[str, Any], finished: bool = False) -> None:

@@ -54,7 +54,11 @@ class Recipe:
         self.protocol(1)
 
     def protocol(self, steps: int) -> Protocol:
-        """These settings as the core's `Protocol`. Raises UserError for one that is out of range."""
+        """These settings as the core's `Protocol`.
+
+        Raises:
+            UserError: one that is out of range.
+        """
         names = ("batch_size", "learning_rate", "weight_decay", "precision")
         return Protocol.parsed({"steps": steps} | {name: getattr(self, name) for name in names})
 

@@ -1,5 +1,7 @@
-"""The command line, one file a verb. Thin: it turns words into a configuration and calls the packages, which it imports
-when needed."""
+"""The command line, one file a verb.
+
+Thin: it turns words into a configuration and calls the packages, which it imports when needed.
+"""
 
 # Each registers its verbs; this is the order of `--help`.
 from hpo_bench.cli import run, study, landscape, transfer, fidelity, compare, export, records, data, pretrain_base  # noqa: F401, I001

@@ -43,7 +43,7 @@ Task = Annotated[str, typer.Option("--task", "-t", help="What is trained on (see
 
 
 def use_data_dir(folder: Path | None) -> None:
-    """Through the environment, so that worker processes see it and no record holds a machine's path."""
+    """Set the data folder in the environment, so that workers see it and no record holds a machine's path."""
     if folder is not None:
         os.environ["HPO_BENCH_DATA"] = str(folder.resolve())
 

@@ -77,7 +77,7 @@ def _names(flag: str, text: str | None) -> list[str] | None:
 
 
 def takes_trial_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """A verb whose parameter `flags` is made of the flags above; they stand in its place on the command line."""
+    """Decorate a verb: its parameter `flags` becomes the flags above on the command line."""
     own = inspect.signature(command, eval_str=True)
     shared = inspect.signature(TrialFlags, eval_str=True).parameters
     together: list[inspect.Parameter] = []

@@ -36,8 +36,10 @@ REFERENCE = "equal"
 
 @dataclass(frozen=True)
 class TaskVerdict:
-    """What is said of one task: does pretraining pay, does weighting matter, which method is worth its cost, and what
-    its seeds can see of differences.
+    """What is said of one task.
+
+    Does pretraining pay, does weighting matter, which method is worth its cost, and how small a difference can the
+    seeds see?
     """
 
     task: str

@@ -48,7 +48,7 @@ class Budget:
         return cls(**limits)
 
     def fraction(self, trials: float, cost: Cost) -> float:
-        """The share spent, by the limit that is nearest; 1 or more means spent."""
+        """The share of the budget that is spent: the largest over its limits. At 1 or more it is used up."""
         shares = [0.0]
         if self.trials is not None:
             shares.append(trials / self.trials)

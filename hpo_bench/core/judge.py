@@ -1,10 +1,10 @@
-"""How good an encoder is, at a bounded price: exactly solved linear heads on a part of train and valid, read four ways.
+"""How good an encoder is, at a bounded price: exactly solved linear heads on a part of train and valid, read five ways.
 
 A probe reads the whole train split; on a large set that costs more than the training that it judges, while a linear
 head is known well from some thousand rows (where labels are rare, a thousand are too few: docs/fidelity.md). Few valid
 rows are noisy, so the same features are also cross-fitted: heads solved on four fifths of train and valid together,
 read on the rest. A loss moves with every prediction, but the metric on valid is what a search is scored by; the weights
-are read from three of them (`PLAIN`: docs/fidelity.md).
+are read from four of them (`PLAIN`: docs/fidelity.md).
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ from hpo_bench.tasks.base import Labelled, Task
 MOST_ROWS = 2048  # of each split; with half as many the rare labels of Tox21 and HIV drown the reading
 FOLDS = 5
 READINGS = ("valid loss", "valid metric", "cross loss", "cross metric", "crossed valid metric")
-PLAIN = ("valid metric", "crossed valid metric", "cross loss")  # what counts, by two heads; and what is read best
+PLAIN = ("valid metric", "crossed valid metric", "valid loss", "cross loss")  # by two heads: what counts, and a loss
 
 
 @dataclass(frozen=True)
 class Judge:
-    """The same rows and folds for every encoder that is compared; rows are drawn by `seed` from a larger split.
+    """The same rows and folds for every encoder that is compared, whatever the search's seed.
+
+    Of a larger train split rows are drawn by lot, so that a head sees labels as often as a probe does. Of a larger
+    valid split at most half are those with a rarer class, as many as there are, and the rest by lot: a metric of ranks
+    is known as well as its rarer class is.
 
     Folds are dealt row by row in the splits' order: a table may be sorted by its labels, and a block of it would be
     judged by heads that have not seen its classes.
     """
 
     task: Task
-    seed: int
     meter: CostMeter
     rows: int = MOST_ROWS
 
@@ -68,12 +71,19 @@ class Judge:
 
     def _embedded(self, encoder: nn.Module, split: Labelled) -> tuple[Tensor, Tensor]:
         """Features (B, D) and labels (B, L) of the split's rows."""
-        device = self.task.device
-        index = torch.arange(len(split), device=device)
-        if len(split) > self.rows:
-            source = generator(device, self.seed, "judge", split.name)
-            index = torch.randperm(len(split), generator=source, device=device)[: self.rows].sort().values
+        index = self._drawn(split).to(self.task.device)
         return features_of(self.task, encoder, split, index, self.meter), split.labels[index]
+
+    def _drawn(self, split: Labelled) -> Tensor:
+        """Rows (B,) of the split, ascending."""
+        if len(split) <= self.rows:
+            return torch.arange(len(split))
+        order = torch.randperm(len(split), generator=generator(torch.device("cpu"), 0, "judge", split.name))
+        if split is self.task.valid:
+            rare = _rarer(split.labels.cpu()).index_select(0, order)
+            kept = torch.cumsum(rare, 0) <= self.rows // 2
+            order = torch.cat([order[rare & kept], order[~(rare & kept)]])
+        return order[: self.rows].sort().values
 
     def _crossed(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> tuple[float, float, float]:
         """Loss and metric, means over the folds in which they are defined; and the metric on all of valid at once."""
@@ -107,6 +117,14 @@ class Judge:
         except ValueError:  # a fold of one class
             value = math.nan
         return loss, value if self.task.metric.higher_is_better else -value
+
+
+def _rarer(labels: Tensor) -> Tensor:
+    """Which rows (N,) of labels (N, L) have the rarer of two classes in any label; none where labels are numbers."""
+    known = ~labels.isnan()
+    classes = ((labels == 0) | (labels == 1) | ~known).all(0)
+    rarer = torch.where(labels.nanmean(0) <= 0.5, 1.0, 0.0)
+    return (known & classes & (labels == rarer)).any(1)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -85,7 +85,8 @@ def is_intact(path: Path, file: SourceFile) -> bool:
 def store(content: bytes, file: SourceFile, provider: str, detail: str) -> Path:
     """Put a file into the cache, so that it appears whole or not at all; returns its path.
 
-    Raises UserError when the cache cannot be written.
+    Raises:
+        UserError: the cache cannot be written.
     """
     suffix = ".csv.gz" if content.startswith(GZIP_MAGIC) else ".csv"
     path = cache_dir() / file.folder / f"{file.name}{suffix}"
@@ -112,7 +113,11 @@ def set_aside(path: Path) -> Path:
 
 @contextmanager
 def locked(file: SourceFile) -> Iterator[None]:
-    """One process at a time for one file of the cache. Raises UserError when the lock cannot be had."""
+    """One process at a time for one file of the cache.
+
+    Raises:
+        UserError: the lock cannot be had.
+    """
     from filelock import FileLock, Timeout
 
     folder = cache_dir() / "locks"

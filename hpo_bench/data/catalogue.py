@@ -253,7 +253,11 @@ FILES: Mapping[str, SourceFile] = {**{d.name: d.file for d in _DATASETS}, MOSES.
 
 
 def canonical_name(name: str) -> str:
-    """The catalogue's name for `name` (case and aliases such as `lipo` or `delaney` aside); UserError if unknown."""
+    """The catalogue's name for `name` (case and aliases such as `lipo` or `delaney` aside).
+
+    Raises:
+        UserError: the name is unknown.
+    """
     folded = name.strip().casefold()
     if folded in FILES:
         return folded
@@ -264,7 +268,11 @@ def canonical_name(name: str) -> str:
 
 
 def get_dataset(name: str) -> Dataset:
-    """The data set of that name or alias; UserError if there is none with labels."""
+    """The data set of that name or alias.
+
+    Raises:
+        UserError: there is none with labels.
+    """
     canonical = canonical_name(name)
     if canonical not in DATASETS:
         raise unknown_name("labelled data set", name, DATASETS)
@@ -272,5 +280,9 @@ def get_dataset(name: str) -> Dataset:
 
 
 def get_file(name: str) -> SourceFile:
-    """The file of the data set or corpus of that name or alias; UserError if unknown."""
+    """The file of the data set or corpus of that name or alias.
+
+    Raises:
+        UserError: the name is unknown.
+    """
     return FILES[canonical_name(name)]

@@ -22,8 +22,11 @@ def load_moses(
 ) -> list[str]:
     """`n` SMILES of MOSES's train part (1,584,663 in all; None = every one), drawn without replacement by `seed`.
 
-    They come in file order, and a larger `n` with the same seed contains the smaller. Memory holds the file's
-    text, the sample and one index array. Raises UserError like `locate`, or when `n` is out of range.
+    They come in file order, and a larger `n` with the same seed contains the smaller. Memory holds the file's text, the
+    sample and one index array.
+
+    Raises:
+        UserError: the file cannot be had (see `locate`), or `n` is out of range.
     """
     located = locate("moses", data_dir, progress)
     return sample_smiles(located.path, n, seed, "SMILES", total=MOSES_ROWS if located.pinned else None)
@@ -36,7 +39,9 @@ def sample_smiles(
 
     A table (CSV, TSV, JSON; plain or packed) needs a header with `smiles_column` (case aside); in any other text file
     the first word of each line is the SMILES. `total` is the number of rows where known.
-    Raises UserError: file missing or broken, no such column, `n` below 1 or above the number of rows.
+
+    Raises:
+        UserError: file missing or broken, no such column, `n` below 1 or above the number of rows.
     """
     opened = read_text(path)
     if n is None:

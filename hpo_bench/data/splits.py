@@ -52,7 +52,8 @@ def make_split(
 ) -> Split:
     """Split a table whose SMILES all parse. `seed` matters to `balanced-scaffold` and `random` alone.
 
-    Raises UserError for an unknown kind, too few molecules, a split that comes out empty, or a bad split column.
+    Raises:
+        UserError: an unknown kind, too few molecules, a split that comes out empty, or a bad split column.
     """
     if kind == "column":
         split = column_split(table.split, table.lines.tolist())
@@ -133,7 +134,10 @@ def random_split(total: int, seed: int, fractions: tuple[float, float, float] = 
 def column_split(words: Sequence[str] | None, lines: Sequence[int] | None = None) -> Split:
     """The user's own split, a word a row: train, valid (val, validation, dev) or test; an empty cell leaves it out.
 
-    `lines` are the file's, for errors. Raises UserError for any other word.
+    `lines` are the file's, for errors.
+
+    Raises:
+        UserError: any other word.
     """
     if words is None:
         raise UserError("The split 'column' needs a column.", "Give the column's name as --split.")
@@ -153,8 +157,10 @@ def column_split(words: Sequence[str] | None, lines: Sequence[int] | None = None
 def check_split(table: MoleculeTable, split: Split) -> dict[str, list[str]]:
     """Can every part be scored? Returns for each part the labels that it can be scored on.
 
-    A label counts where the part has both classes (classification), or any value (regression; two in train). Raises
-    UserError where no label counts in a part, naming the part and what to do.
+    A label counts where the part has both classes (classification), or any value (regression; two in train).
+
+    Raises:
+        UserError: no label counts in a part; which, and what to do, is told.
     """
     usable: dict[str, list[str]] = {}
     for name, part in split.parts().items():

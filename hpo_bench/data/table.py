@@ -65,9 +65,11 @@ def read_table(
     `label_columns` empty means every column but SMILES and split. `kind` None is inferred: classification where all
     labels are 0 or 1. For classification, words whose meaning is clear (`tables.values.PAIRS`) are 1 and 0, and a
     notice says which. Rows without any label are dropped and counted.
-    Raises UserError: a file that cannot be read; no such column; a label that is no number (with its line); labels all
-    missing; for classification classes that are not clearly 0 and 1, or a column of one class; for regression a column
-    of one value.
+
+    Raises:
+        UserError: a file that cannot be read; no such column; a label that is no number (with its line); labels all
+            missing; for classification classes that are not clearly 0 and 1, or a column of one class; for regression a
+            column of one value.
     """
     table = read_table_file(path, quoting)
     smiles_at = table.place(smiles_column, "SMILES column", "--smiles")
@@ -85,7 +87,8 @@ def read_table(
 def load_table(name: str, data_dir: str | Path | None = None, progress: Progress | None = None) -> MoleculeTable:
     """The labelled data set of that name (or alias) in its catalogue columns, fetched if need be.
 
-    Raises UserError like `read_table` and `locate`, or when the file has other columns than the data set.
+    Raises:
+        UserError: it cannot be had or read (see `locate`, `read_table`), or has other columns than the data set.
     """
     dataset = get_dataset(name)
     located = locate(dataset.name, data_dir, progress)
@@ -102,14 +105,22 @@ def load_table(name: str, data_dir: str | Path | None = None, progress: Progress
 
 
 def read_dataset(path: str | Path, dataset: Dataset) -> MoleculeTable:
-    """A file as that data set, in whichever of its known layouts; UserError like `read_table`, or for other columns."""
+    """A file as that data set, in whichever of its known layouts.
+
+    Raises:
+        UserError: as `read_table`, or it has other columns.
+    """
     table = read_table_file(path)
     smiles_at, at, names = _match_columns(table, dataset)
     return _build(table, smiles_at, at, names, dataset.kind, dataset.values, None)
 
 
 def _match_columns(table: TableFile, dataset: Dataset) -> tuple[int, list[int], tuple[str, ...]]:
-    """Positions of the SMILES column and of the L label columns, and the labels' names; UserError where one lacks."""
+    """Positions of the SMILES column and of the L label columns, and the labels' names.
+
+    Raises:
+        UserError: a column is missing.
+    """
     remedy = f"This does not look like {dataset.name}; its columns are: {listed(table.header)}."
     smiles_at = next((table.header.index(name) for name in dataset.smiles_columns if name in table.header), None)
     if smiles_at is None:

@@ -60,8 +60,10 @@ class TextSplits:
 
 
 def cut_valid(train: TextTable, rows: int | None = None) -> tuple[TextTable, TextTable]:
-    """Train and valid out of a train file by a fixed seed: a tenth, 250 at least (a quarter of a small file), 2,000 at
-    most. `rows` first draws so many rows of the file, for a shorter run.
+    """Train and valid out of a train file by a fixed seed.
+
+    Valid is a tenth, 250 rows at least (a quarter of a small file), 2,000 at most. `rows` first draws so many rows of
+    the file, for a shorter run.
     """
     order = np.random.default_rng(VALID_SEED).permutation(len(train))[:rows]
     size = int(min(max(VALID_SHARE * len(order), min(VALID_LEAST, len(order) // 4)), VALID_MOST))
@@ -95,7 +97,10 @@ def read_texts(
         score_range: for regression, `0,5`: what a label may be.
 
     Rows without a label or with an empty text are left out and counted: `source` has `rows`, `skipped` and the first
-    line of each kind. Raises UserError naming the line: an unreadable label, one outside the range, half a character.
+    line of each kind.
+
+    Raises:
+        UserError: an unreadable label, one outside the range, half a character; the line is named.
     """
     if kind not in ("classification", "regression"):
         raise unknown_name("kind of label", kind, ("classification", "regression"))
@@ -137,7 +142,10 @@ def read_texts(
 def read_corpus(path: str | Path) -> tuple[list[str], dict[str, Any]]:
     """Unlabelled texts: one a line, or the column `text` of a CSV, TSV or JSON table; blank ones are left out.
 
-    Returns the texts and where they came from. Raises UserError: a file that cannot be read, no such column, no text.
+    Returns the texts and where they came from.
+
+    Raises:
+        UserError: a file that cannot be read, no such column, no text.
     """
     opened = read_text(path)
     if opened.name.endswith((".csv", ".tsv", ".tab")) or is_json(opened):

@@ -34,7 +34,11 @@ class Estimator:
 
     @classmethod
     def parse(cls, text: str) -> Estimator:
-        """Raises UserError where an option has no value."""
+        """Read `name` or `name:option=value,option=value`.
+
+        Raises:
+            UserError: an option has no value.
+        """
         method, _, rest = text.partition(":")
         pairs = [part.partition("=") for part in rest.split(",") if part]
         if not method or any(not sign or not value for _, sign, value in pairs):

@@ -83,8 +83,10 @@ def read_bytes(path: Path) -> bytes:
 
 
 def files_of(options: dict[str, Any]) -> dict[str, str]:
-    """SHA-256 in hex of every file that an option names, by the option: whether they changed is told without reading
-    what is in them."""
+    """SHA-256 in hex of every file that an option names, by the option.
+
+    So a change is noticed without parsing the files.
+    """
     found = {}
     for name, value in sorted(options.items()):
         if isinstance(value, str) and Path(value).is_file():
@@ -109,7 +111,11 @@ def parse(text: bytes, where: str) -> Any:
 
 
 def no_key_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON (`object_pairs_hook`). Raises ValueError for a key that is there twice: the last would win."""
+    """An object of JSON (`object_pairs_hook`).
+
+    Raises:
+        ValueError: a key that is there twice: the last would win.
+    """
     found = dict(pairs)
     if len(found) < len(pairs):
         keys = [key for key, _ in pairs]

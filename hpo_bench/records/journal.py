@@ -46,31 +46,42 @@ class Progress:
 class Journal:
     """Append-only files of one search in its run folder: trials.jsonl, trajectory.jsonl, bill.json, workspace/.
 
-    Lines are flushed to disk as they are written; a last line cut short by a kill is dropped. All of them are checked
-    when the journal is opened. The bill goes on from the latest of bill.json and what lines say was `spent`.
+    Lines are flushed to disk as they are written. `Journal.open` makes one that is ready to be written to.
 
     Attributes:
+        workspace: a folder for the method's own files, such as checkpoints or an Optuna study.
         lost: step-equivalents on this session's bill for work that was lost, with a worker or with a killed process.
         on_node: told of every machine that works on the search, once each.
-
-    Raises:
-        UserError: a record is damaged, or a folder that files are written to and removed from is a link.
     """
 
     def __init__(self, folder: Path, meter: CostMeter, observer: Callable[[Progress], None] | None = None) -> None:
         self.folder, self.meter = folder, meter
-        self.workspace = own_folder(folder / "workspace")  # the method's own files: checkpoints, an Optuna study
-        for entry in self.workspace.iterdir():
-            if entry.is_symlink() and entry.is_dir():
-                own_folder(entry)
+        self.workspace = folder / "workspace"
         self.lost = 0.0
         self.on_node: Callable[[dict[str, Any]], None] | None = None
         self._observer = observer
         self._saved = 0.0
+
+    @classmethod
+    def open(cls, folder: Path, meter: CostMeter, observer: Callable[[Progress], None] | None = None) -> Journal:
+        """Begin a session: make or mend the files, and let the meter go on from the bill of the sessions before.
+
+        A last line that a kill cut short is dropped; all others are checked. The bill is the latest of bill.json and of
+        what lines say was `spent`. From here on the meter saves itself while work goes on.
+
+        Raises:
+            UserError: a record is damaged, or a folder that files are written to and removed from is a link.
+        """
+        journal = cls(folder, meter, observer)
+        own_folder(journal.workspace)
+        for entry in journal.workspace.iterdir():
+            if entry.is_symlink() and entry.is_dir():
+                own_folder(entry)
         for name in ("trials.jsonl", "trajectory.jsonl", "tests.jsonl"):
             drop_torn_line(folder / name)
-        meter.total = self._bill()
-        meter.heartbeat = self._heartbeat
+        meter.total = journal._bill()
+        meter.heartbeat = journal._heartbeat
+        return journal
 
     @property
     def trials(self) -> list[TrialRecord]:

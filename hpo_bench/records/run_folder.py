@@ -175,7 +175,7 @@ def _read_or_start(folder: Path, identity: dict[str, Any], content: dict[str, st
 
 
 def made_way(there: dict[str, Any], asked: dict[str, Any]) -> bool:
-    """May a run of another configuration have the folder of `there`? It may where that diverged and found nothing."""
+    """May a run of another configuration take over the folder of `there`? Only where that one diverged."""
     return there["status"] == "diverged" and bool(_differences(there, json.loads(json.dumps(asked))))
 
 

@@ -7,7 +7,7 @@
     bill.json         Bill, what the run has cost so far
 
 Values come back as they stand in the file, brought to the newest layout: keys that are not named here are kept.
-`SCHEMA` is that layout. Layout 1 had one `environment`, of the last session, and no `content`.
+Older layouts are in `layouts.py`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError,
 from hpo_bench.core.cost import Cost
 from hpo_bench.errors import UserError
 from hpo_bench.records.files import MOVE_AWAY, read_lines, read_object
+from hpo_bench.records.layouts import SCHEMA as SCHEMA
+from hpo_bench.records.layouts import newest
 
-SCHEMA = 2
 Status = Literal["running", "done", "failed", "diverged", "over-budget"]
 TrialState = Literal["done", "pruned", "diverged"]
 
@@ -179,7 +180,8 @@ class RunRecord(Part):
     """run.json.
 
     `content`: SHA-256 of what was learned from, by part; None where the record is older than that. `files`: SHA-256 of
-    the files that options of the task name, by the option.
+    the files that options of the task name, by the option. `preset_protocol`: the protocol that the preset means for
+    this task; where `config` differs from it, the difference was asked for.
     """
 
     record_schema: Annotated[int, Field(alias="schema")]
@@ -200,6 +202,7 @@ class RunRecord(Part):
     data: dict[str, Any] = {}
     trial_cost: _Amount | None = None
     options: dict[str, Any] = {}
+    preset_protocol: dict[str, Any] | None = None
     environments: list[Environment] = []
     result: Result | None = None
     cost: dict[str, Bill] | None = None
@@ -246,9 +249,7 @@ def check_run(content: dict[str, Any], file: Path) -> dict[str, Any]:
     if schema > SCHEMA:
         message = f"{file} has schema {schema}; this version of hpo_bench reads schemas up to {SCHEMA}"
         raise UserError(message, "upgrade hpo_bench: pip install --upgrade hpo-bench")
-    for older in range(schema, SCHEMA):
-        content = _NEXT[older](content)
-    _drop_place(content)
+    content = newest(content, schema)
     check(RunRecord, content, str(file))
     return content
 
@@ -356,21 +357,3 @@ def _check(kind: Any, value: object, where: Callable[[tuple[Any, ...]], str]) ->
         key = ".".join(str(part) for part in rest)
         message = first["msg"].removeprefix("Value error, ")
         raise UserError(f"{where(place)} is damaged: {f'{key}: ' if key else ''}{message}", MOVE_AWAY) from error
-
-
-def _one_to_two(content: dict[str, Any]) -> dict[str, Any]:
-    environment = content.get("environment")
-    environments = [{"session": content.get("sessions", 1), **environment}] if isinstance(environment, dict) else []
-    kept = {key: value for key, value in content.items() if key != "environment"}
-    return {**kept, "schema": 2, "content": None, "environments": environments}
-
-
-def _drop_place(content: dict[str, Any]) -> None:
-    """Where a run was done was once among its options; it is no part of a run, which may go on elsewhere."""
-    config = content.get("config")
-    for options in (config.get("method_options") if isinstance(config, dict) else None, content.get("options")):
-        if isinstance(options, dict):
-            options.pop("ray_address", None)
-
-
-_NEXT = {1: _one_to_two}  # how each older layout becomes the next one

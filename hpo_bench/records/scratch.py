@@ -75,8 +75,10 @@ def _alive(folder: Path) -> bool:
 
 
 def ours(text: str) -> Path | None:
-    """The folder at the path `text`, if this program made it: directly in the temporary folder, named as we name them,
-    this user's, and no link."""
+    """The folder at the path `text`, if this program made it.
+
+    That is: directly in the temporary folder, named as we name them, this user's, and no link.
+    """
     folder = Path(text)
     places = {os.path.realpath(place) for place in (tempfile.gettempdir(), _SHORT)}
     if not _NAME.fullmatch(folder.name) or text != str(folder) or os.path.realpath(folder.parent) not in places:

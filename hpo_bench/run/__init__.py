@@ -1,1 +1,1 @@
-"""One run: its configuration, its doing, and the command that makes it once more."""
+"""One run: its configuration, its execution, and the command that repeats it."""

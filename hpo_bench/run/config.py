@@ -16,6 +16,7 @@ from hpo_bench.core.settings import read_settings, read_value, without_place
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.run.presets import preset as find_preset
 from hpo_bench.search.base import ObjectiveWeightSearch
+from hpo_bench.tasks.presets import preset_of
 
 RESERVED = ("device",)  # a loader is told it by the run's configuration
 
@@ -24,7 +25,11 @@ RESERVED = ("device",)  # a loader is told it by the run's configuration
 class RunConfig:
     """All that determines a run's result, and where it goes.
 
-    Labels name variants of a task or a method in the folder and determine nothing: `tapweight@cg`.
+    Labels name variants of a task or a method in the folder and determine nothing: `tapweight@cg`. `searcher` is the
+    method, made once from its name and options.
+
+    Raises:
+        UserError: an unknown method or option, or a value that the option cannot take.
     """
 
     method: str
@@ -40,6 +45,14 @@ class RunConfig:
     task_options: dict[str, Any] = field(default_factory=dict)
     task_label: str = ""
     method_label: str = ""
+    preset_protocol: dict[str, Any] = field(default_factory=dict)  # what the preset alone means for this task
+    searcher: ObjectiveWeightSearch = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        made = make_method(self.method, self.method_options)
+        read = {name: getattr(made, name) for name in self.method_options}  # so that 0.10 is 0.1
+        object.__setattr__(self, "searcher", made)
+        object.__setattr__(self, "method_options", read)
 
     @property
     def folder(self) -> Path:
@@ -52,11 +65,9 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         """The `config` part of run.json; where a run is done is no part of it."""
-        method = registry.load(registry.METHODS, self.method)
-        options = self.method_options
         return {
             "preset": self.preset,
-            "method_options": without_place(method, options) if dataclasses.is_dataclass(method) else options,
+            "method_options": without_place(type(self.searcher), self.method_options),
             "task_options": self.task_options,
             "protocol": self.protocol.to_json(),
             "budget": self.budget.to_json(),
@@ -83,31 +94,34 @@ def configure(
 ) -> RunConfig:
     """A run's configuration; what is not said comes from the preset. Values may be text, as on a command line.
 
-    A task's loader may carry `presets`: by a preset's name, what the protocol is for this task, since a rate that suits
-    a graph network ruins a language model. Such a loader is told the preset.
+    A task's loader may bring presets of its own (`hpo_bench.tasks.presets`), since a rate that suits a graph network
+    ruins a language model. They change the protocol, and options of the task that were not given.
 
     Raises:
         UserError: an unknown name, or a value that does not fit.
     """
     sizes = find_preset(preset)
     loader = registry.load(registry.TASKS, task)
-    own: dict[str, dict[str, Any]] = getattr(loader, "presets", {})
-    made = make_method(method, method_options or {})
+    own = preset_of(loader, preset)
+    usual = {**sizes.protocol, **own.protocol}
+    given = _task_options(loader, task, task_options or {})
+    if own.check is not None:
+        own.check(given)
     return RunConfig(
         method=method,
         task=task,
         seed=seed,
         out=out,
-        protocol=Protocol.parsed(sizes.protocol | own.get(preset, {}) | (protocol or {})),
+        protocol=Protocol.parsed(usual | (protocol or {})),
         budget=Budget.parse(sizes.budget if budget is None else budget),
         retrains=sizes.retrains if retrains is None else retrains,
         preset=preset,
         device=device,
-        method_options={name: getattr(made, name) for name in method_options or {}},  # read, so that 0.10 is 0.1
-        task_options=({"preset": preset} if preset == "paper" or preset in own else {})
-        | _task_options(loader, task, task_options or {}),
+        method_options=method_options or {},
+        task_options={**own.options, **given},
         task_label=task_label,
         method_label=method_label,
+        preset_protocol=Protocol.parsed(usual).to_json(),
     )
 
 

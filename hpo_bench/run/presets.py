@@ -10,7 +10,7 @@ from hpo_bench.errors import unknown_name
 
 @dataclass(frozen=True)
 class Preset:
-    """Changes to the protocol's defaults, to a task's options, and how much is searched and retrained."""
+    """Changes to the protocol's defaults, and how much is searched and retrained; a task may add its own."""
 
     summary: str
     budget: str
@@ -36,8 +36,10 @@ PRESETS = {
 
 
 def preset(name: str) -> Preset:
-    """Raises:
-    UserError: an unknown name.
+    """The preset of that name.
+
+    Raises:
+        UserError: an unknown name.
     """
     if name not in PRESETS:
         raise unknown_name("preset", name, PRESETS)

@@ -1,4 +1,4 @@
-"""The command that makes a recorded run once more."""
+"""The command that repeats a recorded run."""
 
 from __future__ import annotations
 
@@ -17,17 +17,16 @@ _BUDGET_UNITS = {"trials": "t", "step_equivalents": "se", "seconds": "s"}
 
 
 def rerun(content: dict[str, Any], out: Path | None = None) -> str:
-    """The command that makes a run once more, `content` being its run.json; `out` is named as its --out."""
+    """The command that repeats a run; `content` is its run.json, `out` what the command gives as --out."""
     config = content["config"]
     words = ["hpo-bench", "run", "--method", content["method"], "--task", content["task"]]
     words += ["--seed", str(content["seed"]), "--preset", config["preset"]]
     budget = [(config["budget"].get(key), unit) for key, unit in _BUDGET_UNITS.items()]
     words += ["--budget", ",".join(f"{_exactly(limit)}{unit}" for limit, unit in budget if limit is not None)]
     words += ["--retrains", str(config["retrains"]), "--device", config["device"]]
-    preset = PRESETS[config["preset"]].protocol if config["preset"] in PRESETS else {}
-    whole = "preset" in config["task_options"]  # the task may give the preset a meaning of its own: all is said
+    usual = content["preset_protocol"] if "preset_protocol" in content else _general(config["preset"])
     for key, value in config["protocol"].items():
-        if whole or value != preset.get(key, _DEFAULTS.get(key)):
+        if key not in usual or value != usual[key]:
             words += ["--set", f"{key}={value}"]
     for key, value in config["method_options"].items():
         words += ["-o", f"{key}={value}"]
@@ -35,6 +34,11 @@ def rerun(content: dict[str, Any], out: Path | None = None) -> str:
     if out is not None:
         words += ["--out", str(out)]
     return shlex.join(words)
+
+
+def _general(preset: str) -> dict[str, Any]:
+    """What a preset means for every task that says nothing else."""
+    return _DEFAULTS | (PRESETS[preset].protocol if preset in PRESETS else {})
 
 
 def out_of(folder: Path, root: Path | None = None) -> Path | None:

@@ -29,9 +29,9 @@ from hpo_bench.records import environment, schema
 from hpo_bench.records.files import files_of
 from hpo_bench.records.journal import Journal, Progress
 from hpo_bench.records.run_folder import FINISHED, RunFolder, open_run
-from hpo_bench.run.config import RunConfig, make_method
+from hpo_bench.run.config import RunConfig
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult
-from hpo_bench.tasks.base import LoadedTask
+from hpo_bench.tasks.base import LoadedTask, Task
 
 
 @dataclass
@@ -53,6 +53,13 @@ def load_task(task: str, options: dict[str, Any], device: str) -> LoadedTask:
     return registry.load(registry.TASKS, task)(device=resolve_device(device), **options)
 
 
+def make_problem(config: RunConfig, task: Task) -> Problem:
+    """A run's problem, with an empty bill."""
+    meter = CostMeter(config.protocol.batch_size, task.device)
+    spec = ProblemSpec(config.task, config.task_options, config.protocol.to_json(), config.seed, str(task.device))
+    return Problem(task, config.protocol, config.seed, config.budget, meter, spec)
+
+
 def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask | None = None) -> RunFolder:
     """Do a run, or what is left of it, and return its record. One that is `vouched` for needs no `loaded` task.
 
@@ -66,13 +73,10 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
             observer.finished(config, folder)
             return folder
     prepare_process()
-    method = make_method(config.method, config.method_options)
     loaded = loaded or load_task(config.task, config.task_options, config.device)
     task = loaded.task
-    meter = CostMeter(config.protocol.batch_size, task.device)
-    spec = ProblemSpec(config.task, config.task_options, config.protocol.to_json(), config.seed, str(task.device))
-    problem = Problem(task, config.protocol, config.seed, config.budget, meter, spec)
-    support = method.supports(problem)
+    problem = make_problem(config, task)
+    support = config.searcher.supports(problem)
     if not support.ok:
         raise UserError(f"{config.method} cannot solve {config.task}: {support.reason}")
     identity = {
@@ -96,16 +100,17 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
             metric={"name": task.metric.name, "higher_is_better": task.metric.higher_is_better},
             data={**loaded.report, "notices": _notices([*loaded.notices, *said], folder)},
             trial_cost=problem.trial_cost,
-            options=_options(method),
+            options=_options(config.searcher),
+            preset_protocol=config.preset_protocol,
         )
         with doubts(folder.notice):
-            _run_recorded(config, method, problem, loaded, folder, observer)
+            _run_recorded(config, problem, loaded, folder, observer)
         observer.finished(config, folder)
         return folder
 
 
 def vouched(config: RunConfig) -> bool:
-    """Is this run done, and the user's own file of data what it was, by each byte? Then nothing has to be loaded."""
+    """Is this run finished, and the user's data file the same byte for byte? Then nothing has to be loaded."""
     if not os.path.isfile(config.folder / "run.json"):
         return False
     record = schema.read_run(config.folder)
@@ -127,12 +132,11 @@ def _notices(now: Sequence[str], folder: RunFolder) -> list[str]:
 
 def _options(method: ObjectiveWeightSearch) -> dict[str, Any]:
     """All options of a method, for its record."""
-    return without_place(type(method), dataclasses.asdict(method)) if dataclasses.is_dataclass(method) else {}
+    return without_place(type(method), dataclasses.asdict(method))  # type: ignore[call-overload]
 
 
 def _run_recorded(
     config: RunConfig,
-    method: ObjectiveWeightSearch,
     problem: Problem,
     loaded: LoadedTask,
     folder: RunFolder,
@@ -140,14 +144,14 @@ def _run_recorded(
 ) -> None:
     """Search, retrain, and set the status, whatever happens."""
     try:
-        journal = Journal(folder.folder, problem.meter, observer.progressed)
+        journal = Journal.open(folder.folder, problem.meter, observer.progressed)
         journal.on_node = folder.add_node
         observer.started(config, problem)
         with memory_told(), problem.meter.phase("orchestration"):
-            found = method.search(problem, journal)
+            found = config.searcher.search(problem, journal)
         bill = journal.save_bill()
         problem.meter.heartbeat = None
-        retrained = retrain(config, method, problem, loaded, found, folder, observer)
+        retrained = retrain(config, problem, loaded, found, folder, observer)
         result = {
             "weights": found.weights.tolist(),
             "schedule": found.schedule.to_json(),
@@ -173,7 +177,6 @@ def _run_recorded(
 @memory_told()
 def retrain(
     config: RunConfig,
-    method: ObjectiveWeightSearch,
     problem: Problem,
     loaded: LoadedTask,
     found: SearchResult,
@@ -192,7 +195,7 @@ def retrain(
         seed = derive_seed(config.seed, "retraining", index)
         meter = CostMeter(config.protocol.batch_size, problem.task.device)
         meter.flops_per_sample = problem.meter.flops_per_sample
-        adapted = method.retrain(dataclasses.replace(problem, seed=seed, meter=meter), found)
+        adapted = config.searcher.retrain(dataclasses.replace(problem, seed=seed, meter=meter), found)
         spent = meter.snapshot()  # reading test is the user's business, not the method's bill
         test = score(problem.task, adapted.model, loaded.test, meter)
         line = {"index": index, "seed": seed, "valid": adapted.value, "test": test, "epochs": adapted.epochs}
@@ -220,7 +223,7 @@ def sum_costs(costs: Any) -> Cost:
 
 
 def show_weights(objectives: tuple[str, ...] | list[str], weights: np.ndarray | list[float]) -> str:
-    """`atom 0.21, bond 0.17, …`"""
+    """As text: `atom 0.21, bond 0.17, …`."""
     if not any(weights):
         return "none, there is no continued pretraining"
     return ", ".join(f"{name} {weight:.2f}" for name, weight in zip(objectives, weights, strict=True))

@@ -30,8 +30,7 @@ def words(options: dict[str, Any]) -> list[str]:
     found: list[str] = []
     for name, value in options.items():
         text = ",".join(value) if isinstance(value, list) else str(value)
-        if name != "preset":  # --preset says it
-            found += [f"--{name}", text] if name in FLAGS else ["--task-option", f"{name}={text}"]
+        found += [f"--{name}", text] if name in FLAGS else ["--task-option", f"{name}={text}"]
     return found
 
 

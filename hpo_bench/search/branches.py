@@ -52,9 +52,9 @@ class Branches(ObjectiveWeightSearch):
         share: of the protocol's batch size, in a branch.
         design: the weightings to branch into: vertices, leave-one-out, halves.
         rows: of train and of valid, at most, that a verdict takes.
-        readings: what is read off a verdict: plain (the metric on valid, by two heads, and the cross-fitted loss), all,
-            or one of core.judge's by its name.
-        reach: of the way along the effects to where the first weight is 0, times the share of signal.
+        readings: what is read off a verdict: plain (the metric and a loss, by two heads each), all, or one of
+            core.judge's by its name.
+        reach: of the way from the centre to a vertex that weights go along the effects, times the share of signal.
     """
 
     name: ClassVar[str] = "tapweight"
@@ -68,7 +68,7 @@ class Branches(ObjectiveWeightSearch):
     design: Literal["vertices", "leave-one-out", "halves"] = "vertices"
     rows: int = MOST_ROWS
     readings: str = "plain"
-    reach: float = 1.0
+    reach: float = 0.4
 
     def __post_init__(self) -> None:
         if self.replicates < 1 or self.rows < 2:
@@ -181,7 +181,7 @@ class Branches(ObjectiveWeightSearch):
         return max(2, round(self.share * problem.protocol.batch_size)) / problem.protocol.batch_size
 
     def _judge(self, problem: Problem) -> Judge:
-        return Judge(problem.task, problem.seed, problem.meter, self.rows)
+        return Judge(problem.task, problem.meter, self.rows)
 
 
 def _alone(problem: Problem, weights: Tensor) -> Task:

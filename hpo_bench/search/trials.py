@@ -59,7 +59,7 @@ class TrialSearch(SideBySide, ObjectiveWeightSearch):
 
     @abstractmethod
     def propose(self, problem: Problem, number: int) -> np.ndarray:
-        """The weights (K,) of trial `number` = 0, 1, …"""
+        """The weights (K,) of trial `number`, counted from 0."""
 
     def batch(self, problem: Problem, first: int) -> int:
         """How many trials from number `first` on may be trained side by side before any of them is observed."""

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from hpo_bench.core.meter import CostMeter
-from hpo_bench.core.problem import Problem, ProblemSpec
 from hpo_bench.errors import UserError
 from hpo_bench.records.run_folder import check_content
-from hpo_bench.run.config import make_method
-from hpo_bench.run.runner import load_task, vouched
+from hpo_bench.run.runner import load_task, make_problem, vouched
 from hpo_bench.study.plan import PlannedRun, State
 from hpo_bench.tasks.base import LoadedTask
 
@@ -74,11 +71,7 @@ def _unsupported(runs: list[PlannedRun], loaded: LoadedTask) -> Iterable[str]:
     """Reasons why methods cannot solve a task."""
     problems = []
     for run in {run.method: run for run in runs}.values():  # seeds make no difference
-        config, task = run.config, loaded.task
-        meter = CostMeter(config.protocol.batch_size, task.device)
-        spec = ProblemSpec(config.task, config.task_options, config.protocol.to_json(), config.seed, str(task.device))
-        problem = Problem(task, config.protocol, config.seed, config.budget, meter, spec)
-        support = make_method(config.method, config.method_options).supports(problem)
+        support = run.config.searcher.supports(make_problem(run.config, loaded.task))
         if not support.ok:
             problems.append(f"{run.method} cannot solve {run.task}: {support.reason}")
     return problems

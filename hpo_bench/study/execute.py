@@ -20,7 +20,6 @@ from hpo_bench.errors import UserError
 from hpo_bench.records import scratch
 from hpo_bench.records.files import locked, own_folder
 from hpo_bench.records.run_folder import FINISHED, unwritable
-from hpo_bench.run.config import make_method
 from hpo_bench.search.room import Room, fits
 from hpo_bench.study.places import Abroad, AtHome, asked
 from hpo_bench.study.plan import PlannedRun
@@ -238,5 +237,4 @@ def _environment(workers: int) -> dict[str, str]:
 def _cpus(run: PlannedRun, workers: int) -> int:
     if run.resources.cpus is not None:
         return min(run.resources.cpus, workers)
-    method = make_method(run.config.method, run.config.method_options)
-    return min(getattr(method, "workers", 1), workers)
+    return min(getattr(run.config.searcher, "workers", 1), workers)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from pathlib import Path as FilePath
+from pathlib import Path
 from typing import Any
 
 import yaml
 
 from hpo_bench.errors import UserError
 
-Path = tuple[str | int, ...]  # keys and indices from the top: ("methods", 2, "options", "solver")
+KeyPath = tuple[str | int, ...]  # keys and indices from the top: ("methods", 2, "options", "solver")
 
 MOST = 100_000  # values in a file: a few lines of aliases to aliases stand for billions
 
@@ -19,7 +19,7 @@ MOST = 100_000  # values in a file: a few lines of aliases to aliases stand for 
 class Problem:
     """Something wrong in the file, at a path."""
 
-    path: Path
+    path: KeyPath
     message: str
 
 
@@ -27,18 +27,18 @@ class Problem:
 class Document:
     """A YAML file's values and where they stand."""
 
-    file: FilePath
+    file: Path
     values: Any
-    lines: dict[Path, int] = field(default_factory=dict)
+    lines: dict[KeyPath, int] = field(default_factory=dict)
 
-    def line(self, path: Path) -> int:
+    def line(self, path: KeyPath) -> int:
         """The line of a path; of what holds it, if it is not there (a key that is missing)."""
         while path not in self.lines:
             path = path[:-1]
         return self.lines[path]
 
     def tell(self, problem: Problem) -> str:
-        """`line 7, methods[2].options.solver: …`"""
+        """A problem with its place: `line 7, methods[2].options.solver: …`."""
         return f"line {self.line(problem.path)}, {dotted(problem.path) or 'the file'}: {problem.message}"
 
     def error(self, problems: list[Problem]) -> UserError:
@@ -50,7 +50,7 @@ class Document:
         return UserError(f"{self.file} has {len(told)} problems:\n{listed}", "docs/studies.md shows the whole form")
 
 
-def read_yaml(file: FilePath) -> Document:
+def read_yaml(file: Path) -> Document:
     """Read a file.
 
     Raises:
@@ -62,7 +62,7 @@ def read_yaml(file: FilePath) -> Document:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"cannot read {file}: {reason}", "name a YAML file, such as experiments/bace.yaml") from error
     twice: list[Problem] = []
-    lines: dict[Path, int] = {(): 1}
+    lines: dict[KeyPath, int] = {(): 1}
     try:
         node = yaml.compose(text, Loader=yaml.SafeLoader)
         if node is not None:
@@ -80,12 +80,12 @@ def read_yaml(file: FilePath) -> Document:
     return document
 
 
-def dotted(path: Path) -> str:
-    """`methods[2].options.solver`"""
+def dotted(path: KeyPath) -> str:
+    """A path as text: `methods[2].options.solver`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in path).lstrip(".")
 
 
-def _mark(node: yaml.Node, path: Path, lines: dict[Path, int], twice: list[Problem]) -> None:
+def _mark(node: yaml.Node, path: KeyPath, lines: dict[KeyPath, int], twice: list[Problem]) -> None:
     if len(lines) > MOST:
         problem = f"more than {MOST} values when what aliases stand for is written out"
         raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)

@@ -138,7 +138,7 @@ def _recorded_seconds(record: dict[str, Any]) -> float:
 
 
 def _span(seconds: float) -> str:
-    """`45 s`, `12 min`, `3.4 h`"""
+    """A time as text: `45 s`, `12 min`, `3.4 h`."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -30,9 +30,13 @@ def at_home(order: dict[str, Any], log: str, environment: dict[str, str], folder
 
 
 def abroad(words: dict[str, Any], before: Parcel, source: list[Any], cpus: int) -> Iterator[Parcel | dict[str, Any]]:
-    """A run in a folder of this machine, which ends with it. `before`: the run's folder as the study has it; `source`:
-    the loaded task, pickled, in Ray's store, if this machine need not load it; `cpus`: that the
-    run holds."""
+    """A run in a folder of this machine, which ends with it.
+
+    Args:
+        before: the run's folder as the study has it.
+        source: the loaded task, pickled, in Ray's store, if this machine need not load it.
+        cpus: that the run holds.
+    """
     import ray
 
     with tempfile.TemporaryDirectory(prefix="hb-run-") as place:

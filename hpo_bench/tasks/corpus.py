@@ -40,7 +40,7 @@ class Corpus(Pretrainable):
         self.size, self.device, self.seed, self.embedding_width = size, device, seed, width
         self._objectives = list(kinds)
         self.objectives = tuple(kind.name for kind in self._objectives)
-        self._chance = torch.tensor([kind.chance for kind in self._objectives], device=device)
+        self._baseline_losses = torch.tensor([kind.baseline_loss for kind in self._objectives], device=device)
         heads = {kind.name: seeded(partial(kind.build_head, width), seed, kind.name) for kind in self._objectives}
         self._base = Model(encoder, nn.ModuleDict(heads)).to(device)
 
@@ -95,7 +95,10 @@ class Corpus(Pretrainable):
         return tuple(kind.name for kind in self._objectives if kind.compares_rows)
 
     def losses_of(self, heads: nn.Module, encoded: Mapping[str, Any], batch: Any) -> Tensor:
-        """Losses (K,) in the order of `objectives`, each about 1 at chance, from what the encoder made of the views."""
+        """Losses (K,) in the order of `objectives`, from what the encoder made of the views.
+
+        Each is about 1 for the best constant predictor.
+        """
         found = {
             kind.name: kind.loss(heads.get_submodule(kind.name), encoded, batch)
             for kind in self._objectives
@@ -104,7 +107,7 @@ class Corpus(Pretrainable):
         nothing = torch.zeros_like(next(iter(found.values())))
         losses = [found.get(name, nothing) for name in self.objectives]
         # One division by a tensor: by a number, a forward-mode tangent would turn into float64.
-        return torch.stack(losses) / self._chance
+        return torch.stack(losses) / self._baseline_losses
 
 
 class DrawnCorpus(Corpus):

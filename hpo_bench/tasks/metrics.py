@@ -141,7 +141,11 @@ METRICS: dict[str, Metric] = {
 
 
 def metric_of(name: str) -> Metric:
-    """The metric of that name; a UserError that lists them if there is none."""
+    """The metric of that name.
+
+    Raises:
+        UserError: there is none.
+    """
     if name not in METRICS:
         raise unknown_name("metric", name, METRICS)
     return METRICS[name]

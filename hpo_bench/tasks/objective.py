@@ -1,7 +1,7 @@
 """What an objective is in every modality, and the helpers that theirs are made with.
 
-An objective's loss is divided by its `chance`: the loss of the best constant predictor on the corpus at hand (the
-entropy of the labels, the variance of the targets, the log of the number of candidates). So an objective that has
+An objective's loss is divided by its `baseline_loss`: the loss of the best constant predictor on the corpus at hand
+(entropy of the labels, variance of the targets, log of the number of candidates). So an objective that has
 learned nothing stands near 1, one that is solved near 0, and weights compare between objectives. A fresh head's bias is
 that constant predictor where it can be, so training starts near 1 as well.
 """
@@ -21,7 +21,7 @@ from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.tasks.targets import Target
 
 CLEAN = "clean"  # the view of an item as it is
-_SMALLEST_CHANCE = 0.05  # nats or variance: a corpus whose labels hardly vary must not blow a loss up
+_SMALLEST = 0.05  # nats or variance: a corpus whose labels hardly vary must not blow a loss up
 
 Built = TypeVar("Built")
 
@@ -52,7 +52,7 @@ class Objective(ABC):
     needs_truth: ClassVar[bool] = False
     compares_rows: ClassVar[bool] = False  # does the loss compare rows of the batch with each other?
 
-    chance: float  # loss of the best constant predictor on the corpus, > 0; the core's losses are in this unit
+    baseline_loss: float  # loss of the best constant predictor on the corpus, > 0; the core's losses are in this unit
 
     def __init__(self, corpus: Any) -> None:
         self.corpus = corpus
@@ -63,7 +63,7 @@ class Objective(ABC):
 
     @abstractmethod
     def loss(self, head: Any, encoded: Mapping[str, Any], batch: Any) -> Tensor:
-        """The loss () of a batch, not yet over `chance`, from what the encoder made of the views, by their names."""
+        """The loss () of a batch in its own unit, from what the encoder made of the views, by their names."""
 
     def terms(self, batch: Any) -> int | Tensor:
         """How many terms `loss` is the mean of: by default the batch's rows. A part's share in the batch follows it."""
@@ -106,7 +106,11 @@ class DrawnObjective(Objective):
 
 
 def select(kinds: Mapping[str, type[Any]], names: Sequence[str], what: str = "objective") -> tuple[type[Any], ...]:
-    """The classes of the named objectives, in that order; a UserError for an unknown, repeated or missing name."""
+    """The classes of the named objectives, in that order.
+
+    Raises:
+        UserError: an unknown, repeated or missing name.
+    """
     if not names:
         raise UserError("no objective was chosen", f"known: {', '.join(kinds)}")
     for name in names:
@@ -134,9 +138,9 @@ def entropy(totals: Tensor | np.ndarray) -> float:
     return at_least(float(torch.special.entr(share).sum()))
 
 
-def at_least(chance: float) -> float:
+def at_least(loss: float) -> float:
     """A normaliser that is safe to divide by."""
-    return max(chance, _SMALLEST_CHANCE)
+    return max(loss, _SMALLEST)
 
 
 def log_shares(totals: Tensor | np.ndarray) -> Tensor:

@@ -34,21 +34,25 @@ class Planted(Objective):
 
     @abstractmethod
     def loss_of(self, head: nn.Module, embedded: Tensor, index: Tensor) -> Tensor:
-        """The loss () from embeddings (B, width) of the rows `index` (B,), not yet over `chance`."""
+        """The loss () from embeddings (B, width) of the rows `index` (B,), not yet over `baseline_loss`."""
 
     def truth(self) -> Truth:
-        """The labels of the corpus; a UserError where it has none."""
+        """The labels of the corpus.
+
+        Raises:
+            UserError: it has none.
+        """
         if self.corpus.truth is None:
             raise UserError(f"{self.name} cannot be planted: the rows of this corpus have no labels", "plant noise")
         return self.corpus.truth
 
 
 class PlantedNoise(Planted):
-    """Classify a row into one of 100 classes that were drawn by lot: cross-entropy; chance is log 100."""
+    """Classify a row into one of 100 classes that were drawn by lot; an even guess has the cross-entropy log 100."""
 
     name = "noise"
     paper = "random labels, Zhang et al. 2017, arXiv 1611.03530"
-    chance = math.log(NOISE_CLASSES)
+    baseline_loss = math.log(NOISE_CLASSES)
     stream: ClassVar[int] = 0x6E6F6973
 
     def __init__(self, corpus: CorpusData) -> None:
@@ -75,7 +79,7 @@ class PlantedOracle(Planted):
         super().__init__(corpus)
         self.labels, self.target = self.truth()
         bias = self.target.constant(self.labels)
-        self.chance = at_least(float(self.target.loss(bias.expand_as(self.labels), self.labels)))
+        self.baseline_loss = at_least(float(self.target.loss(bias.expand_as(self.labels), self.labels)))
         self.bias = bias.cpu()
 
     def build_head(self, width: int) -> nn.Module:
@@ -99,7 +103,7 @@ class PlantedHarm(Planted):
     paper = "pairs as in supervised contrast, Khosla et al. 2020, arXiv 2004.11362, with the labels negated"
     needs_truth = True
     compares_rows = True
-    chance = math.log(2)
+    baseline_loss = math.log(2)
 
     def __init__(self, corpus: CorpusData) -> None:
         super().__init__(corpus)

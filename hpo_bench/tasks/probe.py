@@ -39,9 +39,10 @@ def standardiser(values: Tensor, rounding: float | None = None) -> tuple[Tensor,
 
 
 def ridge(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
-    """Weight (L, D) and bias (L,) that minimise, for each column of labels (N, L; NaN = missing),
+    """Least squares: weight (L, D) and bias (L,) for each column of labels (N, L; NaN = missing).
 
-    mean (x·w + b − y)² / 2 + penalty/2 ‖w‖², x standardised features (N, D) and y the labels over their deviation.
+    They minimise mean (x·w + b − y)² / 2 + penalty/2 ‖w‖², x standardised features (N, D) and y the labels over
+    their deviation.
     """
     y_mean, y_std = standardiser(labels.double())
     targets = (labels.double() - y_mean) / y_std
@@ -52,9 +53,10 @@ def ridge(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[T
 
 
 def logistic(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
-    """Weight (L, D) and bias (L,) that minimise, for each column of labels (N, L) in {0, 1} or NaN,
+    """Logistic regression: weight (L, D) and bias (L,) for each column of labels (N, L) in {0, 1} or NaN.
 
-    mean binary cross-entropy + penalty/2 ‖w‖² on standardised features (N, D), by Newton's method with halving.
+    They minimise mean binary cross-entropy + penalty/2 ‖w‖² on standardised features (N, D), by Newton's method
+    with halving.
     """
     design, mean, std = _design(features)
     solution = heads.cross_entropy(design, labels, _penalties(design, penalty))
@@ -63,10 +65,10 @@ def logistic(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tupl
 
 
 def multinomial(features: Tensor, labels: Tensor, penalty: float = PENALTY) -> tuple[Tensor, Tensor]:
-    """Weight (L, D) and bias (L,) that minimise, for labels (N, L) with a single 1 in each row (NaN = no label),
+    """Softmax regression: weight (L, D) and bias (L,) for labels (N, L) with a single 1 in each row (NaN = no label).
 
-    mean cross-entropy of the softmax + penalty/2 ‖w‖² on standardised features (N, D), by scikit-learn's L-BFGS
-    and one Newton step. A class that no row has gets weight 0 and a bias that rules it out.
+    They minimise mean cross-entropy of the softmax + penalty/2 ‖w‖² on standardised features (N, D), by
+    scikit-learn's L-BFGS and one Newton step. A class that no row has gets weight 0 and a bias that rules it out.
     """
     known = ~labels.isnan().any(1)
     design, mean, std = _design(features[known])

@@ -1,4 +1,6 @@
-"""What every way of adapting an encoder must do. A plug-in author, with the entry point installed, inherits the suite:
+"""What every way of adapting an encoder must do.
+
+A plug-in author, with the entry point installed, inherits the suite:
 
 class TestMyWay(AdaptationContract):
     @pytest.fixture
@@ -90,7 +92,7 @@ class AdaptationContract:
         problem = self.problem(mode, steps=30)
         method = registry.load(registry.METHODS, "implicit")(warmup=4)
         assert method.supports(problem).ok, method.supports(problem).reason
-        found = method.search(problem, Journal(tmp_path, problem.meter))
+        found = method.search(problem, Journal.open(tmp_path, problem.meter))
         assert problem.meter.snapshot().step_equivalents <= method.expected_cost(problem) * (1 + 1e-9)
         kept = adaptation(mode).load(found.as_searched, problem.task, problem.protocol, problem.seed)
         assert score(problem.task, kept, problem.task.valid, problem.meter) == found.value

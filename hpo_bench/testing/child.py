@@ -86,7 +86,7 @@ def main(order: dict[str, Any]) -> None:
         count("report")
 
     records.BILL_INTERVAL = 0.0  # every pass is on the bill when the process dies
-    journal = Journal(Path(order["folder"]), problem.meter, watch)
+    journal = Journal.open(Path(order["folder"]), problem.meter, watch)
     beat = problem.meter.heartbeat
 
     def heartbeat() -> None:

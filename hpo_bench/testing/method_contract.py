@@ -1,4 +1,6 @@
-"""What every way of setting objective weights must do. A plug-in author inherits the whole suite:
+"""What every way of setting objective weights must do.
+
+A plug-in author inherits the whole suite:
 
 class TestMyMethod(MethodContract):
     @pytest.fixture
@@ -65,7 +67,7 @@ def run(
 ) -> tuple[SearchResult, Journal]:
     """One search in this process."""
     watch = watch or Watch()
-    journal = Journal(folder, problem.meter, watch.report)
+    journal = Journal.open(folder, problem.meter, watch.report)
     problem.meter.heartbeat = watch.heartbeat(problem.meter.heartbeat)
     return method.search(problem, journal), journal
 
@@ -271,7 +273,7 @@ class MethodContract:
         assert not any(shares_storage(whole.loaded.test.labels, tensor) for tensor in tensors)
 
     def _check_resumed(self, method: ObjectiveWeightSearch, folder: Path, whole: Whole) -> None:
-        before = _scores(Journal(folder, self.problem().meter))
+        before = _scores(Journal.open(folder, self.problem().meter))
         problem = self.problem()
         result, journal = run(fresh(method), problem, folder)
         _assert_same(whole.result, result)

@@ -1,4 +1,6 @@
-"""What every task must do. A plug-in author inherits the whole suite:
+"""What every task must do.
+
+A plug-in author inherits the whole suite:
 
 class TestMyTask(TaskContract):
     @pytest.fixture

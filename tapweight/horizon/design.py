@@ -7,6 +7,7 @@ experiments with mixtures (Scheffé 1958): vertices, all but one, half of each.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -45,7 +46,8 @@ class Effects:
         values: (K,) slopes of the score in the weights, less their mean; positive is good.
         per_replicate: (R, K), the same from each replicate (random seed) alone; from each reading, see `pooled`.
         ratio: F, the variance of the effects between objectives over that within (replicates); NaN with one replicate.
-        shrinkage: max(0, 1 − 1/F), the share of the variance that is signal; 1 with one replicate, which cannot tell.
+        shrinkage: max(0, 1 − 1/F), the share of the variance that is signal. One replicate cannot tell: 1, or how
+            far its readings agree, see `pooled`.
     """
 
     values: Tensor
@@ -97,7 +99,9 @@ def pooled(design: Tensor, readings: Tensor) -> Effects:
     Readings have scales of their own (a loss, a metric), and each sees another part of what matters: a replicate's
     effects are the mean over readings of its effects at unit length, so that readings which contradict each other
     count little. A reading that is the same for every branch says nothing and is left out, where another speaks.
-    With one replicate its readings stand in for replicates: what they disagree about is taken for noise.
+    The readings of one replicate share the noise of its training, so they are no test of it; trust is then the length
+    of the mean of their directions (1 where they agree, N^-1/2 where they have nothing to do with each other), and 0
+    where they cancel: where that length is below 1/N, a single reading's part in it.
 
     Raises:
         ValueError: as `effects`.
@@ -110,21 +114,35 @@ def pooled(design: Tensor, readings: Tensor) -> Effects:
     if bool(telling.any()):
         each, lengths = each[telling], lengths[telling]
     units = each / lengths.clamp_min(torch.finfo(each.dtype).tiny)  # (N, R, K)
-    return _over_replicates(units[:, 0] if len(readings) == 1 else units.mean(0))
+    if len(readings) > 1:
+        return _over_replicates(units.mean(0))
+    directions = units[:, 0]
+    values = directions.mean(0)
+    length = min(float(values.norm()), 1.0)
+    return Effects(values, directions, float("nan"), length if length * len(directions) > 1 - 1e-9 else 0.0)
 
 
-def weights_of(found: Effects, reach: float = 1.0) -> Tensor:
-    """Weights (K,): λ = 1/K + reach · shrinkage · t · effects, where t is as far as the simplex allows.
+def weights_of(found: Effects, reach: float = 0.4) -> Tensor:
+    """Weights (K,): the point of the simplex nearest to 1/K + reach · shrinkage · √(1 − 1/K) · effects at unit length.
 
-    The best point of a linear model within a distance of the centre lies along its slopes, so the weights point exactly
-    where the effects do; under full trust the lowest weight is 0. A softmax of the effects bends that direction: it
-    stretches the largest and levels the rest. Where the estimate is within its noise the weights stay equal.
+    √(1 − 1/K) is the way from the centre to a vertex. That point is the best one of a linear model less a price of the
+    squared distance from the centre: along the slopes inside, and on the simplex's faces where they lead outside, so
+    that one objective far worse than the others does not end the step for all. A softmax of the effects bends their
+    direction: it stretches the largest and levels the rest. Where the estimate is within its noise weights stay equal.
     """
-    centre = torch.full_like(found.values, 1 / len(found.values))
+    size = len(found.values)
+    centre = torch.full_like(found.values, 1 / size)
     if found.flat:
         return centre
-    step = found.values / -found.values.min()  # effects sum to zero, so the lowest is negative
-    return ((1 + reach * found.shrinkage * step) * centre).clamp_min(0.0)
+    length = reach * found.shrinkage * math.sqrt(1 - 1 / size)
+    return on_simplex(centre + length * found.values / found.values.norm())
+
+
+def on_simplex(point: Tensor) -> Tensor:
+    """The nearest point (K,) of the simplex: a shift of all coordinates, cut at 0 (Held et al. 1974)."""
+    ordered = point.sort(descending=True).values
+    excess = (ordered.cumsum(0) - 1) / torch.arange(1, len(point) + 1, dtype=point.dtype, device=point.device)
+    return (point - excess[ordered > excess][-1]).clamp_min(0.0)
 
 
 def metasmoothness(start: Tensor, once: Tensor, twice: Tensor) -> float:

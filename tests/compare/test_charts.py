@@ -1,5 +1,7 @@
 """Every figure is described once; matplotlib and the page's plotly draw the same marks at the same places."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
@@ -8,9 +10,10 @@ from synthetic import write_runs
 
 from hpo_bench.compare import compare
 from hpo_bench.compare.charts import draw, printed
+from hpo_bench.compare.charts.cells import shade
 from hpo_bench.compare.charts.landscape import landscape
 from hpo_bench.compare.charts.marks import INK, Axis, Bars, Chart, Line, Panel, Points, Rule, Text
-from hpo_bench.compare.charts.over_tasks import shade
+from hpo_bench.compare.charts.weights import MOST_BARS, final_weights
 from hpo_bench.compare.report.on_page import plot
 from hpo_bench.compare.stats.equivalence import Region
 from hpo_bench.compare.tables.table import by_task
@@ -125,6 +128,25 @@ def test_three_objectives_lie_on_a_triangle(tmp_path):
 
 def test_shades_of_the_heat_map():
     assert (shade(0.0), shade(1.0), shade(-1.0), shade(5.0)) == ("#F7F7F7", "#B35806", "#542788", "#B35806")
+
+
+def test_weights_of_many_methods_are_a_table_of_cells(found, charts):
+    """A row per method in the order of all tables, as coloured as it differs from equal weights."""
+    task = found.tasks[0]
+    one = max(task.methods.values(), key=lambda runs: runs.weights.mean(axis=0).max())
+    many = {f"stranger_{number:02d}": one for number in range(MOST_BARS)} | {"equal": one}
+    chart = final_weights(dataclasses.replace(task, methods=many))
+    [panel] = chart.panels
+    size = len(many) * len(task.objectives)
+    assert [name for _, name in panel.y.ticks] == ["equal", *sorted(many)[1:]]
+    assert [name for _, name in panel.x.ticks] == list(task.objectives)
+    assert len([mark for mark in panel.marks if isinstance(mark, Text)]) == size == len(panel.marks[0].at)
+    means = one.weights.mean(axis=0)
+    most = int(np.abs(means - 1 / len(means)).argmax())
+    assert panel.marks[0].colour[most] == shade(1.0 if means[most] > 1 / len(means) else -1.0)
+    assert f"{means[most]:.2f}" in panel.marks[1 + most].text
+    few = dict(list(task.methods.items())[:MOST_BARS])
+    assert any(mark.legend for mark in final_weights(dataclasses.replace(task, methods=few)).panels[0].marks[:-1])
 
 
 def test_a_picture_in_few_colours_is_white_where_it_was():

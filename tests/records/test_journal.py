@@ -29,13 +29,13 @@ def meter():
 
 
 def test_what_is_recorded_is_read_back(tmp_path, meter):
-    journal = Journal(tmp_path, meter)
+    journal = Journal.open(tmp_path, meter)
     meter.passes(10, forward=1, backward=1)
     journal.record_trial(0, [0.5, 0.5], 0.75, Cost(step_equivalents=3), note={"u": [0.1, 0.2]})
     meter.passes(10, forward=1, backward=1)
     journal.record_trial(1, [1.0, 0.0], None, Cost(step_equivalents=3), state="diverged", schedule=[[0, [1.0, 0.0]]])
     journal.record_weights(5, [0.4, 0.6], losses=[1.0, 2.0])
-    first, second = Journal(tmp_path, CostMeter(10, torch.device("cpu"))).trials
+    first, second = Journal.open(tmp_path, CostMeter(10, torch.device("cpu"))).trials
     assert (first.number, first.state, first.weights, first.value, first.note) == (
         0,
         "done",
@@ -49,22 +49,32 @@ def test_what_is_recorded_is_read_back(tmp_path, meter):
 
 
 def test_the_bill_goes_on_in_a_new_process(tmp_path, meter):
-    journal = Journal(tmp_path, meter)
+    journal = Journal.open(tmp_path, meter)
     meter.passes(20, forward=1)
     with meter.phase("evaluation"):
         journal.save_bill()
     spent = json.loads((tmp_path / "bill.json").read_text())
     later = CostMeter(10, torch.device("cpu"))
-    resumed = Journal(tmp_path, later)
+    resumed = Journal.open(tmp_path, later)
     assert later.total == Cost.from_json(spent)
     later.passes(10, forward=1)
     assert resumed.save_bill().step_equivalents == 3
 
 
+def test_making_a_journal_leaves_disk_and_meter_alone_and_opening_it_does_not(tmp_path, meter):
+    (tmp_path / "bill.json").write_text(json.dumps(Cost(step_equivalents=3).to_json()))
+    journal = Journal(tmp_path, meter)
+    assert (meter.total, meter.heartbeat, journal.trials) == (Cost(), None, [])
+    assert [path.name for path in tmp_path.iterdir()] == ["bill.json"]
+    journal = Journal.open(tmp_path, meter)
+    assert (meter.total.step_equivalents, journal.workspace.is_dir()) == (3, True)
+    assert meter.heartbeat is not None
+
+
 def test_passes_keep_the_bill_on_disk_up_to_date(tmp_path, meter, monkeypatch):
     """With no interval between two copies, every pass is on disk when it is done."""
     monkeypatch.setattr(module, "BILL_INTERVAL", -1.0)
-    Journal(tmp_path, meter)
+    Journal.open(tmp_path, meter)
     for number in range(1, 4):
         meter.passes(10, forward=1)
         assert json.loads((tmp_path / "bill.json").read_text())["step_equivalents"] == number
@@ -76,14 +86,14 @@ def test_a_last_line_cut_short_is_dropped_and_the_next_one_is_whole(tmp_path, me
     path = tmp_path / name
     first, second = (json.dumps(LINES[name] | {COUNTED[name]: number}) + "\n" for number in (0, 1))
     path.write_text(first + torn)
-    Journal(tmp_path, meter)
+    Journal.open(tmp_path, meter)
     append_line(path, json.loads(second))
     assert path.read_text() == first + second
 
 
 def test_a_file_of_one_torn_line_becomes_empty(tmp_path, meter):
     (tmp_path / "trials.jsonl").write_text('{"numb')
-    assert Journal(tmp_path, meter).trials == []
+    assert Journal.open(tmp_path, meter).trials == []
     assert (tmp_path / "trials.jsonl").read_bytes() == b""
 
 
@@ -111,11 +121,11 @@ def test_a_damaged_line_is_named(tmp_path):
 def test_a_damaged_bill_is_named(tmp_path, meter, content):
     (tmp_path / "bill.json").write_text(content)
     with pytest.raises(UserError, match=r"bill\.json"):
-        Journal(tmp_path, meter)
+        Journal.open(tmp_path, meter)
 
 
 def test_lines_that_a_resumed_run_writes_again_are_dropped(tmp_path, meter):
-    journal = Journal(tmp_path, meter)
+    journal = Journal.open(tmp_path, meter)
     for step in range(1, 6):
         journal.record_weights(step, [1.0])
     journal.rewind(3)
@@ -126,6 +136,6 @@ def test_lines_that_a_resumed_run_writes_again_are_dropped(tmp_path, meter):
 
 def test_progress_reaches_the_observer(tmp_path, meter):
     seen = []
-    Journal(tmp_path, meter, seen.append).report(Progress("here", 0.5))
-    Journal(tmp_path, meter).report(Progress("nobody looks", 0.5))
+    Journal.open(tmp_path, meter, seen.append).report(Progress("here", 0.5))
+    Journal.open(tmp_path, meter).report(Progress("nobody looks", 0.5))
     assert [progress.message for progress in seen] == ["here"]

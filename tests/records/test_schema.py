@@ -59,7 +59,7 @@ def write(folder, **changes):
 def test_a_damaged_line_is_named(tmp_path, name, whole, damage):
     (tmp_path / name).write_bytes(lines(whole).encode() + damage + b"\n")
     with pytest.raises(UserError, match=rf"{name}, line 2") as caught:
-        Journal(tmp_path, CostMeter(10, torch.device("cpu")))
+        Journal.open(tmp_path, CostMeter(10, torch.device("cpu")))
     assert "\n" not in caught.value.message
 
 
@@ -98,7 +98,7 @@ def test_a_line_that_is_missing_or_there_twice_is_noticed(tmp_path, numbers, lin
 def test_a_damaged_bill_is_named(tmp_path, damage):
     (tmp_path / "bill.json").write_bytes(damage)
     with pytest.raises(UserError, match=r"bill\.json"):
-        Journal(tmp_path, CostMeter(10, torch.device("cpu")))
+        Journal.open(tmp_path, CostMeter(10, torch.device("cpu")))
 
 
 def test_a_bill_that_is_gone_or_older_goes_on_from_what_lines_say(tmp_path):
@@ -106,11 +106,11 @@ def test_a_bill_that_is_gone_or_older_goes_on_from_what_lines_say(tmp_path):
     (tmp_path / "trials.jsonl").write_text(lines(TRIAL))
     (tmp_path / "trajectory.jsonl").write_text(lines(STEP | {"spent": spent}))
     with pytest.warns(UserWarning, match=r"bill\.json is gone"):
-        journal = Journal(tmp_path, CostMeter(10, torch.device("cpu")))
+        journal = Journal.open(tmp_path, CostMeter(10, torch.device("cpu")))
     assert journal.meter.total.step_equivalents == 750
     (tmp_path / "bill.json").write_text(json.dumps(Cost(step_equivalents=712, seconds_pretraining=6).to_json()))
     meter = CostMeter(10, torch.device("cpu"))
-    Journal(tmp_path, meter)
+    Journal.open(tmp_path, meter)
     assert (meter.total.step_equivalents, meter.total.seconds_pretraining) == (750, 6)
 
 
@@ -161,6 +161,30 @@ def test_an_older_layout_is_read_and_a_newer_one_refused(tmp_path):
     for strange in (None, 0, -1, True, "1", 1.0):
         with pytest.raises(UserError, match="names no schema"):
             schema.read_run(write(tmp_path, schema=strange))
+
+
+@pytest.mark.parametrize(
+    ("task", "options", "newest"),
+    [
+        ("stsb", {"preset": "quick"}, {"tokens": 64, "rows": 1250}),
+        ("stsb", {"preset": "quick", "rows": 400}, {"tokens": 64, "rows": 400}),
+        ("stsb", {"preset": "standard"}, {}),
+        (
+            "cola",
+            {"preset": "paper", "tokens": 64},
+            {"model": "roberta-base", "tokens": 64, "pooling": "first", "pairs": "joint"},
+        ),
+        ("bace", {"preset": "paper", "base": "gin.safetensors"}, {"base": "gin.safetensors"}),
+        ("digits", {"preset": "quick", "plant": ["noise"]}, {"plant": ["noise"]}),
+    ],
+)
+def test_a_preset_among_the_options_of_a_task_becomes_what_it_stood_for(tmp_path, task, options, newest):
+    """Layout 2. The command that makes the run again then names every setting of the protocol."""
+    folder = write(tmp_path, task=task, schema=2, config=RECORD["config"] | {"task_options": options})
+    found = schema.read_run(folder)
+    assert found["config"]["task_options"] == newest
+    assert found["preset_protocol"] == {}
+    assert "preset_protocol" not in schema.read_run(write(tmp_path / "other", schema=2))
 
 
 def test_sessions_of_a_run_are_told_apart():

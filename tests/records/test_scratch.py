@@ -171,7 +171,7 @@ def test_a_workspace_behind_a_link_is_refused(tmp_path, linked):
     link.parent.mkdir(parents=True)
     link.symlink_to(elsewhere)
     with pytest.raises(UserError, match="is a link"):
-        Journal(tmp_path / "run", CostMeter(10, torch.device("cpu")))
+        Journal.open(tmp_path / "run", CostMeter(10, torch.device("cpu")))
     assert (elsewhere / "thesis.tex").exists()
 
 

@@ -142,8 +142,8 @@ def test_a_schedule_is_replayed_in_retraining(configure, make_problem, loaded):
     schedule = WeightSchedule(((0, (1.0, 0.0, 0.0)), (12, (0.0, 0.5, 0.5))))
     config, problem = configure(retrains=1), make_problem(**QUICK)
     config.folder.mkdir(parents=True)
-    method, found = make_method("equal", {}), SearchResult(schedule, 0.0)
-    [line] = runner.retrain(config, method, problem, loaded, found, RunFolder(config.folder), Observer())
+    found = SearchResult(schedule, 0.0)
+    [line] = runner.retrain(config, problem, loaded, found, RunFolder(config.folder), Observer())
     trial = dataclasses.replace(
         problem, seed=line["seed"], meter=CostMeter(config.protocol.batch_size, loaded.task.device)
     ).start_trial()

@@ -44,7 +44,7 @@ class TestTuned(MethodContract):
 
 def search(method, problem, folder):
     assert method.supports(problem).ok, method.supports(problem).reason
-    journal = Journal(folder, problem.meter)
+    journal = Journal.open(folder, problem.meter)
     return method.search(problem, journal), journal
 
 

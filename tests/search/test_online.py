@@ -51,7 +51,7 @@ class Curious(OnlineSearch):
 
 
 def search(method, problem, folder, watch=None):
-    journal = Journal(folder, problem.meter)
+    journal = Journal.open(folder, problem.meter)
     if watch is not None:
         problem.meter.heartbeat = watch.heartbeat(problem.meter.heartbeat)
     return method.search(problem, journal), journal

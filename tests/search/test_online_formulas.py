@@ -203,6 +203,6 @@ def test_with_a_validation_signal_the_harmful_objective_loses(name, tmp_path):
     from hpo_bench.testing.problems import quick_problem
 
     problem = quick_problem("60", steps=200, learning_rate=0.01)
-    found = registry.load(registry.METHODS, name)().search(problem, Journal(tmp_path, problem.meter))
+    found = registry.load(registry.METHODS, name)().search(problem, Journal.open(tmp_path, problem.meter))
     weights = dict(zip(problem.objectives, found.weights, strict=True))
     assert weights["harmful"] < 0.2 < 1 / 3 < weights["signal"]

@@ -25,7 +25,7 @@ def test_the_same_weights_at_the_told_price(make_problem, digits, tmp_path, name
     method, found = make_method(name, {"retrain_with": "schedule", **options}), []
     for settings in ({}, {"micro_batch_size": 5}):
         problem = make_problem(task=digits, budget="99", steps=6, mode="probe", **settings)
-        journal = Journal(tmp_path / str(len(found)), problem.meter)
+        journal = Journal.open(tmp_path / str(len(found)), problem.meter)
         method.search(problem, journal)
         (trial,) = journal.trials
         spent = problem.meter.total.step_equivalents

@@ -72,7 +72,7 @@ def test_neighbouring_pieces_with_equal_weights_become_one():
 
 def test_members_that_time_cut_short_are_no_results(tmp_path):
     problem = quick_problem("60s")
-    journal = Journal(tmp_path, problem.meter)
+    journal = Journal.open(tmp_path, problem.meter)
     cost = problem.meter.snapshot().to_json()
     for member, interval, value in ((0, 0, 0.3), (1, 0, 0.1), (0, 1, 0.2), (3, 0, 0.3), (3, 1, None)):
         pieces = [[0, [1.0, 0.0, 0.0]], [6, [0.0, 1.0, 0.0]]][: interval + 1]
@@ -188,7 +188,7 @@ def test_a_kill_loses_the_interval_that_was_running_and_no_more(population, tmp_
     unbroken = Pbt().members(problem) * Pbt().member_cost(problem)
     assert unbroken * (1 - 1e-9) <= spent <= unbroken + Pbt().member_cost(problem) / 4
     whole, _ = run(Pbt(), quick_problem("6", steps=4000), tmp_path / "whole")
-    assert whole.value == min(record.value for record in Journal(tmp_path, quick_problem().meter).trials)
+    assert whole.value == min(record.value for record in Journal.open(tmp_path, quick_problem().meter).trials)
     assert not os.path.exists(scratch), "the next run removes what the killed one left"
 
 

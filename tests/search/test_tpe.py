@@ -134,4 +134,4 @@ def test_stops_when_time_is_up(tmp_path):
     _, journal = run(Tpe(), problem, tmp_path)
     assert 1 <= len(journal.trials) < 200
     assert journal.trials[-1].spent["seconds_pretraining"] < 5
-    assert len(Journal(tmp_path, quick_problem("6").meter).trials) == len(journal.trials)
+    assert len(Journal.open(tmp_path, quick_problem("6").meter).trials) == len(journal.trials)

@@ -138,14 +138,14 @@ def test_tpe_depends_on_the_number_of_workers_and_not_on_their_speed(ray_running
     _, whole = run(method, quick_problem("6"), tmp_path / "whole")
     with pytest.raises(Interruption):
         run(method, quick_problem("6"), tmp_path / "broken", Watch(at_report=5))  # first of the third batch
-    assert len(Journal(tmp_path / "broken", quick_problem("6").meter).trials) == 5
+    assert len(Journal.open(tmp_path / "broken", quick_problem("6").meter).trials) == 5
     _, broken = run(Tpe(workers=2, startup_trials=2), quick_problem("6"), tmp_path / "broken")
     assert scores(broken) == scores(whole)
 
 
 def test_what_a_killed_worker_spent_is_claimed_once(tmp_path):
     problem = quick_problem("3")
-    journal = Journal(tmp_path, problem.meter)
+    journal = Journal.open(tmp_path, problem.meter)
     for number, cost in ((0, 7.0), (1, 5.0)):
         path = bill_path(journal.workspace, f"{number:05d}")
         path.parent.mkdir(exist_ok=True)
@@ -153,7 +153,7 @@ def test_what_a_killed_worker_spent_is_claimed_once(tmp_path):
     claim_lost_bills(journal, lambda unit: int(unit) < 1, 2)  # trial 0 was recorded and billed
     claim_lost_bills(journal, lambda unit: int(unit) < 1, 2)
     assert problem.meter.total.step_equivalents == 5.0
-    assert Journal(tmp_path, quick_problem("3").meter).save_bill().step_equivalents == 5.0
+    assert Journal.open(tmp_path, quick_problem("3").meter).save_bill().step_equivalents == 5.0
 
 
 def test_a_worker_tells_what_its_work_has_cost(monkeypatch):

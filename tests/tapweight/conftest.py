@@ -1,4 +1,4 @@
-"""Keeps the errors that the tests measure, for docs/hypergradients.md (`python -m tests.tapweight.table`)."""
+"""Keeps the errors that the tests measure, for docs/log-hypergradients.md (`python -m tests.tapweight.table`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Writes the errors that the tests measure into docs/hypergradients.md: `python -m tests.tapweight.table`."""
+"""Writes the errors that the tests measure into docs/log-hypergradients.md: `python -m tests.tapweight.table`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import torch
 
 HERE = Path(__file__).parent
-DOCUMENT = HERE.parent.parent / "docs" / "hypergradients.md"
+DOCUMENT = HERE.parent.parent / "docs" / "log-hypergradients.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 
 

@@ -1,7 +1,7 @@
 """The whole alternation on a problem with a planted useless and a planted harmful objective.
 
 The lr of both ways of mirror descent were chosen on these seeds; the default, evidence, was not tuned here. Softmax
-with Adam drops both objectives too, but ends further above the best F (docs/hypergradients.md).
+with Adam drops both objectives too, but ends further above the best F.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class Read(nn.Module):
 def test_noise_is_at_chance_for_a_head_that_guesses_evenly():
     noise = PlantedNoise(corpus())
     loss = noise.loss_of(Read(), torch.zeros(40, 100), torch.arange(40))
-    assert float(loss) == pytest.approx(math.log(100)) == noise.chance
+    assert float(loss) == pytest.approx(math.log(100)) == noise.baseline_loss
     assert noise.labels.tolist() == noise_labels(40).tolist()
 
 
@@ -68,7 +68,7 @@ def test_the_oracle_is_the_task_itself_in_units_of_the_best_constant(labels, tar
     with torch.no_grad():
         head.weight.zero_()
     loss = oracle.loss_of(head, torch.randn(4, 5), torch.arange(4))
-    assert float(loss.detach()) == pytest.approx(oracle.chance)
+    assert float(loss.detach()) == pytest.approx(oracle.baseline_loss)
     assert F.relu(loss) == target.loss(head.bias.expand(4, -1), data.truth.labels)
 
 

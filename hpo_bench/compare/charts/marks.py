@@ -127,8 +127,12 @@ Mark = Points | Line | Band | Bars | Rule | Text
 
 @dataclass(frozen=True)
 class Axis:
-    """`ticks` are places and their words; `log` is logarithmic with plain numbers; `limits` the ends; a y
-    axis may begin at 0 (`from_zero`).
+    """An axis of a panel.
+
+    Attributes:
+        log: logarithmic, with plain numbers.
+        limits: its ends; a y axis may begin at 0 (`from_zero`).
+        ticks: places and their words.
     """
 
     label: str = ""

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from hpo_bench.compare.charts.marks import Axis, Bars, Chart, Line, Mark, Panel, Points, Text
+from hpo_bench.compare.charts.cells import cells
+from hpo_bench.compare.charts.marks import Axis, Chart, Line, Mark, Panel, Points
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.stats.aggregate import task_gains
 from hpo_bench.compare.stats.intervals import Estimate, mean_interval
 from hpo_bench.compare.stats.profiles import Profile
 from hpo_bench.compare.style import method_order, method_style, metric_name
 from hpo_bench.compare.tables.table import score
-
-WORSE, NOTHING, BETTER = (84, 39, 136), (247, 247, 247), (179, 88, 6)  # ends and middle of ColorBrewer's PuOr
 
 
 def heat_map(tasks: list[TaskRuns], reference: str) -> Chart | None:
@@ -23,34 +22,20 @@ def heat_map(tasks: list[TaskRuns], reference: str) -> Chart | None:
     if not np.isfinite(values).any():
         return None
     limit = max(0.02, float(np.nanmax(np.abs(values))))
-    cells, colours, words = [], [], []
-    for (i, j), value in np.ndenumerate(values):
-        if not np.isfinite(value):
-            words.append(Text(j, i, "not run", size=7))
-            continue
+    words = [["not run"] * len(tasks) for _ in methods]
+    for i, j in np.argwhere(np.isfinite(values)):
         test = score(mean_interval(tasks[j].methods[methods[i]].test).value)
-        cells.append((j, i - 0.49))
-        colours.append(shade(value / limit))
-        ink = "#FFFFFF" if abs(value) > 0.6 * limit else "#222222"
-        words.append(Text(j, i, f"{100 * value:+.1f} %\n{test}", colour=ink, size=7.5, bold=gains[i][j].excludes(0)))
-    x, y = np.array(cells).T
-    squares = Bars(x, y, np.full(len(x), 0.98), 0.98, colour=colours)
+        words[i][j] = f"{100 * values[i, j]:+.1f} %\n{test}"
+    sure = np.array([[cell.excludes(0) for cell in row] for row in gains])
     named = [(float(place), f"{task.label}\n{metric_name(task.metric)}") for place, task in enumerate(tasks)]
     across = Axis(ticks=named, limits=(-0.5, len(tasks) - 0.5), grid=False)
     return Chart(
         f"error taken away from {reference}, and test score",
         "First line: share of the reference's error that is gone, same seeds (orange: better). Second line: test "
         "score. Bold: the 95 % interval excludes 0.",
-        [Panel([squares, *words], across, Axis.of_names(methods), framed=False)],
+        [Panel(cells(values, limit, words, sure), across, Axis.of_names(methods), framed=False)],
         size=(1.4 + 1.15 * len(tasks), 1.5 + 0.55 * len(methods)),
     )
-
-
-def shade(share: float) -> str:
-    """Colour of a value between -1 (worse) and 1 (better)."""
-    end = BETTER if share > 0 else WORSE
-    mixed = [round(middle + min(1.0, abs(share)) * (own - middle)) for middle, own in zip(NOTHING, end, strict=True)]
-    return "#" + "".join(f"{part:02X}" for part in mixed)
 
 
 def gain(task: TaskRuns, label: str, reference: str) -> Estimate:

@@ -4,15 +4,52 @@ from __future__ import annotations
 
 import numpy as np
 
+from hpo_bench.compare.charts.cells import cells
 from hpo_bench.compare.charts.marks import INK, Axis, Bars, Chart, Line, Mark, Panel, Points, Rule
 from hpo_bench.compare.cohort import MethodRuns, TaskRuns
-from hpo_bench.compare.style import method_style, objective_colours
+from hpo_bench.compare.style import method_order, method_style, objective_colours
 
 PANELS_A_ROW = 3
 MOST_STEPS = 100  # of one line: a panel has hardly more pixels to show them
 
 
+MOST_BARS = 8  # methods beside each other in a group; of more, nobody could tell the bars apart
+
+
 def final_weights(task: TaskRuns) -> Chart:
+    """Where weights end: bars by objective for a few methods, a table of coloured cells for more."""
+    return _as_bars(task) if len(task.methods) <= MOST_BARS else _as_cells(task)
+
+
+def _as_cells(task: TaskRuns) -> Chart:
+    """A row per method, a column per objective; the colour is the mean less that of equal weights."""
+    labels = method_order(label for label, own in task.methods.items() if own.weights.any())
+    objectives, equal = task.objectives, 1 / len(task.objectives)
+    weights = [task.methods[label].weights for label in labels]
+    means = np.array([own.mean(axis=0) for own in weights])
+    words = [
+        [
+            f"{mean:.2f}" + (f" ± {spread:.2f}" if len(own) > 1 else "")
+            for mean, spread in zip(own.mean(axis=0), own.std(axis=0, ddof=min(1, len(own) - 1)), strict=True)
+        ]
+        for own in weights
+    ]
+    limit = max(0.05, float(np.abs(means - equal).max()))
+    across = Axis(
+        ticks=[(float(place), name) for place, name in enumerate(objectives)],
+        limits=(-0.5, len(objectives) - 0.5),
+        grid=False,
+    )
+    return Chart(
+        "weights that each method ends with",
+        f"Mean ± standard deviation of repetitions. Orange: more than equal weights ({equal:.2f}), violet: less.",
+        [Panel(cells(means - equal, limit, words), across, Axis.of_names(labels), framed=False)],
+        task.label,
+        (1.6 + 0.85 * len(objectives), 1.0 + 0.24 * len(labels)),
+    )
+
+
+def _as_bars(task: TaskRuns) -> Chart:
     """One group of bars per objective, one bar per method (mean), a mark per repetition."""
     labels, objectives = list(task.methods), task.objectives
     styles = method_style(labels)

@@ -22,7 +22,7 @@ _ESCAPED = {
 
 
 def to_latex(rows: Sequence[Row], reference: str = "equal") -> str:
-    """One `tabular` of all tasks and methods; needs `\\usepackage{booktabs}` and nothing else.
+    r"""One `tabular` of all tasks and methods; needs `\usepackage{booktabs}` and nothing else.
 
     Bold: the best mean test score of a task. Intervals are 95 % ones.
     """

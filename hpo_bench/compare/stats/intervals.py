@@ -21,7 +21,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-LEVEL = 0.95
+CONFIDENCE = 0.95
 RESAMPLES = 2000
 
 
@@ -59,7 +59,7 @@ def repetition_means(scores: np.ndarray) -> np.ndarray:
     return sums[counts > 0] / counts[counts > 0]
 
 
-def mean_interval(scores: np.ndarray, level: float = LEVEL) -> Estimate:
+def mean_interval(scores: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
     """Mean over repetitions with Student's interval over repetition means.
 
     Args:
@@ -72,7 +72,7 @@ def mean_interval(scores: np.ndarray, level: float = LEVEL) -> Estimate:
     centre = float(means.mean())
     if n == 1:
         return Estimate(centre, n=1)
-    half = float(stats.t.ppf((1 + level) / 2, n - 1) * means.std(ddof=1) / math.sqrt(n))
+    half = float(stats.t.ppf((1 + confidence) / 2, n - 1) * means.std(ddof=1) / math.sqrt(n))
     return Estimate(centre, centre - half, centre + half, n)
 
 
@@ -99,7 +99,7 @@ def stratified_interval(
     strata: Sequence[np.ndarray],
     statistic: Callable[[Sequence[np.ndarray]], np.ndarray],
     rng: np.random.Generator,
-    level: float = LEVEL,
+    confidence: float = CONFIDENCE,
     resamples: int = RESAMPLES,
 ) -> Estimate:
     """Stratified bootstrap: repetitions are drawn within each stratum (task), whole, with their retrainings.
@@ -116,11 +116,11 @@ def stratified_interval(
         return Estimate(value, n=total)
     drawn = [array[rng.integers(0, len(array), (resamples, len(array) - 1))] for array in arrays]
     draws = statistic(drawn)
-    half = float(stats.t.ppf((1 + level) / 2, free) * draws.std(ddof=1))
+    half = float(stats.t.ppf((1 + confidence) / 2, free) * draws.std(ddof=1))
     return Estimate(value, value - half, value + half, total)
 
 
-def share_interval(wins: float, n: float, level: float = LEVEL) -> Estimate:
+def share_interval(wins: float, n: float, confidence: float = CONFIDENCE) -> Estimate:
     """Interval of a share that rests on `n` independent observations (Clopper & Pearson 1934, never too short).
 
     `n` of a mean of shares is the number of observations with the same variance, and need not be whole.
@@ -130,7 +130,7 @@ def share_interval(wins: float, n: float, level: float = LEVEL) -> Estimate:
     """
     if n == 0:
         return Estimate(math.nan)
-    tail = (1 - level) / 2
+    tail = (1 - confidence) / 2
     low = 0.0 if wins <= 0 else float(stats.beta.ppf(tail, wins, n - wins + 1))
     high = 1.0 if wins >= n else float(stats.beta.ppf(1 - tail, wins + 1, n - wins))
     return Estimate(wins / n, low, high, round(n))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from hpo_bench.compare.stats.intervals import LEVEL, Estimate, mean_interval, repetition_means, share_interval
+from hpo_bench.compare.stats.intervals import CONFIDENCE, Estimate, mean_interval, repetition_means, share_interval
 
 EXACT_REPETITIONS = 14  # up to here all 2^R sign patterns are tried
 SIGN_DRAWS = 20_000
@@ -38,7 +38,7 @@ def compare_paired(
     rng: np.random.Generator,
     *,
     higher_is_better: bool = True,
-    level: float = LEVEL,
+    confidence: float = CONFIDENCE,
 ) -> PairedComparison:
     """Paired comparison of two arrays (R, J), repetition x retraining, that share the seed of every cell.
 
@@ -47,10 +47,10 @@ def compare_paired(
     difference = np.asarray(scores, dtype=float) - np.asarray(reference, dtype=float)
     means = repetition_means(difference)
     return PairedComparison(
-        difference=mean_interval(difference, level),
+        difference=mean_interval(difference, confidence),
         p_sign_flip=sign_flip_test(means, rng),
         p_wilcoxon=wilcoxon_test(means),
-        improvement=probability_of_improvement(difference if higher_is_better else -difference, level),
+        improvement=probability_of_improvement(difference if higher_is_better else -difference, confidence),
     )
 
 
@@ -81,7 +81,7 @@ def wilcoxon_test(differences: np.ndarray) -> float:
     return float(stats.wilcoxon(nonzero, method="auto").pvalue)
 
 
-def probability_of_improvement(gains: np.ndarray, level: float = LEVEL) -> Estimate:
+def probability_of_improvement(gains: np.ndarray, confidence: float = CONFIDENCE) -> Estimate:
     """Share of same-seed pairs with a positive gain, ties one half; `gains` (R, J), positive is better.
 
     The interval counts a repetition as one observation, since its retrainings share their weights.
@@ -91,7 +91,7 @@ def probability_of_improvement(gains: np.ndarray, level: float = LEVEL) -> Estim
     shares = repetition_means(wins)
     if len(shares) < 2:
         return Estimate(float(shares.mean()) if len(shares) else math.nan, n=len(shares))
-    return share_interval(float(shares.sum()), len(shares), level)
+    return share_interval(float(shares.sum()), len(shares), confidence)
 
 
 def holm(p_values: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from hpo_bench.compare.stats.intervals import LEVEL, Estimate
+from hpo_bench.compare.stats.intervals import CONFIDENCE, Estimate
 
 PERMUTATIONS = 5000
 DRAWS = 5000
@@ -36,7 +36,7 @@ class VarianceShare:
 def variance_share(
     blocks: Sequence[np.ndarray],
     rng: np.random.Generator,
-    level: float = LEVEL,
+    confidence: float = CONFIDENCE,
     permutations: int = PERMUTATIONS,
 ) -> VarianceShare | None:
     """Variance components of blocks (G_b weightings, S_b seeds), each complete; None if no block is at least 2 x 2.
@@ -72,7 +72,7 @@ def variance_share(
     drawn_weights = np.maximum(0.0, weights - rest) / seeds_per_row
     drawn_seeds = np.maximum(0.0, seeds - rest) / rows_per_seed
     shares = drawn_weights / (drawn_weights + drawn_seeds + rest)
-    low, high = np.quantile(shares, [(1 - level) / 2, (1 + level) / 2])
+    low, high = np.quantile(shares, [(1 - confidence) / 2, (1 + confidence) / 2])
     share = Estimate(var_weights / total, float(low), float(high), count)
     p = _permutation_p(blocks, rng, permutations)
     return VarianceShare(share, var_seeds / total, ms_rest / total, p, *shape)

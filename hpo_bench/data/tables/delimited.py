@@ -146,7 +146,7 @@ def _delimiter(text: str, name: str, quoting: Quoting) -> str:
 
 
 def _check_swallowed(table: TableFile, text: str, delimiter: str) -> None:
-    """Refuse a quoted field of several lines that are rows of the table themselves: its quotation mark was text.
+    """Refuse a quoted field that spans rows of the table: its quotation mark was a character of the text.
 
     Lines of a long text seldom have the table's number of cells, and hardly ever a known label in the right place.
     """

@@ -44,8 +44,12 @@ _MARKS = {
 
 @dataclass(frozen=True)
 class Opened:
-    """`text` without a byte order mark; `name` in small letters without `.gz` and the like, so that its end tells the
-    format; `sha256` of the file's bytes as they lie on the disk.
+    """A file as text.
+
+    Attributes:
+        name: in small letters without `.gz` and the like, so that its end tells the format.
+        text: without a byte order mark.
+        sha256: of the file's bytes as they are on disk.
     """
 
     path: Path

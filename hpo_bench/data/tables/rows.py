@@ -13,8 +13,13 @@ from hpo_bench.errors import UserError, nearest
 
 @dataclass(frozen=True)
 class TableFile:
-    """`header` (C,) names without outer blanks; `rows` (N, C) cells as text, "" where there is nothing; `lines` (N,)
-    the line of the file that each row starts on, from 1; `sha256` of the file's bytes.
+    """A table as text.
+
+    Attributes:
+        header: (C,) names without outer blanks.
+        rows: (N, C) cells, "" where there is nothing.
+        lines: (N,) the line of the file that each row starts on, from 1.
+        sha256: of the file's bytes.
     """
 
     path: Path
@@ -35,7 +40,7 @@ class TableFile:
 
     @cached_property
     def _columns(self) -> list[tuple[str, ...]]:
-        """All turned at once: a column of a wide table, cell by cell, would touch every row anew."""
+        """All columns, transposed in one pass: reading them one by one would visit every row once for each."""
         return list(zip(*self.rows, strict=True))
 
     def column(self, place: int) -> tuple[str, ...]:
@@ -47,7 +52,11 @@ class TableFile:
         return f"{self.path}, line {line}"
 
     def place(self, name: str, what: str, option: str) -> int:
-        """Where a column is. Raises UserError, with the nearest names, where there is none."""
+        """Where a column is.
+
+        Raises:
+            UserError: there is none; the nearest names are told.
+        """
         names = [_composed(known) for known in self.header]
         if _composed(name) in names:
             return names.index(_composed(name))
@@ -72,7 +81,8 @@ class TableFile:
     def places(self, names: Sequence[str], what: str, option: str) -> list[int]:
         """Where several columns are. `names` were parted at commas; parts that make up a column's name are that column.
 
-        Raises UserError like `place`, and where the parts are columns too, so that nobody can tell what is meant.
+        Raises:
+            UserError: no such column, or the parts are columns too, so that nobody can tell what is meant.
         """
         whole = {_joined(name.split(",")): place for place, name in enumerate(self.header) if "," in name}
         found: list[int] = []

@@ -151,8 +151,10 @@ class Classes:
 def classes(table: TableFile, place: int) -> Classes:
     """A column's cells as classes: numbers in their order, a pair of words as in `PAIRS`, else words in theirs.
 
-    `1`, `1.0` and `1e0` are one class. Raises UserError where two differ only in case, blanks or the way that a letter
-    is written, with both lines.
+    `1`, `1.0` and `1e0` are one class.
+
+    Raises:
+        UserError: two differ only in case, blanks or the way that a letter is written; both lines are named.
     """
     column, name = table.column(place), table.header[place]
     times_of = Counter(column)  # distinct cells alone from here: a table may have millions

@@ -33,7 +33,7 @@ class Rotation(DrawnObjective):
 
     name = "rotation"
     paper = "RotNet, Gidaris et al. 2018, arXiv 1803.07728"
-    chance = math.log(4)
+    baseline_loss = math.log(4)
 
     def draw(self, index: Tensor, clean: Tensor, generator: torch.Generator) -> Drawn:
         turns = torch.randint(4, (len(index),), generator=generator, device=clean.device)
@@ -56,7 +56,7 @@ class MaskedPixels(DrawnObjective):
     def __init__(self, corpus: DigitsData) -> None:
         super().__init__(corpus)
         self.mean = corpus.images.mean(0).flatten().cpu()
-        self.chance = at_least(float(corpus.images.var(0, unbiased=False).mean()))
+        self.baseline_loss = at_least(float(corpus.images.var(0, unbiased=False).mean()))
 
     def draw(self, index: Tensor, clean: Tensor, generator: torch.Generator) -> Drawn:
         hidden = torch.rand(clean.shape, generator=generator, device=clean.device) < HIDDEN_RATE
@@ -84,7 +84,7 @@ class Contrast(DrawnObjective):
     name = "contrast"
     paper = "SimCLR, Chen et al. 2020, arXiv 2002.05709"
     compares_rows = True
-    chance = 1.0  # the loss is over log B already: B is the batch's, not the corpus's
+    baseline_loss = 1.0  # the loss is over log B already: B is the batch's, not the corpus's
 
     def draw(self, index: Tensor, clean: Tensor, generator: torch.Generator) -> Drawn:
         return Drawn({f"{self.name} {view}": shifted(clean, generator) for view in (1, 2)})

@@ -20,6 +20,7 @@ from hpo_bench.tasks.digits.objectives import DEFAULT_OBJECTIVES, OBJECTIVES, Di
 from hpo_bench.tasks.metrics import metric_of
 from hpo_bench.tasks.objective import Truth, seeded, select
 from hpo_bench.tasks.planted import with_plants
+from hpo_bench.tasks.presets import TaskPreset, with_presets
 from hpo_bench.tasks.supervised import CorpusTask
 from hpo_bench.tasks.targets import Classes
 
@@ -68,13 +69,18 @@ class DigitsTask(CorpusTask):
         return encoder(inputs.index_select(0, index))
 
 
+# An encoder from scratch needs a higher rate than a pretrained one; a probe shows best what the weights do to the
+# encoder, and costs next to nothing.
+_RATES = {"mode": "probe", "batch_size": 64, "learning_rate": 2e-3, "adapt_batch_size": 32}
+
+
+@with_presets(quick=TaskPreset({"steps": 100, **_RATES}), standard=TaskPreset({"steps": 300, **_RATES}))
 def load(
     *,
     device: torch.device,
     objectives: Sequence[str] | None = None,
     plant: Sequence[str] | None = None,
     labelled: int = 5,
-    preset: str | None = None,
     **others: Any,
 ) -> LoadedTask:
     """The task with `labelled` train rows of each digit; the corpus is all images outside valid and test.
@@ -112,12 +118,6 @@ def load(
         "corpus": digest_of(images[parts["corpus"]]),
     }
     return LoadedTask(task, test, report, content)
-
-
-# What the presets mean here. An encoder from scratch needs a higher rate than a pretrained one; a probe shows best what
-# the weights do to the encoder, and costs next to nothing.
-_RATES: dict[str, Any] = {"mode": "probe", "batch_size": 64, "learning_rate": 2e-3, "adapt_batch_size": 32}
-load.presets = {"quick": {"steps": 100, **_RATES}, "standard": {"steps": 300, **_RATES}}  # type: ignore[attr-defined]
 
 
 def _data(labelled: int) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:

@@ -74,4 +74,5 @@ def load_base(path: str | Path) -> ImageBase:
 
 
 def sha256_of(path: Path) -> str:
+    """SHA-256 in hex of a file's bytes."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -87,9 +87,9 @@ class ImageCorpus(Corpus):
         return {kind.name: kind.classes for kind in self._objectives if isinstance(kind, Clusters)}
 
     @property
-    def chances(self) -> dict[str, float]:
+    def baseline_losses(self) -> dict[str, float]:
         """The unit of each objective's loss."""
-        return {kind.name: kind.chance for kind in self._objectives}
+        return {kind.name: kind.baseline_loss for kind in self._objectives}
 
     @property
     def metadata(self) -> dict[str, Any]:

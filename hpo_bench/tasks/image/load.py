@@ -29,12 +29,11 @@ def load_images(
     objectives: Sequence[str] | None,
     plant: Sequence[str],
     base: str | None,
-    preset: str | None,
     corpus_smiles: Sequence[str] | None = None,
     image_size: int = PUBLISHED_SIZE,
     checkpoint: str | None = None,
 ) -> LoadedTask:
-    """The task under ResNet-18; every preset has the same encoder, which is the paper's.
+    """The task under ResNet-18, which is the paper's encoder.
 
     Raises:
         UserError: an option that does not fit.

@@ -36,7 +36,9 @@ def render(smiles: Sequence[str], size: int = PUBLISHED_SIZE, *, workers: int | 
     """Drawings (M, 3, size, size) uint8, from the cache if they are there.
 
     `workers` defaults to `share_of_cores()`. A progress bar is shown on a terminal.
-    Raises ValueError, naming the row, for a SMILES that RDKit rejects.
+
+    Raises:
+        ValueError: RDKit rejects a SMILES; its row is named.
     """
     smiles = list(smiles)
     return stored("images", content_key(smiles, size), lambda: _render(smiles, size, workers or share_of_cores()))

@@ -50,7 +50,8 @@ def build_image_task(
     The arguments are those of `molecule.build_task`. Without a base the encoder starts
     from the seed: no image base is shipped.
 
-    Raises UserError for labels, splits, sizes or names that do not fit.
+    Raises:
+        UserError: labels, splits, sizes or names that do not fit.
     """
     labels = np.asarray(labels, dtype=np.float64).reshape(len(smiles), -1)
     check_labels(labels, splits, kind, metric)
@@ -97,7 +98,7 @@ def build_image_task(
         "fresh_heads": list(corpus.objectives),
         "encoder": {"name": "imagemol", "image_size": image_size, **corpus.encoder_config},
         "clusters": corpus.clusters,
-        "chances": corpus.chances,
+        "baseline_losses": corpus.baseline_losses,
     }
     content = content_of(smiles, labels, splits, [smiles[row] for row in splits.train])
     return LoadedTask(task, test, report, content)

@@ -23,8 +23,11 @@ _MASK_SHARE = 16 / 224  # side of the hidden square over the side of the image
 
 @dataclass(frozen=True)
 class Choices:
-    """The random choices for B images: mirrored (B,) and grey (B,) bool, angle (B,) in degrees, order (B,) int64 from
-    0 to 100, and the upper left corner (B, 2) int64 of the hidden square."""
+    """The random choices for B images.
+
+    mirrored (B,) and grey (B,) bool, angle (B,) in degrees, order (B,) int64 from 0 to 100, and the upper left corner
+    (B, 2) int64 of the hidden square.
+    """
 
     mirrored: Tensor
     grey: Tensor

@@ -42,7 +42,9 @@ def featurise(
     RDKit computes everything, molecule by molecule, about 1 ms each with all targets; processes share the work.
 
     `workers` defaults to `share_of_cores()`. A progress bar is shown on a terminal.
-    Raises ValueError, naming the row, for a SMILES that RDKit rejects.
+
+    Raises:
+        ValueError: RDKit rejects a SMILES; its row is named.
     """
     smiles, kinds = list(smiles), tuple(kind for kind in TARGET_KINDS if kind in kinds)
 

@@ -73,7 +73,11 @@ def save_base(path: str | Path, model: nn.Module, statistics: Statistics, metada
 
 
 def load_base(path: str | Path) -> Base:
-    """Read a base checkpoint; a UserError if it is not one or was made by another featuriser."""
+    """Read a base checkpoint.
+
+    Raises:
+        UserError: it is not one or was made by another featuriser.
+    """
     from safetensors import SafetensorError, safe_open
 
     path = Path(path)

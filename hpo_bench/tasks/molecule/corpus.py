@@ -181,7 +181,7 @@ class MoleculeCorpus(Corpus):
         return super().terms(self.whole(batch))
 
     def objective_losses(self, model: nn.Module, batch: MoleculeBatch | Lots) -> Tensor:
-        """Losses (K,) in the order of `objectives`, each about 1 at chance."""
+        """Losses (K,) in the order of `objectives`, each about 1 for the best constant predictor."""
         batch = self.whole(batch)
         if not model.training and not torch.is_grad_enabled():
             batch = trimmed(batch)  # so that FLOPs are counted as on a processor

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hpo_bench.tasks.base import only_gradient_needed
-from hpo_bench.tasks.molecule.levels import Lookup
+from hpo_bench.tasks.molecule.layer_rows import Lookup
 from hpo_bench.tasks.molecule.packed import Graphs
 
 _ROWS, _COLS = 16, 64  # of a tile of messages

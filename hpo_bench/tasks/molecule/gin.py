@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from hpo_bench.tasks.molecule import fused
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES
-from hpo_bench.tasks.molecule.levels import Incidence, Level
+from hpo_bench.tasks.molecule.layer_rows import Incidence, LayerRows
 from hpo_bench.tasks.molecule.packed import Graphs
 from hpo_bench.tasks.molecule.refinement import in_order, whole
 
@@ -32,10 +32,10 @@ class GINLayer(nn.Module):
         self.first = nn.Linear(width, expansion * width)
         self.second = nn.Linear(expansion * width, width)
 
-    def forward(self, rows: Tensor, level: Level, bond_table: Tensor) -> Tensor:
+    def forward(self, rows: Tensor, own: LayerRows, bond_table: Tensor) -> Tensor:
         """Rows of the layer before (Q, width) -> (P, width)."""
         bonds = (bond_table.to(self.bond_embedding.dtype) @ self.bond_embedding).to(rows.dtype)
-        return self.second(F.relu(self.first(level.gathered(rows, bonds))))
+        return self.second(F.relu(self.first(own.gathered(rows, bonds))))
 
 
 class CountedNorm(nn.BatchNorm1d):
@@ -95,24 +95,24 @@ class Encoder(nn.Module):
 
     def each(self, graphs: Graphs) -> list[tuple[Tensor, Tensor]]:
         """The same for every view: they share products of matrices, and batch norm keeps them apart."""
-        levels, views = graphs.levels, graphs.views
+        rows_of, views = graphs.encoder_rows, graphs.views
         if self.training and fused.usable(graphs):
             return [self._pooled(rows, view) for rows, view in zip(fused.each(self, graphs), views, strict=True)]
         if graphs.ends is not None:
-            levels = in_order(graphs, len(self.layers))
+            rows_of = in_order(graphs, len(self.layers))
         # Dropout tells equal atoms apart. FLOPs are counted in evaluation: those of the model, on every atom.
-        elif levels is None or self.dropout or not self.training:
-            levels = whole(graphs, len(self.layers))
+        elif rows_of is None or self.dropout or not self.training:
+            rows_of = whole(graphs, len(self.layers))
         atoms = [view.num_atoms for view in views]
         totals = [view.num_atoms if view.total is None else view.total for view in views]
         rows = graphs.atom_table.to(self.atom_embedding.dtype) @ self.atom_embedding
-        for layer, norm, level in list(zip(self.layers, self.norms, levels.layers, strict=True))[:-1]:
-            rows = layer(rows, level, graphs.bond_table)
-            rows = cast(CountedNorm, norm).each(rows, level.parts, level.counts, totals)
+        for layer, norm, own in list(zip(self.layers, self.norms, rows_of.layers, strict=True))[:-1]:
+            rows = layer(rows, own, graphs.bond_table)
+            rows = cast(CountedNorm, norm).each(rows, own.parts, own.counts, totals)
             rows = self._drop(F.relu(rows))
-        rows = self.layers[-1](rows, levels.layers[-1], graphs.bond_table)
+        rows = self.layers[-1](rows, rows_of.layers[-1], graphs.bond_table)
         # Torch's norm of every atom costs less than one with counts: rows are spread before the last one.
-        parts = levels.spread(rows).split(atoms)
+        parts = rows_of.spread(rows).split(atoms)
         normed = [self.norms[-1](*given) for given in zip(parts, [view.real for view in views], totals, strict=True)]
         return [self._pooled(self._drop(part), view) for part, view in zip(normed, views, strict=True)]
 

@@ -18,7 +18,8 @@ _PLACEHOLDER = "hold a placeholder (*) for an atom, of which nothing is known"
 def inspect_rows(notices: Notices, table: MoleculeTable, parsed: ParsedSmiles) -> None:
     """Rows that are left out, and how words were read; `table` is whole, `parsed` says which rows RDKit can read.
 
-    Raises UserError where more is left out than `Notices` lets pass.
+    Raises:
+        UserError: more is left out than `Notices` lets pass.
     """
     notices.say(*table.notices)
     source = table.source
@@ -49,7 +50,9 @@ def inspect_splits(
     """Molecules in two splits at once, labels that cannot be scored, classes with hardly a row.
 
     `table` and `canonical` (N,) hold the rows that RDKit can read; `scored` are the labels that count, by split.
-    Raises UserError where more leaks than `Notices` lets pass.
+
+    Raises:
+        UserError: more leaks than `Notices` lets pass.
     """
     parts = split.parts()
     if repeats.rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from hpo_bench.tasks.molecule.regime import choose_regime
 from hpo_bench.tasks.molecule.task import Splits, build_task
 from hpo_bench.tasks.planted import with_plants
+from hpo_bench.tasks.presets import TaskPreset, with_presets
 
 SHIPPED_BASE = Path(__file__).parent / "base_gin.safetensors"
 COLUMN = "column:"
@@ -40,6 +41,23 @@ def load_set(name: str, *, device: torch.device, split: str = "scaffold", **opti
     return _load(name, load_table(name), metric, split, device, **options)
 
 
+def _base_is_named(options: Mapping[str, Any]) -> None:
+    """The shipped base is smaller than the paper's.
+
+    Raises:
+        UserError: no base is named for the graph network.
+    """
+    if options.get("encoder", "gin") == "gin" and options.get("base") is None:
+        raise UserError(
+            "no base of the paper's size (5 layers, width 300) is shipped",
+            "make one with hpo-bench pretrain-base --layers 5 --width 300 --out FILE, then give --base FILE",
+        )
+
+
+PRESETS = {"paper": TaskPreset(check=_base_is_named)}
+
+
+@with_presets(**PRESETS)
 def csv(
     *,
     device: torch.device,
@@ -87,7 +105,6 @@ def _load(
     objectives: Sequence[str] | None = None,
     plant: Sequence[str] | None = None,
     base: str | None = None,
-    preset: str | None = None,
     encoder: str = "gin",
     labelled: int | None = None,
     corpus: str | None = None,
@@ -121,7 +138,7 @@ def _load(
         notices.say(f"{skipped:,} SMILES of the corpus cannot be read by RDKit and are left out")
     if cut := regime.report.get("corpus_with_blank"):
         notices.say(f"{cut:,} SMILES of the corpus hold a blank, and are read up to it alone")
-    chosen = {"objectives": objectives, "plant": plant or [], "base": base, "preset": preset, **others}
+    chosen = {"objectives": objectives, "plant": plant or [], "base": base, **others}
     chosen["corpus_smiles"] = regime.corpus
     loaded = build(name, table, regime.splits, metric, device, **chosen)
     report = {
@@ -155,7 +172,6 @@ def _graphs(
     objectives: Sequence[str] | None,
     plant: Sequence[str],
     base: str | None,
-    preset: str | None,
     corpus_smiles: Sequence[str] | None = None,
     refine: object = True,
 ) -> LoadedTask:
@@ -167,7 +183,7 @@ def _graphs(
         kind=table.kind,
         metric=metric,
         objectives=with_plants(objectives, DEFAULT_OBJECTIVES, plant, OBJECTIVES),
-        base=choose_base(base, preset),
+        base=choose_base(base),
         corpus_smiles=corpus_smiles,
         refine=yes("refine", refine),
         device=device,
@@ -187,19 +203,10 @@ ENCODERS: dict[str, tuple[Callable[..., LoadedTask], tuple[str, ...]]] = {
 }
 
 
-def choose_base(base: str | None, preset: str | None) -> str | Path | None:
-    """The checkpoint to start from: a path, `none` for no pretraining, or the one that is shipped.
-
-    Raises:
-        UserError: the preset `paper` has a larger encoder, for which none is shipped.
-    """
+def choose_base(base: str | None) -> str | Path | None:
+    """The checkpoint to start from: a path, None for no pretraining (`none`), or the one that is shipped."""
     if base == "none":
         return None
-    if base is None and preset == "paper":
-        raise UserError(
-            "no base of the paper's size (5 layers, width 300) is shipped",
-            "make one with hpo-bench pretrain-base --layers 5 --width 300 --out FILE, then give --base FILE",
-        )
     return SHIPPED_BASE if base is None else base
 
 
@@ -215,16 +222,20 @@ def _positive_rate(labels: np.ndarray) -> float:
     return float(np.nanmean(labels))
 
 
-bace = partial(load_set, "bace")
-bbbp = partial(load_set, "bbbp")
-clintox = partial(load_set, "clintox")
-sider = partial(load_set, "sider")
-tox21 = partial(load_set, "tox21")
-toxcast = partial(load_set, "toxcast")
-hiv = partial(load_set, "hiv")
-muv = partial(load_set, "muv")
-esol = partial(load_set, "esol")
-freesolv = partial(load_set, "freesolv")
-lipophilicity = partial(load_set, "lipophilicity")
-qm7 = partial(load_set, "qm7")
-qm8 = partial(load_set, "qm8")
+def _of_catalogue(name: str) -> Callable[..., LoadedTask]:
+    return with_presets(**PRESETS)(partial(load_set, name))
+
+
+bace = _of_catalogue("bace")
+bbbp = _of_catalogue("bbbp")
+clintox = _of_catalogue("clintox")
+sider = _of_catalogue("sider")
+tox21 = _of_catalogue("tox21")
+toxcast = _of_catalogue("toxcast")
+hiv = _of_catalogue("hiv")
+muv = _of_catalogue("muv")
+esol = _of_catalogue("esol")
+freesolv = _of_catalogue("freesolv")
+lipophilicity = _of_catalogue("lipophilicity")
+qm7 = _of_catalogue("qm7")
+qm8 = _of_catalogue("qm8")

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from hpo_bench.tasks.molecule.featurise import ATOM_FEATURES, BOND_FEATURES, Feature, MoleculeArrays
-from hpo_bench.tasks.molecule.levels import Levels
+from hpo_bench.tasks.molecule.layer_rows import EncoderRows
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,8 @@ class Graphs:
 
     atom_code (N,), bond_code (E,): rows of atom_table (U, sum of atom categories) and bond_table (V, sum of bond
     categories), float32 tables of ones and zeros whose last row is MASK in every feature. source, destination (E,):
-    atoms of the batch. molecule (N,): 0 to B-1. sizes (B, 1): atoms of each molecule, float32. levels: how an encoder
-    may save itself atoms with equal surroundings, see `refinement`.
+    atoms of the batch. molecule (N,): 0 to B-1. sizes (B, 1): atoms of each molecule, float32. encoder_rows: how an
+    encoder computes atoms with equal surroundings once, see `refinement`.
 
     On an accelerator also: reverse (E,), the edge that goes the other way; ends (N + 1,), where the edges of each
     destination end; molecule_ends (B + 2,), where the atoms of each molecule end, and an empty one. With padding
@@ -42,7 +42,7 @@ class Graphs:
     sizes: Tensor
     atom_table: Tensor
     bond_table: Tensor
-    levels: Levels | None = None
+    encoder_rows: EncoderRows | None = None
     reverse: Tensor | None = None
     ends: Tensor | None = None
     molecule_ends: Tensor | None = None
@@ -69,7 +69,7 @@ class Graphs:
             self,
             atom_code=self.atom_code.masked_fill(atoms, self.atom_table.shape[0] - 1),
             bond_code=self.bond_code.masked_fill(edges, self.bond_table.shape[0] - 1),
-            levels=None,
+            encoder_rows=None,
         )
 
 

@@ -14,10 +14,10 @@ from functools import cache
 import numpy as np
 import torch
 
-from hpo_bench.tasks.molecule.levels import Classes, EveryAtom, Incidence, InOrder, Levels, Lookup
+from hpo_bench.tasks.molecule.layer_rows import Classes, EncoderRows, EveryAtom, Incidence, InOrder, Lookup
 from hpo_bench.tasks.molecule.packed import Graphs
 
-_ROWS = 64  # levels are padded to a multiple: oneDNN compiles a bf16 product anew for every number of rows
+_ROWS = 64  # rows of a layer are padded to a multiple: oneDNN compiles a bf16 product anew for every number of rows
 _ODD = np.int64(0x5851F42D4C957F2D)  # any large odd number: the top bits of a product are new ones
 
 
@@ -35,14 +35,14 @@ class Refinement:
         return refined(graphs, self.depth) if self.on and graphs.atom_code.device.type == "cpu" else graphs
 
 
-def whole(graphs: Graphs, depth: int) -> Levels:
+def whole(graphs: Graphs, depth: int) -> EncoderRows:
     """Every layer works on every atom."""
     code, source, atoms = graphs.atom_code, graphs.source, [view.num_atoms for view in graphs.views]
     first = EveryAtom(code, code.index_select(0, source), graphs.destination, graphs.bond_code, atoms)
-    return Levels((first, *[first._replace(own=None, source=source)] * (depth - 1)), None)
+    return EncoderRows((first, *[first._replace(own=None, source=source)] * (depth - 1)), None)
 
 
-def in_order(graphs: Graphs, depth: int) -> Levels:
+def in_order(graphs: Graphs, depth: int) -> EncoderRows:
     """Every layer works on every atom, and takes its sums in a fixed order."""
     assert graphs.ends is not None
     assert graphs.reverse is not None
@@ -57,11 +57,11 @@ def in_order(graphs: Graphs, depth: int) -> Levels:
         [view.num_atoms for view in graphs.views],
         graphs.real,
     )
-    return Levels((first, *[first._replace(own=None)] * (depth - 1)), None)
+    return EncoderRows((first, *[first._replace(own=None)] * (depth - 1)), None)
 
 
 def refined(graphs: Graphs, depth: int) -> Graphs:
-    """The graphs with `levels` by which every layer works on one atom of each class.
+    """The graphs with `encoder_rows` by which every layer works on one atom of each class.
 
     Classes are told apart by the sum over an atom's neighbours of random 64-bit numbers, one for each class of the
     layer before, times one for each kind of bond; they come from a fixed seed. Two classes of a batch are taken for one
@@ -94,7 +94,7 @@ def refined(graphs: Graphs, depth: int) -> Graphs:
                 parts=np.diff(first.searchsorted(borders), prepend=0, append=rows).tolist(),
             )
         )
-    return replace(graphs, levels=Levels(tuple(layers), torch.from_numpy(row)))
+    return replace(graphs, encoder_rows=EncoderRows(tuple(layers), torch.from_numpy(row)))
 
 
 def _incidence(columns: np.ndarray, counts: np.ndarray, width: int) -> Incidence:

@@ -77,7 +77,8 @@ def build_task(
             molecules of valid or test the encoder would adapt to what it is later judged on.
         refine: see `MoleculeCorpus`; without it a training on a processor gives the same up to rounding, slower.
 
-    Raises UserError for labels, splits or names that do not fit.
+    Raises:
+        UserError: labels, splits or names that do not fit.
     """
     labels = np.asarray(labels, dtype=np.float64).reshape(len(smiles), -1)
     check_labels(labels, splits, kind, metric)
@@ -138,6 +139,11 @@ def content_of(
 
 
 def check_labels(labels: np.ndarray, splits: Splits, kind: Kind, metric: str) -> None:
+    """Do labels (N, L) fit the kind of task, its metric and the splits?
+
+    Raises:
+        UserError: they do not.
+    """
     expected = metric_of(metric).name == "roc_auc"
     if expected != (kind == "classification"):
         raise UserError(f"metric {metric} does not fit a {kind} task", "roc_auc is for classification alone")

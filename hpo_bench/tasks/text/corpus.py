@@ -58,9 +58,9 @@ class TextCorpus(DrawnCorpus):
         super().__init__(made, base.encoder, base.width, size=size, device=device, seed=seed)
 
     @property
-    def chances(self) -> dict[str, float]:
+    def baseline_losses(self) -> dict[str, float]:
         """The unit of each objective's loss, in nats."""
-        return {kind.name: kind.chance for kind in self._objectives}
+        return {kind.name: kind.baseline_loss for kind in self._objectives}
 
     @property
     def draws_on(self) -> torch.device:

@@ -210,7 +210,8 @@ class BaseModel:
 def load_base(path: str | Path, layers: int | None = None, pooling: Pooling = "mean") -> BaseModel:
     """The encoder at `path` (folder or name on the hub), its first `layers` layers alone if that is given.
 
-    Raises UserError: it cannot be loaded, is no bidirectional encoder, or has fewer layers.
+    Raises:
+        UserError: it cannot be loaded, is no bidirectional encoder, or has fewer layers.
     """
     from transformers import AutoConfig, AutoModel
 
@@ -250,8 +251,11 @@ def load_base(path: str | Path, layers: int | None = None, pooling: Pooling = "m
 
 
 def _mlm_head(path: str | Path, config: Any, options: dict[str, Any]) -> dict[str, Tensor]:
-    """The head of a checkpoint that was saved with one: the transform and the decoder's bias. BERT, RoBERTa and DeBERTa
-    name the parts differently, but have the same ones: a dense layer, a layer norm, a bias over the vocabulary."""
+    """The head of a checkpoint that was saved with one: the transform and the decoder's bias.
+
+    BERT, RoBERTa and DeBERTa name the parts differently, but have the same ones: a dense layer, a layer norm, a bias
+    over the vocabulary.
+    """
     from transformers import AutoModelForMaskedLM
 
     if not any("MaskedLM" in name or "PreTraining" in name for name in config.architectures or ()):

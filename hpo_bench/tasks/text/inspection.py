@@ -72,7 +72,8 @@ def check_defined(parts: dict[str, TextTable], metric: str) -> None:
 def inspect_corpus(notices: Notices, splits: TextSplits, texts: Sequence[str]) -> None:
     """Texts of valid and test in a corpus of the user's own: the encoder would adapt to what it is judged on.
 
-    Raises UserError where more leaks than `Notices` lets pass.
+    Raises:
+        UserError: more leaks than `Notices` lets pass.
     """
     known = set(map(_seen, texts))
     for name, part in (("valid", splits.valid), ("test", splits.test)):
@@ -85,7 +86,8 @@ def inspect_tokens(
 ) -> None:
     """Tokens that the tokeniser does not know, and texts that are cut, by split and corpus.
 
-    Raises UserError where most tokens are unknown, unless that was allowed.
+    Raises:
+        UserError: most tokens are unknown, unless that was allowed.
     """
     for name, share in unknown.items():
         if share > UNKNOWN_STOPS and not notices.allowed:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from hpo_bench.errors import UserError, unknown_name
+from hpo_bench.tasks.presets import TaskPreset
 
 if TYPE_CHECKING:
     import torch
@@ -22,25 +23,23 @@ SHIPPED_BASE = Path(__file__).parent / "base_bert"
 # What the presets mean for text. At `quick` and `standard` a probe: two cores solve it in seconds, and few epochs of
 # fine-tuning take longer than the pretraining that they judge (docs/decisions.md). `paper`: batches, rates and AdamW as
 # in TapWeight's scripts (arXiv 2410.10006).
-_SMALL: dict[str, Any] = {"mode": "probe", "batch_size": 32, "learning_rate": 5e-5, "adapt_batch_size": 32}
-PROTOCOLS: dict[str, dict[str, Any]] = {
-    "quick": {**_SMALL, "adapt_learning_rate": 1e-4},
-    "standard": {**_SMALL, "steps": 100, "epochs": 5, "patience": 2, "adapt_learning_rate": 5e-5},
-    "paper": {
-        "batch_size": 32,
-        "learning_rate": 2e-5,
-        "weight_decay": 0.01,
-        "epochs": 10,
-        "patience": 10,
-        "adapt_batch_size": 32,
-        "adapt_learning_rate": 2e-5,
-        "dropout": 0.1,
-    },
-}
-SIZES: dict[str, dict[str, Any]] = {
-    "quick": {"tokens": 64, "rows": 1250, "pairs": "apart"},
-    "standard": {"pairs": "apart"},
-    "paper": {"model": "roberta-base", "tokens": 512, "pooling": "first"},
+_SMALL = {"mode": "probe", "batch_size": 32, "learning_rate": 5e-5, "adapt_batch_size": 32}
+PRESETS = {
+    "quick": TaskPreset({**_SMALL, "adapt_learning_rate": 1e-4}, {"tokens": 64, "rows": 1250}),
+    "standard": TaskPreset({**_SMALL, "steps": 100, "epochs": 5, "patience": 2, "adapt_learning_rate": 5e-5}),
+    "paper": TaskPreset(
+        protocol={
+            "batch_size": 32,
+            "learning_rate": 2e-5,
+            "weight_decay": 0.01,
+            "epochs": 10,
+            "patience": 10,
+            "adapt_batch_size": 32,
+            "adapt_learning_rate": 2e-5,
+            "dropout": 0.1,
+        },
+        options={"model": "roberta-base", "tokens": 512, "pooling": "first", "pairs": "joint"},
+    ),
 }
 
 
@@ -52,7 +51,7 @@ class TextOptions:
     layers: int | None = None  # the first so many
     tokens: int = 128  # of an input
     pooling: Literal["mean", "first"] = "mean"
-    pairs: Literal["joint", "apart"] = "joint"  # at quick and standard apart: the shipped base never saw a pair
+    pairs: Literal["joint", "apart"] = "apart"  # the shipped base never saw a pair; `paper` joins them
     rows: int | None = None  # labelled rows that train and valid are cut from, drawn by a fixed seed
     corpus: str | None = None  # file of unlabelled texts; default: the train split's sentences
     objectives: Sequence[str] | None = None
@@ -60,17 +59,20 @@ class TextOptions:
     allow_suspicious: bool | str = False  # go on where much is left out or leaks
 
     @classmethod
-    def parsed(cls, task: str, preset: str | None, given: dict[str, Any]) -> TextOptions:
-        """From names and values, which may be text. Raises UserError for one that does not fit."""
+    def parsed(cls, task: str, given: dict[str, Any]) -> TextOptions:
+        """From names and values, which may be text.
+
+        Raises:
+            UserError: an unknown option, or a value that does not fit.
+        """
         from pydantic import TypeAdapter, ValidationError
 
         known = [f.name for f in fields(cls)]
         for name in given:
             if name not in known:
                 raise unknown_name(f"option of the task {task}", name, known)
-        sizes = SIZES.get(preset or "standard", {})
         try:
-            options = TypeAdapter(cls).validate_python({**sizes, **given})
+            options = TypeAdapter(cls).validate_python(given)
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"])
@@ -90,16 +92,16 @@ class TextLoader:
     name: str
     splits: Callable[..., tuple[TextSplits, str]]
     own: tuple[str, ...] = ()  # options that are `splits`' alone
-    presets: ClassVar[dict[str, dict[str, Any]]] = PROTOCOLS  # read by the configuration of a run
+    presets: ClassVar[dict[str, TaskPreset]] = PRESETS  # read by the configuration of a run
 
-    def __call__(self, *, device: torch.device, preset: str | None = None, **given: Any) -> LoadedTask:
+    def __call__(self, *, device: torch.device, **given: Any) -> LoadedTask:
         """Data, model and tokeniser as a task.
 
         Raises:
             UserError: data or model cannot be had, or an option does not fit.
         """
         mine = {name: given.pop(name) for name in self.own if name in given}
-        options = TextOptions.parsed(self.name, preset, given)
+        options = TextOptions.parsed(self.name, given)
         splits, metric = self.splits(self.name, options.rows, **mine)
         return _build(self.name, splits, metric, options, device)
 

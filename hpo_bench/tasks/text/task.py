@@ -139,9 +139,11 @@ def build_task(
 
 
 def rows_at_once(limit: int, device: torch.device) -> int:
-    """Rows of one pass outside training: as many as have 32,768 tokens at most on a processor, 131,072 on an
-    accelerator, which waits for Python between small passes; 128 at least. Of many rows those of like length share a
-    bucket, so little is padding."""
+    """Rows of one pass outside training.
+
+    As many as have 32,768 tokens at most on a processor, 131,072 on an accelerator, which waits for Python between
+    small passes; 128 at least. Of many rows those of like length share a bucket, so little is padding.
+    """
     return max(_FEW, (_CPU_TOKENS if device.type == "cpu" else _MOST_TOKENS) // limit)
 
 

@@ -50,7 +50,8 @@ class TokenArrays:
 class Tokeniser:
     """A fast tokeniser of transformers, with what is needed beyond it.
 
-    Raises UserError: no tokeniser at `path`, or one without a fast implementation.
+    Raises:
+        UserError: no tokeniser at `path`, or one without a fast implementation.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -71,7 +72,11 @@ class Tokeniser:
 
     @property
     def mask(self) -> int:
-        """The mask token's id. Raises UserError if there is none."""
+        """The mask token's id.
+
+        Raises:
+            UserError: there is none.
+        """
         if self.hf.mask_token_id is None:
             raise UserError(
                 "the tokeniser has no mask token, which the objectives mlm and span need",
@@ -112,7 +117,11 @@ class Tokeniser:
         return hashlib.sha256(self.hf.backend_tokenizer.to_str().encode()).hexdigest()
 
     def tokenise(self, texts: Sequence[str]) -> TokenArrays:
-        """All texts, from the cache if they are there. Raises UserError for a text that gives no token at all."""
+        """All texts, from the cache if they are there.
+
+        Raises:
+            UserError: a text that gives no token at all.
+        """
         texts = list(texts)
         digest = hashlib.sha256(f"{self.fingerprint}|{len(texts)}\n".encode())
         digest.update("\0".join(texts).encode())

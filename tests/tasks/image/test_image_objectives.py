@@ -1,4 +1,4 @@
-"""Each loss against a value worked out by hand; chance is 1; losses fall in training."""
+"""Each loss against a value worked out by hand; the best constant predictor has 1; losses fall in training."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_clusters_by_hand(corpus):
     expected = (math.log(math.e + kind.classes - 1) - 1 + 2 * math.log(kind.classes)) / 3
     assert kind.loss(nn.Identity(), {JIGSAW: logits}, batch_of([0, 4, 0])).item() == pytest.approx(expected, rel=1e-5)
     shares = np.bincount(kind.labels) / len(corpus)
-    assert kind.chance == pytest.approx(-(shares * np.log(shares)).sum())
+    assert kind.baseline_loss == pytest.approx(-(shares * np.log(shares)).sum())
 
 
 def test_clusters_are_no_more_than_there_are_fingerprints(smiles, corpus):
@@ -59,7 +59,9 @@ def test_jigsaw_by_hand(corpus):
     found = objective(corpus, "jigsaw").loss(nn.Identity(), {JIGSAW: logits}, batch_of([0, 7]))
     assert found.item() == pytest.approx((math.log(101) + math.log(math.exp(2) + 100) - 2) / 2, rel=1e-5)
     whole, other = 0.8 + 0.2 / 101, 0.2 / 101
-    assert objective(corpus, "jigsaw").chance == pytest.approx(-whole * math.log(whole) - 100 * other * math.log(other))
+    assert objective(corpus, "jigsaw").baseline_loss == pytest.approx(
+        -whole * math.log(whole) - 100 * other * math.log(other)
+    )
 
 
 def test_mask_contrast_by_hand(corpus):
@@ -99,7 +101,7 @@ def test_chance_of_mask_contrast_is_the_distance_to_another_molecule(corpus, gen
         embedded = {view: model.encoder(batch.views[view]) for view in (CLEAN, MASKED)}
         wrong = {CLEAN: embedded[CLEAN], MASKED: embedded[CLEAN].roll(1, 0)}
         kind = objective(corpus, "mask_contrast")
-        assert (kind.loss(nn.Identity(), wrong, batch) / kind.chance).item() == pytest.approx(1, abs=0.25)
+        assert (kind.loss(nn.Identity(), wrong, batch) / kind.baseline_loss).item() == pytest.approx(1, abs=0.25)
         assert kind.loss(nn.Identity(), embedded, batch) < kind.loss(nn.Identity(), wrong, batch)
 
 

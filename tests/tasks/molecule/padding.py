@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hpo_bench.tasks.molecule.levels import Incidence
+from hpo_bench.tasks.molecule.layer_rows import Incidence
 from hpo_bench.tasks.molecule.objectives.base import MASKED, Hidden, MoleculeBatch
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
 from hpo_bench.tasks.molecule.padded import SPARE_MOLECULES, Sizes

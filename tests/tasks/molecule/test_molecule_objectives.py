@@ -1,4 +1,4 @@
-"""Each loss against a value worked out by hand; what a view hides stays hidden; chance is 1."""
+"""Each loss against a value worked out by hand; what a view hides stays hidden; the best constant predictor has 1."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_atom_by_hand(tiny, batch):
     found = objective(tiny, "atom").loss(nn.Identity(), both(nodes), batch)
     assert found.item() == pytest.approx(math.log(math.exp(2) + 118) - 2, rel=1e-5)
     shares = np.array([5, 1, 1]) / 7  # C, O, N
-    assert objective(tiny, "atom").chance == pytest.approx(-(shares * np.log(shares)).sum())
+    assert objective(tiny, "atom").baseline_loss == pytest.approx(-(shares * np.log(shares)).sum())
 
 
 def test_bond_by_hand(tiny, batch):
@@ -66,7 +66,9 @@ def test_bond_by_hand(tiny, batch):
     found = objective(tiny, "bond").loss(nn.Identity(), both(nodes), batch)
     expected = math.log(math.exp(3) + 4) - 3 + math.log(math.exp(0.5) + 4) - 0.5
     assert found.item() == pytest.approx(expected, rel=1e-5)
-    assert objective(tiny, "bond").chance == pytest.approx(-(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) + 0.05)
+    assert objective(tiny, "bond").baseline_loss == pytest.approx(
+        -(0.75 * math.log(0.75) + 0.25 * math.log(0.25)) + 0.05
+    )
 
 
 def test_bond_without_a_hidden_bond_is_zero_with_a_gradient(tiny, batch):
@@ -94,7 +96,7 @@ def test_cluster_and_noise_by_hand(tiny, batch):
         logits[0, kind.labels[0]] = 1.0
         expected = (math.log(math.e + classes - 1) - 1 + 2 * math.log(classes)) / 3
         assert kind.loss(nn.Identity(), both(graphs=logits), batch).item() == pytest.approx(expected, rel=1e-5)
-    assert objective(tiny, "noise").chance == pytest.approx(math.log(100))
+    assert objective(tiny, "noise").baseline_loss == pytest.approx(math.log(100))
 
 
 def test_descriptor_by_hand(tiny, batch):
@@ -212,7 +214,7 @@ def test_a_new_objective_is_one_class_and_one_entry(bace, molecules, monkeypatch
     class Size(Objective):
         """Predict the number of atoms."""
 
-        name, paper, chance = "size", "none", 1.0
+        name, paper, baseline_loss = "size", "none", 1.0
 
         def build_head(self, width):
             return nn.Linear(width, 1)

@@ -17,7 +17,7 @@ from hpo_bench.tasks.molecule import refinement
 from hpo_bench.tasks.molecule.corpus import MoleculeCorpus
 from hpo_bench.tasks.molecule.featurise import featurise_chunk
 from hpo_bench.tasks.molecule.gin import Encoder
-from hpo_bench.tasks.molecule.levels import Incidence
+from hpo_bench.tasks.molecule.layer_rows import Incidence
 from hpo_bench.tasks.molecule.objectives import OBJECTIVES
 from hpo_bench.tasks.molecule.packed import PackedMolecules, joined
 from hpo_bench.tasks.molecule.refinement import Refinement, refined
@@ -64,7 +64,10 @@ def colours(graphs, depth):
 
 @pytest.mark.parametrize("depth", [1, 2, 3])
 def test_classes_are_those_of_equal_surroundings(graphs, depth):
-    atom, counts = refined(graphs, depth).levels.atom.tolist(), refined(graphs, depth).levels.layers[-1].counts
+    atom, counts = (
+        refined(graphs, depth).encoder_rows.atom.tolist(),
+        refined(graphs, depth).encoder_rows.layers[-1].counts,
+    )
     expected = colours(graphs, depth)
     assert len(set(zip(atom, expected, strict=True))) == len(set(atom)) == len(set(expected)) < len(atom)
     assert counts.tolist() == [atom.count(row) for row in range(len(counts))]
@@ -83,7 +86,7 @@ def dense(incidence):
 
 
 def test_levels_have_few_shapes_and_no_message_is_computed_twice(graphs):
-    for level in refined(graphs, DEPTH).levels.layers:
+    for level in refined(graphs, DEPTH).encoder_rows.layers:
         assert len(level.own) == len(level.counts)
         assert len(level.own) % 64 == 0
         pairs = list(zip(level.neighbour.tolist(), level.bond_code.tolist(), strict=True))
@@ -193,7 +196,7 @@ def test_dropout_tells_equal_atoms_apart(graphs):
 
 def test_a_lone_atom_and_molecules_without_bonds():
     graphs = PackedMolecules(featurise_chunk(["C", "C", "[Na+]", "CC"])).batch(torch.arange(4))
-    assert refined(graphs, 2).levels.atom.tolist() == [0, 0, 1, 2, 2]
+    assert refined(graphs, 2).encoder_rows.atom.tolist() == [0, 0, 1, 2, 2]
     alone = PackedMolecules(featurise_chunk(["C"])).batch(torch.tensor([0]))
     encoder = Encoder(layers=2, width=8).eval()
     torch.testing.assert_close(encoder(refined(alone, 2)), encoder(alone))
@@ -201,7 +204,7 @@ def test_a_lone_atom_and_molecules_without_bonds():
 
 def test_masking_forgets_the_classes(graphs):
     nothing = torch.zeros(graphs.num_atoms, dtype=torch.bool), torch.zeros(len(graphs.source), dtype=torch.bool)
-    assert refined(graphs, DEPTH).masked(*nothing).levels is None
+    assert refined(graphs, DEPTH).masked(*nothing).encoder_rows is None
 
 
 def test_training_on_classes_is_training_on_atoms(bace):
@@ -229,12 +232,12 @@ def test_flops_on_the_bill_are_those_of_every_atom(bace):
         corpus = MoleculeCorpus(bace[0][:60], ("atom", "contrast", "descriptor"), refine=finds_classes)
         meter = CostMeter(16, corpus.device)
         trainer = Pretrainer(corpus, Protocol(batch_size=16), 0, meter)
-        assert (trainer.draw_batch(0).joint.levels is not None) is finds_classes
+        assert (trainer.draw_batch(0).joint.encoder_rows is not None) is finds_classes
         trainer.run(WeightSchedule.constant([1 / 3] * 3), 1)
         counted.append(meter.total.flops)
     assert counted[0] == counted[1] > 0
 
 
 def test_a_processor_refines(graphs):
-    assert Refinement(DEPTH)(graphs).levels is not None
+    assert Refinement(DEPTH)(graphs).encoder_rows is not None
     assert Refinement(DEPTH, on=False)(graphs) is graphs

@@ -60,7 +60,7 @@ def test_the_loss_of_mlm_is_that_of_transformers_with_the_checkpoints_own_head(k
     reference = AutoModelForMaskedLM.from_pretrained(folder).eval()
     given = {} if view.types is None else {"token_type_ids": view.types}
     with torch.no_grad():
-        ours = corpus.objective_losses(model, batch)[0] * corpus._chance[0]
+        ours = corpus.objective_losses(model, batch)[0] * corpus._baseline_losses[0]
         theirs = reference(
             input_ids=view.ids, attention_mask=view.mask.long(), labels=labels.view_as(view.ids), **given
         ).loss

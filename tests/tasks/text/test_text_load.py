@@ -8,7 +8,8 @@ from typer.testing import CliRunner
 
 from hpo_bench.cli import app
 from hpo_bench.errors import UserError
-from hpo_bench.tasks.text.load import SHIPPED, SIZES, TextOptions, stsb, text
+from hpo_bench.run.config import configure
+from hpo_bench.tasks.text.load import PRESETS, SHIPPED, TextOptions, stsb, text
 from tests.tasks.text.conftest import sentences
 
 CPU = torch.device("cpu")
@@ -70,11 +71,12 @@ def test_what_does_not_fit_is_named(own_file, bert, changed, told):
 
 
 def test_sizes_come_from_the_preset_and_give_way_to_what_is_said():
-    quick = TextOptions.parsed("stsb", "quick", {"rows": "50"})
-    assert (quick.model, quick.tokens, quick.rows) == (SHIPPED, SIZES["quick"]["tokens"], 50)
-    assert (quick.pairs, TextOptions.parsed("stsb", "paper", {}).pairs) == ("apart", "joint")
-    assert TextOptions.parsed("stsb", "paper", {}).model == "roberta-base"
-    assert set(stsb.presets) == set(SIZES)
+    quick = configure("equal", "stsb", out=None, preset="quick", task_options={"rows": "50"}).task_options
+    assert quick == {"tokens": PRESETS["quick"].options["tokens"], "rows": "50"}
+    assert (TextOptions.parsed("stsb", quick).model, TextOptions.parsed("stsb", quick).rows) == (SHIPPED, 50)
+    paper = TextOptions.parsed("stsb", configure("equal", "stsb", out=None, preset="paper").task_options)
+    assert (paper.model, paper.pairs, TextOptions.parsed("stsb", {}).pairs) == ("roberta-base", "joint", "apart")
+    assert set(stsb.presets) == set(PRESETS)
 
 
 def test_list_shows_the_objectives_on_text():

@@ -8,7 +8,7 @@ import torch
 from safetensors import safe_open
 
 from hpo_bench.tasks.text.encoder import load_base
-from hpo_bench.tasks.text.load import SHIPPED_BASE, stsb
+from hpo_bench.tasks.text.load import PRESETS, SHIPPED_BASE, stsb
 from hpo_bench.tasks.text.tokens import Tokeniser
 
 CPU = torch.device("cpu")
@@ -67,7 +67,7 @@ def test_a_language_task_starts_from_it_without_a_network(glue_files, monkeypatc
     monkeypatch.setenv("HPO_BENCH_DATA", str(glue_files))
     monkeypatch.setattr("hpo_bench.data.language_model.locate_minilm", no_network)
     monkeypatch.setattr("hpo_bench.data.hub.locate_model", no_network)
-    loaded = stsb(device=CPU, preset="quick", rows="40")
+    loaded = stsb(device=CPU, **PRESETS["quick"].options | {"rows": "40"})
     assert loaded.report["model"] == "bert-4x256"
     assert loaded.report["leak"] is None
     assert loaded.report["mlm_head"] == "the checkpoint's"

@@ -48,4 +48,4 @@ class Objective(objective.Objective):
 
     @abstractmethod
     def loss(self, head: Any, encoded: Mapping[str, Tensor], batch: ImageBatch) -> Tensor:
-        """The loss () of a batch, not yet over `chance`, from the embeddings (B, width) of the views in `views`."""
+        """The loss () of a batch in its own unit, from the embeddings (B, width) of the views in `views`."""

@@ -40,7 +40,7 @@ class Clusters(Objective):
         self.classes = int(labels.max()) + 1
         self.labels = torch.from_numpy(labels).to(corpus.device, torch.int64)
         totals = np.bincount(labels, minlength=self.classes)
-        self.chance = entropy(totals)
+        self.baseline_loss = entropy(totals)
         self.bias = log_shares(totals)
 
     def build_head(self, width: int) -> nn.Module:

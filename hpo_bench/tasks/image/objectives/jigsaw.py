@@ -24,7 +24,7 @@ class Jigsaw(Objective):
         super().__init__(corpus)
         shares = torch.full((JIGSAW_CLASSES,), (1 - WHOLE_RATE) / JIGSAW_CLASSES, dtype=torch.float64)
         shares[0] += WHOLE_RATE
-        self.chance = entropy(shares)
+        self.baseline_loss = entropy(shares)
         self.bias = shares.log()
 
     def build_head(self, width: int) -> nn.Module:

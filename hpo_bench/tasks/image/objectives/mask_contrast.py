@@ -16,8 +16,8 @@ _FLOOR = 1e-12  # under the root: a distance of 0 has no derivative
 class MaskContrast(Objective):
     """Mean Euclidean distance between the embeddings of the whole and of the masked image.
 
-    It has no negatives and no head, as in ImageMol: alone it is solved by an encoder that sees nothing. Its `chance` is
-    the distance between two different molecules under the base, what a masked image would be at if it said nothing.
+    It has no negatives and no head, as in ImageMol: alone it is solved by an encoder that sees nothing. Its
+    `baseline_loss` is the distance between two different molecules under the base, as if the mask hid everything.
     """
 
     name = "mask_contrast"
@@ -26,7 +26,7 @@ class MaskContrast(Objective):
 
     def __init__(self, corpus: CorpusData) -> None:
         super().__init__(corpus)
-        self.chance = at_least(corpus.spread())
+        self.baseline_loss = at_least(corpus.spread())
 
     def build_head(self, width: int) -> nn.Module:
         return nn.Identity()

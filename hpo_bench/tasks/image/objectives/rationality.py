@@ -24,7 +24,7 @@ class Rationality(Objective):
         super().__init__(corpus)
         shuffled = (1 - WHOLE_RATE) * (1 - 1 / JIGSAW_CLASSES) / 2  # of the images of both views
         shares = torch.tensor([shuffled, 1 - shuffled], dtype=torch.float64)
-        self.chance = 2 * entropy(shares)
+        self.baseline_loss = 2 * entropy(shares)
         self.bias = shares.log()
 
     def build_head(self, width: int) -> nn.Module:

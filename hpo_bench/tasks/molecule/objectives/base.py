@@ -13,7 +13,7 @@ from torch import Tensor
 
 from hpo_bench.tasks import objective
 from hpo_bench.tasks.molecule.featurise import MoleculeArrays
-from hpo_bench.tasks.molecule.levels import Incidence
+from hpo_bench.tasks.molecule.layer_rows import Incidence
 from hpo_bench.tasks.molecule.packed import Graphs, PackedMolecules
 from hpo_bench.tasks.molecule.targets import Statistics
 from hpo_bench.tasks.objective import CLEAN
@@ -78,7 +78,7 @@ class Objective(objective.Objective):
 
     @abstractmethod
     def loss(self, head: Any, encoded: Mapping[str, Embedded], batch: MoleculeBatch) -> Tensor:
-        """The loss () of a batch, not yet over `chance`, from the embeddings of the views named in `views`."""
+        """The loss () of a batch in its own unit, from the embeddings of the views named in `views`."""
 
     def embedding(self, encoded: Mapping[str, Embedded]) -> Tensor:
         return encoded[CLEAN].graphs

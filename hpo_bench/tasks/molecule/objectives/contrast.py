@@ -25,7 +25,7 @@ class Contrast(Objective):
     paper = "GraphCL, You et al. 2020, arXiv 2010.13902"
     views = (CLEAN, MASKED)
     compares_rows = True
-    chance = 1.0  # the loss is over log B already: B is the batch's, not the corpus's
+    baseline_loss = 1.0  # the loss is over log B already: B is the batch's, not the corpus's
 
     def build_head(self, width: int) -> nn.Module:
         return nn.Sequential(nn.Linear(width, width), nn.ReLU(), nn.Linear(width, width))

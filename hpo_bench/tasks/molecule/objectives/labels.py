@@ -24,7 +24,7 @@ class Motifs(Objective):
         super().__init__(corpus)
         self.labels = corpus.put(corpus.molecules.motif, torch.float32)
         share = self.labels.double().mean(0)
-        self.chance = at_least(float((torch.special.entr(share) + torch.special.entr(1 - share)).mean()))
+        self.baseline_loss = at_least(float((torch.special.entr(share) + torch.special.entr(1 - share)).mean()))
         self.bias = ((share * len(self.labels) + 0.5) / (len(self.labels) + 1)).logit().cpu()
 
     def build_head(self, width: int) -> nn.Module:
@@ -49,7 +49,7 @@ class Clusters(Objective):
         self.classes = len(corpus.statistics.centroids)
         self.labels = corpus.put(labels, torch.int64)
         totals = np.bincount(labels, minlength=self.classes)
-        self.chance = entropy(totals)
+        self.baseline_loss = entropy(totals)
         self.bias = log_shares(totals)
 
     def build_head(self, width: int) -> nn.Module:
@@ -71,7 +71,7 @@ class Descriptors(Objective):
         super().__init__(corpus)
         scores = corpus.statistics.standardise(corpus.molecules.descriptor)
         self.scores = corpus.put(scores, torch.float32)
-        self.chance = at_least(float(scores.astype(np.float64).var(0).mean()))
+        self.baseline_loss = at_least(float(scores.astype(np.float64).var(0).mean()))
         self.bias = torch.from_numpy(scores.astype(np.float64).mean(0))
 
     def build_head(self, width: int) -> nn.Module:

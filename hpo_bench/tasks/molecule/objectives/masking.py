@@ -35,7 +35,7 @@ class Attributes(Objective):
             torch.zeros(size, dtype=torch.float64, device=totals.device).index_add(0, column, totals)
             for size, column in zip(self.sizes, self.values.unbind(1), strict=True)
         ]
-        self.chance = sum(entropy(count) for count in counts)
+        self.baseline_loss = sum(entropy(count) for count in counts)
         self.bias = torch.cat([log_shares(count) for count in counts]).cpu()
 
     def codes(self) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ class Contrast(Objective):
     name = "contrast"
     paper = "unsupervised SimCSE, Gao et al. 2021, arXiv 2104.08821"
     compares_rows = True
-    chance = 1.0  # the loss is over log B already: B is the batch's, not the corpus's
+    baseline_loss = 1.0  # the loss is over log B already: B is the batch's, not the corpus's
 
     def draw(self, index: Tensor, clean: Tokens, generator: torch.Generator) -> Drawn:
         return Drawn({CLEAN: clean, AGAIN: clean})

@@ -12,7 +12,7 @@ from hpo_bench.tasks.objective import Drawn, DrawnBatch, wide
 from hpo_bench.tasks.text.objectives.base import HIDDEN_RATE, CorpusData, Encoded, Objective, choose
 from hpo_bench.tasks.text.packed import Tokens
 
-_SMALLEST_CHANCE = 0.05  # nats: a corpus of one word must not blow a loss up
+_SMALLEST = 0.05  # nats: a corpus of one word must not blow a loss up
 _LONGEST_SPAN, _SPAN_END = 10, 0.2  # SpanBERT's geometric lengths
 
 
@@ -41,7 +41,7 @@ class HiddenTokens(Objective):
         self.ordinary = torch.from_numpy(corpus.tokeniser.ordinary).to(corpus.packed.device)
         totals = torch.bincount(corpus.packed.ids.long(), minlength=corpus.base.vocabulary).double()
         share = totals / totals.sum().clamp(min=1)
-        self.chance = max(float(torch.special.entr(share).sum()), _SMALLEST_CHANCE)
+        self.baseline_loss = max(float(torch.special.entr(share).sum()), _SMALLEST)
         smooth = totals + 1
         self.bias = (smooth / smooth.sum()).log().float().cpu()
 
@@ -90,12 +90,12 @@ class MaskedSpans(HiddenTokens):
     def draw(self, index: Tensor, clean: Tokens, generator: torch.Generator) -> Drawn:
         content, device = clean.content, clean.ids.device
         lengths = torch.arange(_LONGEST_SPAN, dtype=torch.float64, device=device)
-        chances = (1 - _SPAN_END) ** lengths
-        mean = float((chances * (lengths + 1)).sum() / chances.sum())
+        probability = (1 - _SPAN_END) ** lengths
+        mean = float((probability * (lengths + 1)).sum() / probability.sum())
         keys = torch.rand(content.shape, generator=generator, device=device).masked_fill(~content, 2.0)
         first = keys == keys.amin(1, keepdim=True)  # a row in which no span would start has one here
         starts = content & ((keys < HIDDEN_RATE / mean) | first)
-        drawn = torch.multinomial(chances, content.numel(), replacement=True, generator=generator) + 1
+        drawn = torch.multinomial(probability, content.numel(), replacement=True, generator=generator) + 1
         drawn = drawn.view(content.shape) * starts
         place = torch.arange(content.shape[1], device=device)
         until = (torch.where(starts, place + drawn, 0)).cummax(1).values  # the end of the span that reaches furthest

@@ -21,7 +21,7 @@ class HalfOrder(Objective):
     name = "sop"
     paper = "sentence-order prediction, ALBERT, Lan et al. 2020, arXiv 1909.11942 (there of two sentences)"
     pairs = True
-    chance = math.log(2)
+    baseline_loss = math.log(2)
 
     def draw(self, index: Tensor, clean: Tokens, generator: torch.Generator) -> Drawn:
         packed = self.corpus.packed

@@ -25,7 +25,7 @@ class ReplacedTokens(Objective):
 
     name = "rtd"
     paper = "ELECTRA, Clark et al. 2020, arXiv 2003.10555"
-    chance = float(entr(torch.tensor([HIDDEN_RATE, 1 - HIDDEN_RATE])).sum())
+    baseline_loss = float(entr(torch.tensor([HIDDEN_RATE, 1 - HIDDEN_RATE])).sum())
 
     def __init__(self, corpus: CorpusData) -> None:
         super().__init__(corpus)

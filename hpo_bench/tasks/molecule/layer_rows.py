@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-class Level(Protocol):
+class LayerRows(Protocol):
     """P rows of a layer from the Q rows of the layer before; at first, of the table of atoms.
 
     counts (P,): how many atoms each row stands for, float32, 0 for padding; None where each is one atom.
@@ -88,10 +88,10 @@ class Classes(NamedTuple):
         return rows.index_select(0, self.own) + self.messages.sums(messages)
 
 
-class Levels(NamedTuple):
+class EncoderRows(NamedTuple):
     """`layers`, and each atom's row (N,) in the output of the last, None where each row is one atom."""
 
-    layers: tuple[Level, ...]
+    layers: tuple[LayerRows, ...]
     atom: Tensor | None
 
     def spread(self, rows: Tensor) -> Tensor:
