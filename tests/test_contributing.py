@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,15 @@ def package(tmp_path_factory):
 def call(package, *words):
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(package), str(ROOT)])}
     return subprocess.run([sys.executable, "-m", *words], cwd=package, env=environment, capture_output=True, text=True)
+
+
+def test_the_template_is_what_the_page_says():
+    """examples/plugin: the first method of the page as a package to copy."""
+    template, blocks = ROOT / "examples" / "plugin", dict(BLOCKS)
+    for name in ("my_package/corners.py", "tests/test_corners.py"):
+        assert (template / name).read_text(encoding="utf-8") == blocks[name]
+    project = tomllib.loads((template / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert project["entry-points"] == {"hpo_bench.methods": {"corners": "my_package.corners:Corners"}}
 
 
 def test_the_examples_are_all_there():

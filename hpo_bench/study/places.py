@@ -109,6 +109,7 @@ def _remote(function: Any, wanted: dict[str, float]) -> Any:
     """The function as a Ray task that asks for that."""
     import ray
 
-    given = {"num_cpus": wanted["CPU"], "num_gpus": wanted.get("GPU", 0)}
-    memory = {"memory": int(wanted["memory"])} if "memory" in wanted else {}
-    return ray.remote(max_retries=0, **given, **memory)(function).options(num_returns="streaming")
+    given: dict[str, Any] = {"num_cpus": wanted["CPU"], "num_gpus": wanted.get("GPU", 0), "max_retries": 0}
+    if "memory" in wanted:
+        given["memory"] = int(wanted["memory"])
+    return ray.remote(**given)(function).options(num_returns="streaming")

@@ -17,7 +17,7 @@ from pathlib import Path
 RAY = [sys.executable, "-c", "from ray.scripts.scripts import main; main()"]
 SMALL = ["--object-store-memory=80000000", "--disable-usage-stats"]
 APART = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"]
-STARTED_IN, STARTS = 900, 4  # seconds, on a busy machine
+STARTED_IN, STARTS = 900, 20  # seconds and attempts, on a busy machine
 
 
 def namespaces():

@@ -61,13 +61,14 @@ def test_workers_share_all_the_accelerators_of_a_cluster():
 def test_ray_places_all_workers_on_their_accelerators_at_once():
     """With accelerators that Ray is told of: what is placed needs no card. Shares of the sum would leave one out."""
     code = """
-import ray
+import sys, ray
+from pathlib import Path
 from ray.util.placement_group import placement_group, remove_placement_group
 from hpo_bench.core.problem import ProblemSpec
 from hpo_bench.search.crew import share_of_gpus
 from hpo_bench.search.session import _start_ray
 quiet = {"log_to_driver": False, "logging_level": "ERROR", "include_dashboard": False}
-_start_ray(num_cpus=1, num_gpus=2, object_store_memory=100 * 2**20, **quiet)
+_start_ray(Path(sys.argv[1]), address="local", num_cpus=1, num_gpus=2, object_store_memory=100 * 2**20, **quiet)
 spec = ProblemSpec("bace", {}, {}, 0, "cuda")
 for workers in (2, 3, 7, 14):
     group = placement_group([{"GPU": share_of_gpus(spec, workers, ray.cluster_resources()["GPU"])}] * workers)
@@ -77,7 +78,10 @@ print("two thirds each", placement_group([{"GPU": 2 / 3}] * 3).wait(3))
 ray.shutdown()
 """
     environment = {**os.environ, "RAY_USAGE_STATS_ENABLED": "0"}
-    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    with tempfile.TemporaryDirectory() as folder:  # a socket's path must be short
+        command = [sys.executable, "-c", code, folder]
+        told = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+    assert told.returncode == 0, told.stderr
     assert told.stdout.split("\n")[:5] == ["2 True", "3 True", "7 True", "14 True", "two thirds each False"]
 
 
