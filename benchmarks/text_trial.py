@@ -2,6 +2,8 @@
 
     python benchmarks/text_trial.py --threads 2 --data-dir FOLDER_WITH_GLUE
 
+Both ways of adapting: the probe, which is the preset's, and `--mode full`.
+
 A part's processor seconds are medians over rounds, times how often a trial does it; they count the work of all threads,
 so that a machine that others use slows them by far less than the clock on the wall. The products are the FLOPs that
 torch counts, at the speed of one product of the size of a layer's, measured in the same rounds.
@@ -19,7 +21,7 @@ from pathlib import Path
 
 import torch
 
-from hpo_bench.core.adaptation import predict
+from hpo_bench.core.adaptation import features_of, predict
 from hpo_bench.core.device import describe_processor, prepare_process
 from hpo_bench.core.finetuning import FineTuner
 from hpo_bench.core.meter import CostMeter
@@ -56,18 +58,23 @@ def main() -> None:
     tuner = FineTuner(task, protocol, trainer.model.get_submodule("encoder"), 0, meter)
     rows, width, out = _SHAPE
     left, right = torch.randn(rows, width), torch.randn(width, out)
-    parts: dict[str, tuple[int, Callable[[], object]]] = {
-        "step of pretraining": (protocol.steps, lambda: trainer.step(weights, trainer.draw_batch(trainer.step_number))),
-        "step of fine-tuning": (
-            protocol.epochs * tuner.steps_per_epoch,
-            lambda: tuner.step(tuner.draw_batch(tuner.step_number)),
-        ),
-        "scores of valid": (protocol.epochs, lambda: predict(task, tuner.model, task.valid, meter)),
-        "100 products": (0, lambda: [left @ right for _ in range(100)]),
+    encoder, train = trainer.model.get_submodule("encoder"), torch.arange(len(task.train))
+
+    def features() -> None:
+        encoder.eval()
+        with torch.no_grad():
+            features_of(task, encoder, task.train, train, meter)
+
+    parts: dict[str, Callable[[], object]] = {
+        "step of pretraining": lambda: trainer.step(weights, trainer.draw_batch(trainer.step_number)),
+        "features of train": features,
+        "step of fine-tuning": lambda: tuner.step(tuner.draw_batch(tuner.step_number)),
+        "scores of valid": lambda: predict(task, tuner.model, task.valid, meter),
+        "100 products": lambda: [left @ right for _ in range(100)],
     }
     found: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for number in range(given.rounds + 1):
-        for name, (_, part) in parts.items():
+        for name, part in parts.items():
             seconds = timed(part)
             if number:  # the first of each allocates
                 found[name].append(seconds)
@@ -75,21 +82,29 @@ def main() -> None:
         name: [statistics.median(column) for column in zip(*seconds, strict=True)] for name, seconds in found.items()
     }
     speed = 100 * 2 * rows * width * out / middle["100 products"][0]
-    flops = {
+    samples = {  # of one of each, as passes forward
         "step of pretraining": ("pretraining", 3 * protocol.batch_size),
+        "features of train": ("adaptation", len(task.train)),
         "step of fine-tuning": ("adaptation", 3 * protocol.adapt_batch_size),
         "scores of valid": ("adaptation", len(task.valid)),
     }
+    probe = {"step of pretraining": protocol.steps, "features of train": 1, "scores of valid": 1}
+    full = {
+        "step of pretraining": protocol.steps,
+        "step of fine-tuning": protocol.epochs * tuner.steps_per_epoch,
+        "scores of valid": protocol.epochs,
+    }
     print(f"torch {torch.__version__}, {given.threads} threads, {describe_processor()}")
     print(f"products: {speed / 1e9:.0f} GFLOP a processor second")
-    print(f"  {'':22s}{'times':>6s}{'processor s':>13s}{'wall s':>9s}{'products alone, s':>20s}")
-    total = [0.0, 0.0, 0.0]
-    for name, (kind, samples) in flops.items():
-        times = parts[name][0]
-        each = [*middle[name], meter.flops_per_sample[kind] * samples / speed]
-        total = [before + times * one for before, one in zip(total, each, strict=True)]
-        print(f"  {name:22s}{times:6d}{each[0]:13.3f}{each[1]:9.3f}{each[2]:20.3f}")
-    print(f"  {'a trial':28s}{total[0]:13.1f}{total[1]:9.1f}{total[2]:20.1f}")
+    print(f"  {'':22s}{'processor s':>13s}{'wall s':>9s}{'products alone, s':>20s}")
+    each = {
+        name: [*middle[name], meter.flops_per_sample[kind] * count / speed] for name, (kind, count) in samples.items()
+    }
+    for mode, times in (("probe", probe), ("full", full)):
+        totals = [sum(times[name] * each[name][column] for name in times) for column in range(3)]
+        each[f"a trial, {mode}"] = totals
+    for name, (processor, wall, products) in each.items():
+        print(f"  {name:22s}{processor:13.2f}{wall:9.2f}{products:20.2f}")
 
 
 if __name__ == "__main__":

@@ -99,3 +99,11 @@ def test_a_run_through_the_command_line(own_file, bert, tmp_path):
     assert record["config"]["protocol"]["batch_size"] == 32, "the task's own preset"
     assert sum(record["result"]["weights"]) == pytest.approx(1)
     assert record["data"]["layers"] == 2
+
+
+@pytest.mark.parametrize(("preset", "steps"), [("quick", 40), ("standard", 100)])
+def test_small_presets_probe_unless_a_mode_is_given(preset, steps, tmp_path):
+    words = {"method": "equal", "task": "stsb", "out": tmp_path, "preset": preset}
+    probed, tuned = configure(**words).protocol, configure(**words, protocol={"mode": "full"}).protocol
+    assert (probed.mode, probed.steps, tuned.mode) == ("probe", steps, "full")
+    assert probed.trial_cost(1000, 250) < tuned.trial_cost(1000, 250) / 2
