@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpo_bench.tasks.sending import bounds, rows
+from hpo_bench.tasks.sending import bounds, row_count, rows
 
 
 @dataclass(frozen=True)
@@ -111,11 +111,11 @@ class Pretrainable(ABC):
         This cuts batches each of whose tensors has a row for each row of the batch; other tasks override it.
         """
         batch = self.draw_batch(size, generator)
-        return [rows(batch, start, end) for start, end in bounds(len(batch), most)]
+        return [rows(batch, start, end) for start, end in bounds(row_count(batch), most)]
 
     def terms(self, batch: Any) -> Tensor:
         """How many terms each objective's loss is the mean of (K,) float32; by default the rows of the batch."""
-        return torch.full((self.num_objectives,), float(len(batch)), device=self.device)
+        return torch.full((self.num_objectives,), float(row_count(batch)), device=self.device)
 
     @property
     def compares_rows(self) -> tuple[str, ...]:

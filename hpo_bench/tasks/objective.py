@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from hpo_bench.errors import UserError, unknown_name
+from hpo_bench.tasks.sending import row_count
 from hpo_bench.tasks.targets import Target
 
 CLEAN = "clean"  # the view of an item as it is
@@ -67,7 +68,7 @@ class Objective(ABC):
 
     def terms(self, batch: Any) -> int | Tensor:
         """How many terms `loss` is the mean of: by default the batch's rows. A part's share in the batch follows it."""
-        return len(batch)
+        return row_count(batch)
 
     def embedding(self, encoded: Mapping[str, Any]) -> Tensor:
         """The embeddings (B, width) of the rows as they are; for what is planted."""

@@ -37,6 +37,20 @@ def replaced(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
     return type(value)(*new.values()) if hasattr(value, "_fields") else type(value)(new.values())
 
 
+def row_count(value: Any) -> int:
+    """Rows of a batch: what `len` says, or those of the first tensor in a tuple, list or mapping.
+
+    Raises:
+        TypeError: there is no tensor in it.
+    """
+    if isinstance(value, tuple | list | Mapping):
+        parts = list(value.values() if isinstance(value, Mapping) else value)
+        if not parts:
+            raise TypeError("a batch without a tensor has no rows")
+        return row_count(parts[0])
+    return len(value)
+
+
 def bounds(size: int, most: int) -> list[tuple[int, int]]:
     """Where to cut `size` rows into parts of `most` rows at most: start and end of each; lengths differ by one at most.
 
@@ -53,7 +67,7 @@ def rows(value: Any, start: int, end: int) -> Any:
     Raises:
         TypeError: a tensor has another number of rows.
     """
-    count = len(value)
+    count = row_count(value)
 
     def cut(tensor: Tensor) -> Tensor:
         if tensor.dim() == 0 or len(tensor) != count:

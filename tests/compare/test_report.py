@@ -12,6 +12,7 @@ from hpo_bench.compare import compare
 from hpo_bench.compare.report.page import in_script, render
 from hpo_bench.compare.report.records import digits, plain
 from hpo_bench.compare.report.tables import sort_number
+from hpo_bench.records.schema import read_run
 from hpo_bench.run.rerun import rerun
 
 BAD = '<script>alert(1)</script><img src=x onerror="window.hacked=1">'
@@ -71,7 +72,7 @@ def test_every_record_is_there_whole_with_its_command(records, tmp_path):
     data = json.loads(Elements(text).data)
     assert len(data["runs"]) == len(found.runs) == 25
     for folder, run in zip(found.runs["folder"], data["runs"], strict=True):
-        record = json.loads((records / folder / "run.json").read_text())
+        record = read_run(records / folder)
         whole = {
             key: data["pool"][value["$"]] if isinstance(value, dict) and "$" in value else value
             for key, value in run["record"].items()

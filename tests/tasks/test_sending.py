@@ -2,10 +2,11 @@
 
 from typing import NamedTuple
 
+import pytest
 import torch
 from torch import Tensor
 
-from hpo_bench.tasks.sending import sent
+from hpo_bench.tasks.sending import row_count, rows, sent
 
 
 class Pair(NamedTuple):
@@ -33,3 +34,14 @@ def test_what_is_sent_arrives_as_it_was():
         assert there["d"] == 4
         assert there["b"].two is None
         assert len({tensor.untyped_storage().data_ptr() for tensor in tensors}) == 1
+
+
+def test_a_tuple_is_cut_by_its_tensors_rows():
+    """`len` of a tuple is the number of its fields."""
+    batch = (torch.arange(10), {"noise": torch.randn(10, 3)})
+    assert row_count(batch) == row_count({"a": batch}) == 10
+    ids, more = rows(batch, 4, 7)
+    assert ids.tolist() == [4, 5, 6]
+    assert torch.equal(more["noise"], batch[1]["noise"][4:7])
+    with pytest.raises(TypeError, match="without a tensor"):
+        row_count(())
