@@ -81,7 +81,8 @@ class Display:
             self._live.stop()
 
     def started(self, run: PlannedRun) -> None:
-        self._waiting.remove(run)
+        """A run is handed out, perhaps once more: its worker had died."""
+        self._waiting = [other for other in self._waiting if other is not run]
         self._running[run.title] = (_cell(run), time.monotonic())
 
     def finished(self, outcome: Outcome) -> None:

@@ -199,7 +199,7 @@ def test_the_table_counts_what_happens(write, tmp_path):
     runs = expand(read_study(write(PAIR + "seeds: 3\n")), tmp_path / "runs")
     display = Display("small", runs, ["new"] * 6, workers=2)
     display.console = Console(file=io.StringIO(), force_terminal=True, width=120)
-    for run in runs[:4]:  # equal and random, twice
+    for run in [*runs[:4], runs[2]]:  # equal and random, twice; one worker died, and its run is handed out again
         display.started(run)
     display.finished(Outcome(runs[0], "done", None, 20.0))
     display.finished(Outcome(runs[1], "failed", "no memory", 1.0))
