@@ -17,7 +17,6 @@ import os
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -148,33 +147,19 @@ def molecules(layers: int, width: int, batch: int) -> tuple[Any, int]:
 
 def texts() -> tuple[Any, int]:
     """Sentences of 5 to 30 words drawn by lot, a random BERT of the size of BERT mini, three objectives."""
+    import random_texts
     import torch
     import transformers
 
     from hpo_bench.tasks.text.corpus import TextCorpus
-    from hpo_bench.tasks.text.encoder import BaseModel, TextEncoder
-    from hpo_bench.tasks.text.tokens import Tokeniser
 
     torch.manual_seed(0)
     config = transformers.BertConfig(
         hidden_size=256, num_hidden_layers=4, num_attention_heads=4, intermediate_size=1024
     )
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [f"w{number}" for number in range(config.vocab_size - len(special))]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "vocab.txt"
-        path.write_text("\n".join([*special, *words]) + "\n")
-        tokenizer: Any = transformers.BertTokenizerFast  # type: ignore[attr-defined]
-        tokenizer(str(path)).save_pretrained(folder)
-        tokeniser = Tokeniser(folder)
+    base, tokeniser = random_texts.base_of(config)
     draw = torch.Generator().manual_seed(0)
-    lengths = torch.randint(5, 31, (500,), generator=draw).tolist()
-    sentences = [
-        " ".join(words[number] for number in torch.randint(len(words), (length,), generator=draw).tolist())
-        for length in lengths
-    ]
-    encoder = TextEncoder(transformers.BertModel(config, add_pooling_layer=False))
-    base = BaseModel(encoder, {}, config.hidden_size, config.vocab_size, 512, config.num_hidden_layers, "random")
+    sentences = random_texts.texts(config, torch.randint(5, 31, (500,), generator=draw).tolist(), draw)
     return TextCorpus(sentences, base, tokeniser, limit=64), 32
 
 

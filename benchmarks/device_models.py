@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import statistics
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import device_steps
+import random_texts
 import torch
 from device_steps import Row, Size
 from hypergradient import GOALS
@@ -19,8 +18,6 @@ from hpo_bench.core.captured import CapturedStep, CudaGraphs
 from hpo_bench.tasks.image.corpus import ImageCorpus
 from hpo_bench.tasks.image.encoder import RESNET18, resnet18
 from hpo_bench.tasks.text.corpus import TextCorpus
-from hpo_bench.tasks.text.encoder import BaseModel, TextEncoder
-from hpo_bench.tasks.text.tokens import Tokeniser
 from tapweight.evaluation import Capture
 
 
@@ -70,21 +67,8 @@ def bert(size: Size) -> Iterator[Row]:
 
 def _texts(size: Size, config: Any, rows: int, tokens: int) -> TextCorpus:
     """Texts of words drawn by lot, each at least as long as an input."""
-    import transformers
-
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    words = [f"w{number}" for number in range(config.vocab_size - len(special))]
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "vocab.txt"
-        path.write_text("\n".join([*special, *words]) + "\n")
-        tokenizer: Any = transformers.BertTokenizerFast  # type: ignore[attr-defined]
-        tokenizer(str(path)).save_pretrained(folder)
-        tokeniser = Tokeniser(folder)
-    draw = torch.Generator().manual_seed(0)
-    numbers = torch.randint(len(words), (2 * rows, tokens), generator=draw).tolist()
-    texts = [" ".join(words[number] for number in row) for row in numbers]
-    encoder = TextEncoder(transformers.BertModel(config, add_pooling_layer=False))
-    base = BaseModel(encoder, {}, config.hidden_size, config.vocab_size, 512, config.num_hidden_layers, "random")
+    texts = random_texts.texts(config, [tokens] * 2 * rows, torch.Generator().manual_seed(0))
+    base, tokeniser = random_texts.base_of(config)
     return TextCorpus(texts, base, tokeniser, objectives=("mlm",), limit=tokens, device=size.device)
 
 

@@ -79,7 +79,6 @@ def cautions(task: Task, protocol: Protocol) -> list[str]:
     if task.compares_rows:
         names = ", ".join(task.compares_rows)
         found.append(f"{size}: {names} compares the rows of a part alone, so its loss is not that of the whole batch")
-    model = task.build_model()
-    if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules()):
+    if task.batch_norm:
         found.append(f"{size}: batch norm takes the statistics of a part, so results differ from whole batches")
     return found

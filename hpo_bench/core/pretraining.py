@@ -30,7 +30,6 @@ class Pretrainer:
 
     Step t draws its batch from the seed (seed, "pretraining", t) and dropout from (seed, "dropout", t), so the state to
     save is model, optimiser and step: a resumed run is bit-identical to an unbroken one.
-
     """
 
     def __init__(self, task: Pretrainable, protocol: Protocol, seed: int, meter: CostMeter) -> None:

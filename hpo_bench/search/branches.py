@@ -10,6 +10,7 @@ from __future__ import annotations
 import bisect
 import dataclasses
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -94,17 +95,22 @@ class Branches(ObjectiveWeightSearch):
     def steps(self, problem: Problem) -> int:
         """h: what `spend` pays for, T at most; 0 if nothing."""
         most = self.spend * problem.trial_cost * (1 + 1e-9)
-        lengths = range(1, problem.protocol.steps + 1)
-        return bisect.bisect_right(lengths, most, key=lambda steps: self.expected_cost(problem, steps))
+        return bisect.bisect_right(range(1, problem.protocol.steps + 1), most, key=self._cost(problem))
 
     def expected_cost(self, problem: Problem, steps: int) -> float:
         """Step-equivalents of the search with branches of so many steps, at most."""
-        verdict, replicate = self._judge(problem).cost(problem.protocol.batch_size), 0.0
-        for weights in DESIGNS[self.design](problem.num_objectives):
-            task = _alone(problem, weights)
-            passes = 3 * steps * task.passes + _unseen(problem, task, steps)
-            replicate += passes * self._batch(problem) + verdict
-        return self.replicates * replicate + problem.adaptation_cost
+        return self._cost(problem)(steps)
+
+    def _cost(self, problem: Problem) -> Callable[[int], float]:
+        """The same by the number of steps."""
+        tasks = [_alone(problem, weights) for weights in DESIGNS[self.design](problem.num_objectives)]
+        verdicts, batch = len(tasks) * self._judge(problem).cost(problem.protocol.batch_size), self._batch(problem)
+
+        def cost(steps: int) -> float:
+            passes = sum(3 * steps * task.passes + _unseen(problem, task, steps) for task in tasks)
+            return self.replicates * (passes * batch + verdicts) + problem.adaptation_cost
+
+        return cost
 
     def search(self, problem: Problem, journal: Journal) -> SearchResult:
         if not journal.trials:
@@ -191,8 +197,7 @@ def _alone(problem: Problem, weights: Tensor) -> Task:
 
 def _unseen(problem: Problem, task: Task, steps: int) -> int:
     """How many batches batch norm has to see once more after so many steps that left views out."""
-    buffers = (name for name, _ in problem.task.build_model().named_buffers())
-    return min(SEEN_AGAIN, steps) if task.passes < 1 and any(name.endswith("running_mean") for name in buffers) else 0
+    return min(SEEN_AGAIN, steps) if task.passes < 1 and problem.task.batch_norm else 0
 
 
 def _state(workspace: Path, replicate: int, point: int) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
@@ -92,6 +93,12 @@ class Pretrainable(ABC):
     def draws_on(self) -> torch.device:
         """Where the generator of `draw_batch` lives."""
         return self.device
+
+    @cached_property
+    def batch_norm(self) -> bool:
+        """Does the model take statistics of batches? Asked of a copy of it, once."""
+        norms = nn.modules.batchnorm._BatchNorm
+        return any(isinstance(module, norms) for module in self.build_model().modules())
 
     @abstractmethod
     def build_model(self) -> nn.Module:

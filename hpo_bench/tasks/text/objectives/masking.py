@@ -8,11 +8,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from hpo_bench.tasks.objective import Drawn, DrawnBatch, wide
+from hpo_bench.tasks.objective import Drawn, DrawnBatch, entropy, wide
 from hpo_bench.tasks.text.objectives.base import HIDDEN_RATE, CorpusData, Encoded, Objective, choose
 from hpo_bench.tasks.text.packed import Tokens
 
-_SMALLEST = 0.05  # nats: a corpus of one word must not blow a loss up
 _LONGEST_SPAN, _SPAN_END = 10, 0.2  # SpanBERT's geometric lengths
 
 
@@ -40,8 +39,7 @@ class HiddenTokens(Objective):
         self.mask = corpus.tokeniser.mask
         self.ordinary = torch.from_numpy(corpus.tokeniser.ordinary).to(corpus.packed.device)
         totals = torch.bincount(corpus.packed.ids.long(), minlength=corpus.base.vocabulary).double()
-        share = totals / totals.sum().clamp(min=1)
-        self.baseline_loss = max(float(torch.special.entr(share).sum()), _SMALLEST)
+        self.baseline_loss = entropy(totals)
         smooth = totals + 1
         self.bias = (smooth / smooth.sum()).log().float().cpu()
 
