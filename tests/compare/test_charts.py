@@ -149,6 +149,15 @@ def test_weights_of_many_methods_are_a_table_of_cells(found, charts):
     assert any(mark.legend for mark in final_weights(dataclasses.replace(task, methods=few)).panels[0].marks[:-1])
 
 
+def test_a_base_alone_has_no_bars_of_weights(found):
+    task = found.tasks[0]
+    own = next(iter(task.methods.values()))
+    alone = dataclasses.replace(own, weights=np.zeros_like(own.weights))
+    assert not alone.pretrains
+    chart = final_weights(dataclasses.replace(task, methods={"none": alone, "equal": own}))
+    assert {mark.label for mark in chart.panels[0].marks if getattr(mark, "label", "")} == {"equal"}
+
+
 def test_a_picture_in_few_colours_is_white_where_it_was():
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     noise[:48] = 255

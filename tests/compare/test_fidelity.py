@@ -5,7 +5,7 @@ import pytest
 
 from hpo_bench.compare.charts.forest import fidelity_points
 from hpo_bench.compare.stats.fidelity import centred_cosine, effects, fidelity
-from hpo_bench.compare.stats.intervals import Estimate, mean_interval
+from hpo_bench.compare.stats.intervals import Estimate, correlation_interval, mean_interval
 from hpo_bench.compare.stats.simplex import Point, Simplex
 from hpo_bench.compare.tables.fidelity import fidelity_table, told
 
@@ -66,6 +66,10 @@ def test_the_ceiling_is_one_seed_against_the_others():
 
 
 def test_an_interval_ends_at_one():
-    assert told(Estimate(0.9, 0.5, 1.3, 3)) == "+0.90 (+0.50 to +1.00)"
+    found = correlation_interval(np.array([0.99, 0.9, 0.6]))
+    assert mean_interval(np.array([0.99, 0.9, 0.6])).high > 1
+    assert (found.value, found.high) == (pytest.approx(0.83), 1.0)
+    assert told(found).endswith("to +1.00)")
+    assert correlation_interval(-np.array([0.99, 0.9, 0.6])).low == -1.0
     assert told(Estimate(0.9)) == "+0.90"
     assert told(Estimate(float("nan"))) == ""

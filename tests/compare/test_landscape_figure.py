@@ -27,6 +27,7 @@ def test_an_end_beyond_all_trials_stays_in_its_panel(tmp_path):
     ends = task.methods["tapweight"].weights
     assert ends.max() > weights.max() + 0.05
     chart = landscape(task, "equal")
+    assert [mark.scale for mark in points(chart, "trial")] == [None], "all trials scored alike: no colours, no bar"
     low, high = chart.panels[0].x.limits
     assert ends.max() <= high
     across = origins(every_pair(chart).panels[0].x)

@@ -30,14 +30,17 @@ def landscape(task: TaskRuns, reference: str) -> Chart | None:
     metric, better = metric_name(task.metric), "higher" if task.higher_is_better else "lower"
     what = f"valid {metric}" + (f" minus {reference}'s, same seed" if relative else "")
     low, high = np.quantile(values, [0.02, 0.98])
-    scale = Scale(values[order], float(low), float(high), task.higher_is_better, what)
+    shown = values[order]
+    # Where every trial scored alike there is nothing to tell by colour.
+    scale = Scale(shown, float(low), float(high), task.higher_is_better, what) if high > low else None
     title = f"valid {metric} over the weights tried ({better} is better)"
-    caption = f"Dot: one trial, bright is good.{thinned} Large marks: mean end points; small ones: one repetition."
+    bright = ", bright is good" if scale else ""
+    caption = f"Dot: one trial{bright}.{thinned} Large marks: mean end points; small ones: one repetition."
     names, tried = task.objectives, weights[order]
-    said = [f"{value:.4g}\n{_named(names, own)}" for value, own in zip(scale.values, tried, strict=True)]
+    said = [f"{value:.4g}\n{_named(names, own)}" for value, own in zip(shown, tried, strict=True)]
     if len(names) == 2:
-        end = float(scale.values.min() if task.higher_is_better else scale.values.max())
-        trials = Points(tried[:, 0], scale.values, "trial", "#777777", size=4.0, alpha=0.6, hover=said)
+        end = float(shown.min() if task.higher_is_better else shown.max())
+        trials = Points(tried[:, 0], shown, "trial", "#777777", size=4.0, alpha=0.6, hover=said)
         marks: list[Mark] = [trials, *_ends(task, lambda own: (own[:, 0], np.full(len(own), end)))]
         x = Axis(f"weight of {names[0]} (the rest goes to {names[1]})", limits=(-0.04, 1.04))
         caption = f"Dot: one trial.{thinned} Marks at the edge: mean end points; small ones: one repetition; no score."

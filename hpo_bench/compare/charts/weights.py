@@ -11,19 +11,17 @@ from hpo_bench.compare.style import method_order, method_style, objective_colour
 
 PANELS_A_ROW = 3
 MOST_STEPS = 100  # of one line: a panel has hardly more pixels to show them
-
-
 MOST_BARS = 8  # methods beside each other in a group; of more, nobody could tell the bars apart
 
 
 def final_weights(task: TaskRuns) -> Chart:
     """Where weights end: bars by objective for a few methods, a table of coloured cells for more."""
-    return _as_bars(task) if len(task.methods) <= MOST_BARS else _as_cells(task)
+    return _as_bars(task) if len(task.weightings) <= MOST_BARS else _as_cells(task)
 
 
 def _as_cells(task: TaskRuns) -> Chart:
     """A row per method, a column per objective; the colour is the mean less that of equal weights."""
-    labels = method_order(label for label, own in task.methods.items() if own.weights.any())
+    labels = method_order(task.weightings)
     objectives, equal = task.objectives, 1 / len(task.objectives)
     weights = [task.methods[label].weights for label in labels]
     means = np.array([own.mean(axis=0) for own in weights])
@@ -51,8 +49,8 @@ def _as_cells(task: TaskRuns) -> Chart:
 
 def _as_bars(task: TaskRuns) -> Chart:
     """One group of bars per objective, one bar per method (mean), a mark per repetition."""
-    labels, objectives = list(task.methods), task.objectives
-    styles = method_style(labels)
+    labels, objectives = list(task.weightings), task.objectives
+    styles = method_style(task.methods)
     width = 0.84 / len(labels)
     marks: list[Mark] = []
     for place, label in enumerate(labels):

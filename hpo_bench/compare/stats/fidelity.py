@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from hpo_bench.compare.stats.intervals import Estimate, mean_interval
+from hpo_bench.compare.stats.intervals import Estimate, correlation_interval, mean_interval
 from hpo_bench.compare.stats.simplex import Simplex
 from hpo_bench.records.files import without_nan
 
@@ -97,8 +97,8 @@ def fidelity(found: Simplex, learned: Sequence[tuple[str, np.ndarray, Sequence[f
         rows.append(
             Row(
                 name,
-                mean_interval(np.array(cosines)),
-                mean_interval(np.array(ranks)),
+                correlation_interval(np.array(cosines)),
+                correlation_interval(np.array(ranks)),
                 mean_interval(np.array(costs)),
                 tuple(cosines),
                 tuple(tuple(one) for one in own.tolist()),
@@ -113,7 +113,7 @@ def fidelity(found: Simplex, learned: Sequence[tuple[str, np.ndarray, Sequence[f
         found.seeds,
         tuple(mean.tolist()),
         len(found.points),
-        mean_interval(np.array(ceilings)),
+        correlation_interval(np.array(ceilings)),
         tuple(ceilings),
         tuple(rows),
     )

@@ -76,6 +76,14 @@ def mean_interval(scores: np.ndarray, confidence: float = CONFIDENCE) -> Estimat
     return Estimate(centre, centre - half, centre + half, n)
 
 
+def correlation_interval(values: np.ndarray) -> Estimate:
+    """`mean_interval` of correlations (R,): its ends stay within ±1."""
+    found = mean_interval(values)
+    if not found.has_interval:
+        return found
+    return Estimate(found.value, max(-1.0, found.low), min(1.0, found.high), found.n)
+
+
 def iqm(scores: np.ndarray) -> float:
     """Interquartile mean: the mean of all finite scores without the lowest and the highest quarter."""
     values = np.asarray(scores, dtype=float).ravel()

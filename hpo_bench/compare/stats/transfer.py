@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hpo_bench.compare.stats.fidelity import centred_cosine, effects
-from hpo_bench.compare.stats.intervals import Estimate, mean_interval
+from hpo_bench.compare.stats.intervals import Estimate, correlation_interval, mean_interval
 from hpo_bench.records.files import without_nan
 
 
@@ -73,7 +73,7 @@ def transfer(
 
     def across(ones: np.ndarray, others: np.ndarray) -> Estimate:
         found = [centred_cosine(ones[seed], np.delete(others, seed, axis=0).mean(axis=0)) for seed in several]
-        return mean_interval(np.array(found))
+        return correlation_interval(np.array(found))
 
     chosen, possible = [], []
     for seed in several:

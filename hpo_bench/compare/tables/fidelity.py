@@ -25,9 +25,9 @@ def fidelity_table(found: Fidelity) -> Matrix:
 
 
 def told(value: Estimate) -> str:
-    """`+0.81 (+0.62 to +1.00)`; a correlation's interval ends at ±1."""
+    """As text: `+0.81 (+0.62 to +1.00)`."""
     if math.isnan(value.value):
         return ""
     if not value.has_interval:
         return f"{value.value:+.2f}"
-    return f"{value.value:+.2f} ({max(-1, value.low):+.2f} to {min(1, value.high):+.2f})"
+    return f"{value.value:+.2f} ({value.low:+.2f} to {value.high:+.2f})"
