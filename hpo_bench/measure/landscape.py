@@ -84,7 +84,8 @@ def read(path: Path, loaded: LoadedTask) -> Simplex:
             f"cannot read {path}: {error.strerror or error}", "name what `landscape --json` printed"
         ) from error
     except (ValueError, KeyError, TypeError, IndexError, AttributeError) as error:
-        raise UserError(f"{path} holds no landscape: {error!r}", "it is what `landscape --json` prints") from error
+        lacks = f": it lacks {error}" if isinstance(error, KeyError) else ""
+        raise UserError(f"{path} holds no landscape{lacks}", "name what `landscape --json` printed") from error
     return Simplex(
         task.name, task.metric.name, task.metric.higher_is_better, task.objectives, seeds, values, points, None
     )

@@ -48,14 +48,24 @@ def test_a_landscape_that_was_measured_is_not_measured_again(call):
 
 
 @pytest.mark.parametrize(
-    "content", [None, "", "{}", '{"seeds": [0], "points": []}', '{"seeds": [0], "points": [{"weight_a": 1}]}']
+    "content",
+    [
+        None,
+        b"",
+        b"{}",
+        b'{"seeds": [0], "points": []}',
+        b'{"seeds": [0], "points": [{"weight_a": 1}]}',
+        bytes(range(256)),
+    ],
 )
 def test_what_is_no_landscape_is_told(call, content):
     if content is not None:
-        Path("known.json").write_text(content)
+        Path("known.json").write_bytes(content)
     code, _, err = call("--landscape", "known.json", "-e", "tapweight")
     assert code == 2
     assert "known.json" in err
+    assert "name what `landscape --json` printed" in err
+    assert len(err) < 300, "what is in the file is not told"
 
 
 @pytest.mark.parametrize("text", ["nobody", "tapweight:reach", "tapweight:colour=red", ":spend=1"])
