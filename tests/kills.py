@@ -34,7 +34,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 TARGETS = ("program", "program", "group", "child")  # a child exists with workers; else the program is meant
 PER_RUN = 3
 PATIENCE = 900  # seconds for one run to end on a busy machine, Ray's start included
-GRACE = 20  # seconds after its end until a process of a run counts as left over: ending takes a moment on a busy machine
+GRACE = 20  # seconds after its end until a process of a run counts as left over: busy machines take a moment
 MARK = "HPO_BENCH_KILLS"  # in the environment of everything that a case starts
 SIZES = ("--preset", "quick", "--set", "steps=40", "--budget", "8", "--retrains", "2", "--device", "cpu", "--json")
 KINDS = ("finished trials lost", "trials twice", "records unreadable", "leftovers", "other end", "traceback", "other")
