@@ -1,10 +1,10 @@
 """How good an encoder is, at a bounded price: exactly solved linear heads on a part of train and valid, read five ways.
 
 A probe reads the whole train split; on a large set that costs more than the training that it judges, while a linear
-head is known well from a thousand rows, or from as many as say as much where labels are rare (docs/fidelity.md). Few valid
-rows are noisy, so the same features are also cross-fitted: heads solved on four fifths of train and valid together,
-read on the rest. A loss moves with every prediction, but the metric on valid is what a search is scored by; the weights
-are read from four of them (`PLAIN`: docs/fidelity.md).
+head is known well from a thousand rows, or from as many as say as much where labels are rare (docs/fidelity.md). Few
+valid rows are noisy, so the same features are also cross-fitted: heads solved on four fifths of train and valid
+together, read on the rest. A loss moves with every prediction, but the metric on valid is what a search is scored by;
+the weights are read from four of them (`PLAIN`: docs/fidelity.md).
 """
 
 from __future__ import annotations
@@ -129,10 +129,10 @@ class Judge:
 
 
 def information(labels: Tensor) -> float:
-    """What a row of labels (N, L) says, of what a known label of two balanced classes says, by the label that says most.
+    """What a row of labels (N, L) says, in known labels of two balanced classes; by the label that says most.
 
-    4 p (1 − p) of the rows where it is known, with the share p of a class: the variance of a label, which is what a head
-    is fitted to. A number counts as balanced.
+    4 p (1 − p) of the rows where it is known, with the share p of a class: the variance of a label, which is what a
+    head is fitted to. A number counts as balanced.
     """
     share = labels.double().nanmean(0)
     spread = torch.where(_classes(labels), 4 * share * (1 - share), 1.0)
