@@ -34,6 +34,7 @@ SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 TARGETS = ("program", "program", "group", "child")  # a child exists with workers; else the program is meant
 PER_RUN = 3
 PATIENCE = 900  # seconds for one run to end on a busy machine, Ray's start included
+GRACE = 20  # seconds after its end until a process of a run counts as left over: busy machines take a moment
 MARK = "HPO_BENCH_KILLS"  # in the environment of everything that a case starts
 SIZES = ("--preset", "quick", "--set", "steps=40", "--budget", "8", "--retrains", "2", "--device", "cpu", "--json")
 KINDS = ("finished trials lost", "trials twice", "records unreadable", "leftovers", "other end", "traceback", "other")
@@ -73,7 +74,8 @@ class Tally:
     def __str__(self) -> str:
         kills = ", ".join(f"{count} {name}" for name, count in sorted(self.kills.items()))
         lines = [f"{sum(self.kills.values())} kills in {self.runs} runs ({kills}); {self.late} signals came too late"]
-        return "\n".join([*lines, *(f"  {kind}: {len(told)}" for kind, told in self.found.items())])
+        told = [f"  {kind}: {len(faults)}" for kind, faults in self.found.items()]
+        return "\n".join([*lines, *told, f"  (a process is a leftover {GRACE} s after the end of its run)"])
 
 
 class Place:
@@ -297,9 +299,8 @@ def check_end(place: Place, known: list[dict[str, Any]], tally: Tally) -> None:
         tally.fault("other end", case, f"the bill is {ended['bill']:g}, unbroken {case.whole['bill']:g}")
     if more := sorted(set(ended["files"]) - set(case.whole["files"])):
         tally.fault("leftovers", case, f"files in the run folder: {more}")
-    for _ in range(100):  # what was told to end takes its moment on a busy machine
-        if not (left := place.processes()):
-            break
+    end = time.monotonic() + GRACE
+    while (left := place.processes()) and time.monotonic() < end:
         time.sleep(0.2)
     if left:
         told = [Path(f"/proc/{one}/cmdline").read_text().replace("\0", " ")[:200] for one in left]

@@ -12,6 +12,9 @@ import shutil
 import signal
 import stat
 import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -24,6 +27,7 @@ NOTE = "ray-session"
 _NAME = re.compile(PREFIX + r"[a-z0-9_]{8}")  # as `mkdtemp` makes them
 _SHORT = Path("/tmp")
 LONGEST = 39  # characters: Ray's sockets are 64 longer, and a socket's path holds 107, on macOS 103
+_ENDED_IN = 30.0  # seconds that what was killed may take to be gone, on a busy machine
 _held: dict[Path, FileLock] = {}  # as long as a process holds it, its folder is nobody else's to remove
 
 
@@ -100,12 +104,35 @@ def _place() -> str | None:
 
 
 def end_processes(folder: Path) -> None:
-    """End this user's processes that were started with the folder among their arguments (Ray's daemons and agents)."""
+    """End what this user's Ray runs in a folder, and wait until it has ended: who still writes there would keep it."""
+    end = time.monotonic() + _ENDED_IN
+    while (found := _rays(folder)) and time.monotonic() < end:
+        for process in found:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def _rays(folder: Path) -> list[int]:
+    """Ray's processes of a folder; its agents outlive a killed daemon by a minute.
+
+    Daemons have it among their arguments; agents and workers write a title over those, and have their logs open in it.
+    """
+    named, inside = re.compile(re.escape(os.fsencode(folder)) + rb"[/\0]"), f"{os.path.realpath(folder)}/"
+    found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        try:
+        with suppress(OSError):  # gone meanwhile, or somebody else's
             words = (entry / "cmdline").read_bytes()
-            rays = b"/ray/" in words and re.search(re.escape(os.fsencode(folder)) + rb"[/\0]", words)
-            if rays and entry.stat().st_uid == os.getuid() and int(entry.name) != os.getpid():
-                os.kill(int(entry.name), signal.SIGKILL)
-        except OSError:  # gone meanwhile, or somebody else's
-            continue
+            if words.startswith(b"ray::"):
+                here = any(opened.startswith(inside) for opened in _open_files(entry))
+            else:
+                here = b"/ray/" in words and named.search(words) is not None
+            if here and entry.stat().st_uid == os.getuid() and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+    return found
+
+
+def _open_files(entry: Path) -> Iterator[str]:
+    for number in (entry / "fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            yield os.readlink(number)

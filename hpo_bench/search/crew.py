@@ -164,7 +164,9 @@ class Crew:
             self._room.look()
         if silence > _PATIENCE and not self._waited:
             self._waited = True
-            warnings.warn(f"no worker has said a word for {_PATIENCE} s: others use the CPUs; waiting", stacklevel=2)
+            warnings.warn(
+                f"no worker has said a word for {_PATIENCE} s: CPUs are busy, or Ray installs; waiting", stacklevel=2
+            )
 
     def start(self) -> None:
         if self._order is not None:

@@ -4,7 +4,6 @@ import os
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from hpo_bench.records import scratch
 from hpo_bench.records.files import append_line, locked, remove_files, sweep, write_whole
 from hpo_bench.records.journal import Journal
 from hpo_bench.search.pbt_units import CHECKPOINT
+from tests.search.nodes import processes_of
 
 
 @pytest.fixture
@@ -132,24 +132,71 @@ sys.stdin.read()
     assert not folder.exists()
 
 
+SLEEP = "import time; print('up', flush=True); time.sleep(600)"
+OPENS = f"import sys; held = open(sys.argv[1], 'a'); {SLEEP}"
+
+
+def started(words, **options):
+    process = subprocess.Popen([*map(str, words)], stdout=subprocess.PIPE, text=True, **options)
+    assert process.stdout.readline() == "up\n"
+    return process
+
+
+def titled(title, code, *words):
+    """A process whose command line is its title, as those of Ray's agents and workers are."""
+    return started([title, "-c", code, *words], executable=sys.executable)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are found by Linux's /proc")
 def test_what_still_runs_in_the_folder_is_ended(workspace, temporary):
-    left = victim(temporary / "hb-ray-abcdefgh")
-    sleeper = [sys.executable, "-c", "import time; time.sleep(60)"]
-    rays, others = (
-        subprocess.Popen([*sleeper, word, f"--temp-dir={left}"]) for word in ("/lib/ray/agent.py", "somebody")
-    )
+    """Ray's daemons by their arguments, its agents and workers by their open logs; nobody else, and no other Ray."""
+    left, other = (victim(temporary / name) for name in ("hb-ray-abcdefgh", "hb-ray-abcdefg_"))
+    daemon = started([sys.executable, "-c", SLEEP, "/lib/ray/agent.py", f"--temp-dir={left}"])
+    agent = titled("ray::DashboardAgent", OPENS, left / "agent.log")
+    stay = [
+        started([sys.executable, "-c", SLEEP, "somebody", f"--temp-dir={left}"]),
+        started([sys.executable, "-c", SLEEP, "/lib/ray/agent.py", f"--temp-dir={other}"]),
+        titled("ray::DashboardAgent", OPENS, other / "agent.log"),
+        titled("less", OPENS, left / "agent.log"),
+    ]
     try:
         (workspace / "ray-session").write_text(str(left))
-        deadline = time.monotonic() + 60
-        while b"agent.py" not in Path(f"/proc/{rays.pid}/cmdline").read_bytes() and time.monotonic() < deadline:
-            time.sleep(0.01)
         scratch.clear(workspace)
-        assert rays.wait(60) == -9
-        assert others.poll() is None
+        assert [process.poll() for process in (daemon, agent)] == [-9, -9], "they have ended by then"
+        assert [process.poll() for process in stay] == [None] * len(stay)
+        assert not left.exists()
     finally:
-        for process in (rays, others):
+        for process in (daemon, agent, *stay):
             process.kill()
             process.wait()
+            process.stdout.close()
+
+
+SESSION = f"""
+import sys
+from pathlib import Path
+import ray
+from hpo_bench.search.session import ray_session
+with ray_session(Path(sys.argv[1]), 1):
+    ray.get(ray.remote(lambda: None).remote())
+    {SLEEP}
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are found by Linux's /proc")
+def test_what_a_killed_program_left_of_ray_is_ended(workspace, tmp_path):
+    """The real Ray: its agents live on for a minute, trying to tell a server that is gone of their node's death."""
+    (tmp_path / "here").mkdir()  # a working folder tells which processes are of this session
+    program = started([sys.executable, "-c", SESSION, workspace], cwd=tmp_path / "here")
+    folder = Path((workspace / "ray-session").read_text())
+    program.kill()
+    program.wait()
+    program.stdout.close()
+    assert processes_of(str(tmp_path / "here")), "Ray ends at once: nothing is tested here"
+    scratch.clear(workspace)
+    assert not processes_of(str(tmp_path / "here"))
+    assert not folder.exists()
 
 
 def test_a_long_temporary_folder_gives_way_to_a_short_one(workspace, tmp_path, monkeypatch):
