@@ -212,7 +212,9 @@ def _check_varies(table: TableFile, place: int, labels: np.ndarray, names: tuple
     if np.ptp(labels) == 0:
         shown = repr(names[int(labels[0])]) if names else f"{labels[0]:.17g}"
         what = "one class" if names else "one value"
+        left_out = len(table.rows) - labels.size
+        where = f" in the {labels.size:,} of {len(table.rows):,} rows that have a text and a label" if left_out else ""
         raise UserError(
-            f"{table.path}: {label} has {what} only, {shown}: there is nothing to learn.",
-            "Choose a column that varies.",
+            f"{table.path}: {label} has {what} only{where}, {shown}: there is nothing to learn.",
+            "Fill in what is missing, or choose a column that varies." if left_out else "Choose a column that varies.",
         )

@@ -140,7 +140,8 @@ def test_own_files_csv_and_jsonl_read_alike(tmp_path: Path) -> None:
         (["text,label", "a,x"], {"kind": "regression"}, "line 2: 'x' in column 'label' is not a number"),
         (["text,label", "a,1", "b,"], {"kind": "classification"}, "one class only"),
         (["text,label", " ,1", "b,"], {"kind": "classification"}, "no row has a text and a label"),
-        (["text,label", "a,1", "b,1"], {"kind": "classification"}, "one class only"),
+        (["text,label", "a,1", "b,1"], {"kind": "classification"}, "one class only, '1'"),
+        (["text,label", "a,1", " ,0", "b,1"], {"kind": "classification"}, "one class only in the 2 of 3 rows"),
         (["text,label", "a,1"], {"kind": "ranking"}, "kind of label named 'ranking'"),
         (["texts,label", "a,1"], {"kind": "regression"}, "Did you mean 'texts'"),
         (["text,label", *(f"a,{i}" for i in range(30))], {"kind": "classification"}, "30 classes in 30 rows"),
@@ -156,8 +157,12 @@ def test_missing_and_broken_files(tmp_path: Path) -> None:
         for name in ("absent.txt", "absent.jsonl"):
             with pytest.raises(UserError, match="There is no file"):
                 read(tmp_path / name)
-    with pytest.raises(UserError, match="line 2"):
-        read_texts(write(tmp_path / "a.jsonl", '{"text": "a", "label": 1}', "{"), "text", "label", "regression")
+    cut = '{"text": "a", "lab'
+    with pytest.raises(UserError, match="line 2, column 15: Unterminated string starting at"):
+        read_texts(write(tmp_path / "a.jsonl", '{"text": "a", "label": 1}', cut), "text", "label", "regression")
+    array = write(tmp_path / "a.json", "[", '{"text": "a", "label": 1},', "{", " 7}]")
+    with pytest.raises(UserError, match="line 4, column 2: Expecting property name"):
+        read_texts(array, "text", "label", "regression")
 
 
 def test_a_corpus_is_one_text_a_line(tmp_path: Path) -> None:

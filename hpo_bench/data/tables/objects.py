@@ -76,7 +76,7 @@ def _elements(path: Path, text: str) -> Iterator[tuple[int, Any]]:
         try:
             found, at = _DECODER.raw_decode(text, at)
         except (ValueError, RecursionError) as error:
-            raise _broken(path, line, error) from error
+            raise _broken(path, getattr(error, "lineno", line), error) from error
         yield line, found
         at = _past(text, at)
         if text[at : at + 1] not in (",", "]"):
@@ -121,8 +121,10 @@ def _check_whole(path: Path, line: int, where: str, text: str) -> None:
         ) from error
 
 
-def _broken(path: Path, line: int, error: Exception) -> UserError:
+def _broken(path: Path, line: int | str, error: Exception) -> UserError:
     told = "brackets too deep" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, json.JSONDecodeError):  # its own line counts from where it was handed the text
+        line, told = f"{line}, column {error.colno}", error.msg
     return UserError(f"{path}, line {line}: {told}.", _REMEDY)
 
 

@@ -12,6 +12,7 @@ from hpo_bench.data.text_table import TextSplits, TextTable
 from hpo_bench.errors import UserError
 
 UNKNOWN_SAID, UNKNOWN_STOPS = 0.05, 0.5  # shares of tokens that the tokeniser does not know
+_PIECES, _SHORT = 2.0, 2.5  # tokens a word, bytes a token: beyond both a tokeniser spells words out
 _DOMINANT = 0.9  # share of the largest class from which accuracy says little
 
 
@@ -100,6 +101,22 @@ def inspect_tokens(
     told = [f"{count:,} of {sizes[name]:,} in {name}" for name, count in cut.items() if count]
     if told:
         notices.say(f"texts longer than {limit} tokens are cut: {', '.join(told)}")
+
+
+def inspect_pieces(notices: Notices, train: TextTable, tokens: int) -> None:
+    """Words that fall into many small pieces: no token is unknown, yet the tokeniser was not made for the language.
+
+    Args:
+        tokens: of the train split's texts, whole and without special ones. A token's bytes are asked too, since in
+            writing without blanks a "word" is a sentence.
+    """
+    words = [word for text in (*train.first, *(train.second or ())) for word in text.split()]
+    size = sum(len(word.encode()) for word in words)
+    if tokens > _PIECES * len(words) and size < _SHORT * tokens:
+        notices.say(
+            f"a word of train falls into {tokens / len(words):.1f} tokens on average: the tokeniser hardly knows such "
+            "words; a model of the texts' language may do better (--model)"
+        )
 
 
 def _keys(part: TextTable) -> list[str]:

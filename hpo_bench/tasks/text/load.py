@@ -111,7 +111,7 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
     from hpo_bench.data.text_table import read_corpus
     from hpo_bench.tasks.planted import with_plants
     from hpo_bench.tasks.text.encoder import load_base
-    from hpo_bench.tasks.text.inspection import inspect_corpus, inspect_splits, inspect_tokens
+    from hpo_bench.tasks.text.inspection import inspect_corpus, inspect_pieces, inspect_splits, inspect_tokens
     from hpo_bench.tasks.text.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
     from hpo_bench.tasks.text.task import build_task
     from hpo_bench.tasks.text.tokens import Tokeniser
@@ -138,6 +138,7 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
     inspect_tokens(
         notices, loaded.report["unknown"], loaded.report["truncated"], loaded.report["sizes"], options.tokens
     )
+    inspect_pieces(notices, splits.train, len(loaded.task.train.inputs.ids))
     report = {
         **loaded.report,
         "source": splits.train.source,

@@ -12,8 +12,8 @@ from hpo_bench.data.notices import Notices
 from hpo_bench.data.text_table import TextSplits, TextTable
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.text.encoder import load_base
-from hpo_bench.tasks.text.inspection import inspect_splits
-from hpo_bench.tasks.text.load import text
+from hpo_bench.tasks.text.inspection import inspect_pieces, inspect_splits
+from hpo_bench.tasks.text.load import SHIPPED_BASE, text
 from hpo_bench.tasks.text.tokens import Tokeniser
 from tests.tasks.text.conftest import sentences
 
@@ -138,6 +138,30 @@ def test_texts_in_a_language_that_the_tokeniser_lacks(tmp_path, bert):
     with pytest.raises(UserError, match=r"100% of the tokens of train are unknown"):
         own(tmp_path, foreign, bert)
     assert own(tmp_path, foreign, bert, allow_suspicious="yes").notices
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("the old man walks slowly over a bridge to the market", None),
+        ("кошка спит дома, собака лает громко", "3.9"),
+        ("die Müdigkeit verschwindet allmählich während des Frühstücks", "3.4"),
+    ],
+)
+def test_a_language_that_the_tokeniser_spells_out_is_said(tmp_path, words, said):
+    """No token is unknown: letters are. The shipped base on English, Russian and German."""
+    lines = [{"text": f"{words} {number}", "label": number % 2} for number in range(60)]
+    told = [one for one in own(tmp_path, lines, SHIPPED_BASE).notices if "falls into" in one]
+    assert len(told) == (said is not None)
+    assert all(f"a word of train falls into {said} tokens" in one and "--model" in one for one in told)
+
+
+@pytest.mark.parametrize(("tokens", "said"), [(12, 0), (8, 0), (36, 1)])
+def test_writing_without_blanks_is_no_word_in_pieces(tokens, said):
+    """Twelve characters of three bytes: by characters, by words of a multilingual model, and by bytes."""
+    notices = Notices(False)
+    inspect_pieces(notices, table(["我们今天去市场买面包河边"], [0]), tokens)
+    assert len(notices.sentences) == said
 
 
 def test_a_models_own_code_is_never_run(tmp_path, bert):
