@@ -1,10 +1,10 @@
 """How good an encoder is, at a bounded price: exactly solved linear heads on a part of train and valid, read five ways.
 
 A probe reads the whole train split; on a large set that costs more than the training that it judges, while a linear
-head is known well from some thousand rows (where labels are rare, a thousand are too few: docs/fidelity.md). Few valid
-rows are noisy, so the same features are also cross-fitted: heads solved on four fifths of train and valid together,
-read on the rest. A loss moves with every prediction, but the metric on valid is what a search is scored by; the weights
-are read from four of them (`PLAIN`: docs/fidelity.md).
+head is known well from a thousand rows, or from as many as say as much where labels are rare (docs/fidelity.md). Few
+valid rows are noisy, so the same features are also cross-fitted: heads solved on four fifths of train and valid
+together, read on the rest. A loss moves with every prediction, but the metric on valid is what a search is scored by;
+the weights are read from four of them (`PLAIN`: docs/fidelity.md).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.rng import generator
 from hpo_bench.tasks.base import Labelled, Task
 
-MOST_ROWS = 2048  # of each split; with half as many the rare labels of Tox21 and HIV drown the reading
+WORTH = 1024  # of train, in rows of balanced labels, and of valid in rows
 FOLDS = 5
 READINGS = ("valid loss", "valid metric", "cross loss", "cross metric", "crossed valid metric")
 PLAIN = ("valid metric", "crossed valid metric", "valid loss", "cross loss")  # by two heads: what counts, and a loss
@@ -32,9 +32,10 @@ PLAIN = ("valid metric", "crossed valid metric", "valid loss", "cross loss")  # 
 class Judge:
     """The same rows and folds for every encoder that is compared, whatever the search's seed.
 
-    Of a larger train split rows are drawn by lot, so that a head sees labels as often as a probe does. Of a larger
-    valid split at most half are those with a rarer class, as many as there are, and the rest by lot: a metric of ranks
-    is known as well as its rarer class is.
+    Of a larger train split rows are drawn by lot, so that a head sees labels as often as a probe does: as many as say
+    what `rows` of balanced labels say (`information`), `most` at most. Of a larger valid split `rows`, of which at most
+    half are those with a rarer class, as many as there are, and the rest by lot: a metric of ranks is known as well as
+    its rarer class is.
 
     Folds are dealt row by row in the splits' order: a table may be sorted by its labels, and a block of it would be
     judged by heads that have not seen its classes.
@@ -42,11 +43,12 @@ class Judge:
 
     task: Task
     meter: CostMeter
-    rows: int = MOST_ROWS
+    rows: int = WORTH
+    most: float = math.inf
 
     def cost(self, batch_size: int) -> float:
         """Step-equivalents of one verdict."""
-        return sum(min(len(split), self.rows) for split in (self.task.train, self.task.valid)) / batch_size
+        return sum(min(len(split), self._wanted(split)) for split in (self.task.train, self.task.valid)) / batch_size
 
     def __call__(self, encoder: nn.Module) -> dict[str, float]:
         """The readings, each the better the larger; the encoder is read in evaluation mode and left as it was.
@@ -74,16 +76,23 @@ class Judge:
         index = self._drawn(split).to(self.task.device)
         return features_of(self.task, encoder, split, index, self.meter), split.labels[index]
 
+    def _wanted(self, split: Labelled) -> int:
+        """How many rows of a split a verdict takes, if there are so many."""
+        if split is self.task.valid:
+            return self.rows
+        return math.ceil(max(self.rows, min(self.rows / information(split.labels), self.most)))
+
     def _drawn(self, split: Labelled) -> Tensor:
         """Rows (B,) of the split, ascending."""
-        if len(split) <= self.rows:
+        wanted = self._wanted(split)
+        if len(split) <= wanted:
             return torch.arange(len(split))
         order = torch.randperm(len(split), generator=generator(torch.device("cpu"), 0, "judge", split.name))
         if split is self.task.valid:
             rare = _rarer(split.labels.cpu()).index_select(0, order)
-            kept = torch.cumsum(rare, 0) <= self.rows // 2
+            kept = torch.cumsum(rare, 0) <= wanted // 2
             order = torch.cat([order[rare & kept], order[~(rare & kept)]])
-        return order[: self.rows].sort().values
+        return order[:wanted].sort().values
 
     def _crossed(self, train: tuple[Tensor, Tensor], valid: tuple[Tensor, Tensor]) -> tuple[float, float, float]:
         """Loss and metric, means over the folds in which they are defined; and the metric on all of valid at once."""
@@ -119,12 +128,26 @@ class Judge:
         return loss, value if self.task.metric.higher_is_better else -value
 
 
+def information(labels: Tensor) -> float:
+    """What a row of labels (N, L) says, in known labels of two balanced classes; by the label that says most.
+
+    4 p (1 − p) of the rows where it is known, with the share p of a class: the variance of a label, which is what a
+    head is fitted to. A number counts as balanced.
+    """
+    share = labels.double().nanmean(0)
+    spread = torch.where(_classes(labels), 4 * share * (1 - share), 1.0)
+    return max(float((spread * (~labels.isnan()).double().mean(0)).nan_to_num().max()), 1 / len(labels))
+
+
+def _classes(labels: Tensor) -> Tensor:
+    """Which labels (L,) of (N, L) are classes, not numbers."""
+    return ((labels == 0) | (labels == 1) | labels.isnan()).all(0)
+
+
 def _rarer(labels: Tensor) -> Tensor:
     """Which rows (N,) of labels (N, L) have the rarer of two classes in any label; none where labels are numbers."""
-    known = ~labels.isnan()
-    classes = ((labels == 0) | (labels == 1) | ~known).all(0)
     rarer = torch.where(labels.nanmean(0) <= 0.5, 1.0, 0.0)
-    return (known & classes & (labels == rarer)).any(1)
+    return (~labels.isnan() & _classes(labels) & (labels == rarer)).any(1)
 
 
 def _mean(values: Sequence[float]) -> float:

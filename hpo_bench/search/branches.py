@@ -21,7 +21,7 @@ from torch import Tensor
 
 from hpo_bench.core.adaptation import adapt
 from hpo_bench.core.checkpoint import load_state, save_state
-from hpo_bench.core.judge import MOST_ROWS, PLAIN, READINGS, Judge
+from hpo_bench.core.judge import PLAIN, READINGS, WORTH, Judge
 from hpo_bench.core.problem import Problem
 from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.rng import derive_seed
@@ -52,7 +52,8 @@ class Branches(ObjectiveWeightSearch):
             the weights stay equal, and the record says flat. With one, the readings' disagreement stands for it.
         share: of the protocol's batch size, in a branch.
         design: the weightings to branch into: vertices, leave-one-out, halves.
-        rows: of train and of valid, at most, that a verdict takes.
+        rows: of valid that a verdict takes, at most; of train as many as say what so many of balanced labels say, at
+            the price of half a branch at most.
         readings: what is read off a verdict: plain (the metric and a loss, by two heads each), all, or one of
             core.judge's by its name.
         reach: of the way from the centre to a vertex that weights go along the effects, times the share of signal.
@@ -67,7 +68,7 @@ class Branches(ObjectiveWeightSearch):
     replicates: int = 1
     share: float = 1.0
     design: Literal["vertices", "leave-one-out", "halves"] = "vertices"
-    rows: int = MOST_ROWS
+    rows: int = WORTH
     readings: str = "plain"
     reach: float = 0.4
 
@@ -187,7 +188,10 @@ class Branches(ObjectiveWeightSearch):
         return max(2, round(self.share * problem.protocol.batch_size)) / problem.protocol.batch_size
 
     def _judge(self, problem: Problem) -> Judge:
-        return Judge(problem.task, problem.meter, self.rows)
+        """With half of a branch's price for train rows at most: the rest is for training it."""
+        count = problem.num_objectives * self.replicates
+        branch = (self.spend * problem.trial_cost - problem.adaptation_cost) / count * problem.protocol.batch_size
+        return Judge(problem.task, problem.meter, self.rows, most=branch / 2 - min(len(problem.task.valid), self.rows))
 
 
 def _alone(problem: Problem, weights: Tensor) -> Task:

@@ -45,7 +45,7 @@ def test_right_opposite_and_flat_weights(higher):
         ("flat", np.array([flat, right]), [1.0, 1.0]),
     ]
     found = fidelity(landscape(scores, higher), learned)
-    assert found.ceiling.value == pytest.approx(1)
+    assert [(one.cosine.value, one.trials) for one in found.brute] == [(pytest.approx(1), 7), (pytest.approx(1), 3)]
     by_name = {row.name: row for row in found.rows}
     assert (by_name["right"].cosine.value, by_name["right"].rank.value) == (pytest.approx(1), pytest.approx(1))
     assert by_name["opposite"].cosine.value == pytest.approx(-1)
@@ -55,14 +55,26 @@ def test_right_opposite_and_flat_weights(higher):
     assert by_name["right"].spread == 0
     assert by_name["flat"].spread == pytest.approx(abs(np.array(right) - 1 / 3).max() / 2**0.5)
     assert found.to_json()["rows"][0]["name"] == "right"
-    assert [name for _, name in fidelity_points(found).panels[0].y.ticks][1] == "right, 2.2 trials"
-    assert len(fidelity_table(found).rows) == 4
+    assert [name for _, name in fidelity_points(found).panels[0].y.ticks][2] == "right, 2.2 trials"
+    assert len(fidelity_table(found).rows) == 5
 
 
 def test_the_ceiling_is_one_seed_against_the_others():
     slopes = np.array([[1.0, 0.0, -1.0], [1.0, 0.0, -1.0], [-1.0, 0.0, 1.0]])
     found = fidelity(landscape(LATTICE @ slopes.T), [])
-    assert found.ceilings == (0.0, 0.0, pytest.approx(-1.0))  # the mean of two opposite seeds has no direction
+    assert found.ceiling.cosines == (0.0, 0.0, pytest.approx(-1.0))  # the mean of two opposite seeds has no direction
+
+
+def test_vertices_are_a_trial_of_each_objective_against_all_that_other_seeds_measured():
+    scores = np.stack([LATTICE @ np.array([1.0, 0.0, -1.0])] * 2, axis=1)
+    scores[1:4, 1] = [0.0, 1.0, -1.0]  # another order at the vertices, the old one between them
+    found = fidelity(landscape(scores), [])
+    slopes = effects(LATTICE, scores)
+    assert found.vertices.cosines == (
+        pytest.approx(centred_cosine(np.array([1.0, 0.0, -1.0]), slopes[1])),
+        pytest.approx(centred_cosine(np.array([0.0, 1.0, -1.0]), slopes[0])),
+    )
+    assert fidelity_table(found).rows[1][0] == "another seed's vertices"
 
 
 def test_an_interval_ends_at_one():

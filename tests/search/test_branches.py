@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hpo_bench.core.adaptation import adapt
-from hpo_bench.core.judge import READINGS, Judge
+from hpo_bench.core.judge import READINGS, Judge, information
 from hpo_bench.errors import UserError
 from hpo_bench.records.files import read_lines
 from hpo_bench.records.journal import Journal
@@ -96,7 +96,7 @@ def test_of_a_larger_valid_split_the_rarer_class_is_kept():
     for split in (task.train, task.valid):
         split.labels[:] = 0.0
         split.labels[::16] = 1.0
-    drawn = {split.name: Judge(task, problem.meter, 20)._drawn(split) for split in (task.train, task.valid)}
+    drawn = {split.name: Judge(task, problem.meter, 20, most=20)._drawn(split) for split in (task.train, task.valid)}
     assert all(len(rows) == 20 and (rows.diff() > 0).all() for rows in drawn.values())
     assert set(range(0, 80, 16)) <= set(drawn["valid"].tolist())
     assert not set(range(0, 80, 16)) <= set(drawn["train"].tolist())
@@ -105,6 +105,37 @@ def test_of_a_larger_valid_split_the_rarer_class_is_kept():
     assert 10 <= int(task.valid.labels[drawn].sum()) < 20
     task.valid.labels[:] = torch.linspace(-3, 3, 80)[:, None]  # numbers have no rarer class
     assert len(Judge(task, problem.meter, 20)._drawn(task.valid)) == 20
+
+
+def test_rare_labels_take_more_train_rows_up_to_a_price():
+    problem = quick_problem()
+    task = problem.task
+    task.train.labels[:] = 0.0
+    task.train.labels[::10] = 1.0  # 4 * 0.1 * 0.9 = 0.36 of what a balanced label says
+    assert information(task.train.labels) == pytest.approx(0.36)
+    assert len(Judge(task, problem.meter, 20)._drawn(task.train)) == 56  # 20 / 0.36
+    assert len(Judge(task, problem.meter, 20, most=40)._drawn(task.train)) == 40
+    assert len(Judge(task, problem.meter, 20, most=5)._drawn(task.train)) == 20
+    assert len(Judge(task, problem.meter, 20)._drawn(task.valid)) == 20
+    assert Judge(task, problem.meter, 20, most=40).cost(10) == (40 + 20) / 10
+
+
+def test_what_a_row_of_labels_says():
+    nan = float("nan")
+    assert information(torch.tensor([[0.0], [1.0]])) == 1
+    assert information(torch.tensor([[0.3], [7.0], [nan], [nan]])) == 0.5  # numbers, half of them known
+    two = torch.tensor([[0.0, 0.0], [0.0, 1.0], [0.0, nan], [1.0, nan]])
+    assert information(two) == 0.75  # of 0.75 and 0.5: the label that says most
+    assert information(torch.zeros(8, 1)) == information(torch.full((8, 1), nan)) == 1 / 8  # nothing: all rows
+
+
+def test_a_verdict_costs_at_most_half_of_a_branch():
+    problem = quick_problem(steps=20, batch_size=4)
+    problem.task.train.labels[:] = 0.0
+    problem.task.train.labels[:1] = 1.0
+    method = Branches(rows=4, spend=1)
+    branch = (method.spend * problem.trial_cost - problem.adaptation_cost) / 3
+    assert method._judge(problem).cost(4) == pytest.approx(branch / 2, abs=0.25)
 
 
 def test_where_replicates_contradict_each_other_the_weights_stay_equal(tmp_path, monkeypatch):

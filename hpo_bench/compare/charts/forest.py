@@ -81,10 +81,9 @@ def simplex_points(found: Simplex) -> Chart:
 
 
 def fidelity_points(found: Fidelity) -> Chart:
-    """Centred cosine of learned weights to measured effects: the landscape's own ceiling, then the estimators."""
+    """Centred cosine of learned weights to measured effects: what brute force knows, then the estimators."""
     rows = sorted(found.rows, key=lambda row: -row.cosine.value)
-    ceiling = f"another seed's landscape, {found.landscape_trials} trials"
-    entries = [Entry(ceiling, found.ceiling, found.ceilings, GREY)]
+    entries = [Entry(f"{one.name}, {one.trials} trials", one.cosine, one.cosines, GREY) for one in found.brute]
     entries += [Entry(f"{row.name}, {row.trials.value:.1f} trials", row.cosine, row.cosines) for row in rows]
     panel = forest(entries, "centred cosine of learned weights to measured effects", (-1.05, 1.05))
     title = "do learned weights point where weights matter?"

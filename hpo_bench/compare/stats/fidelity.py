@@ -3,8 +3,9 @@
 A landscape (`stats.simplex`) says what weights do: the effect of an objective is the mean score of the weightings,
 weighted by its share, less the mean over all. An estimator is judged by the centred cosine of its weights to these
 effects, and by the rank correlation of what its weights predict for all weightings with what they scored: the
-counterfactual accuracy of Engstrom et al. 2025 (arXiv 2503.13751). The ceiling is the landscape itself: one seed's
-effects against the mean of the others'; no estimator of one seed can be expected to know more.
+counterfactual accuracy of Engstrom et al. 2025 (arXiv 2503.13751). Beside them stands brute force: what whole trials of
+one seed know of the other seeds' effects. All weightings are the ceiling, no estimator of one seed can be expected to
+know more; the vertices alone say what a trial of each objective is worth.
 """
 
 from __future__ import annotations
@@ -41,18 +42,32 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Brute:
+    """What `trials` whole trials of one seed know: cosines of their effects to the mean effects of the other seeds."""
+
+    name: str
+    trials: int
+    cosine: Estimate
+    cosines: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Fidelity:
-    """The ceiling, the mean effects (K,) with the better direction positive, and a row per estimator."""
+    """Mean effects (K,) with the better direction positive, the ceiling, the vertices, and a row per estimator."""
 
     task: str
     metric: str
     objectives: tuple[str, ...]
     seeds: tuple[int, ...]
     effects: tuple[float, ...]
-    landscape_trials: int  # of one seed
-    ceiling: Estimate
-    ceilings: tuple[float, ...]
+    ceiling: Brute
+    vertices: Brute
     rows: tuple[Row, ...]
+
+    @property
+    def brute(self) -> tuple[Brute, Brute]:
+        """The dearest first."""
+        return self.ceiling, self.vertices
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; NaN becomes None."""
@@ -83,8 +98,7 @@ def fidelity(found: Simplex, learned: Sequence[tuple[str, np.ndarray, Sequence[f
     scores = found.values if found.higher_is_better else -found.values
     each = effects(weights, scores)
     mean = each.mean(axis=0)
-    others = [np.delete(each, seed, axis=0).mean(axis=0) for seed in range(len(each))] if len(each) > 1 else []
-    ceilings = [centred_cosine(one, rest) for one, rest in zip(each, others, strict=bool(others))]
+    single = weights.max(axis=1) > 1 - 1e-9
     whole = np.isfinite(scores).all(axis=1)
     measured = scores[whole].mean(axis=1)
     rows = []
@@ -112,11 +126,17 @@ def fidelity(found: Simplex, learned: Sequence[tuple[str, np.ndarray, Sequence[f
         found.objectives,
         found.seeds,
         tuple(mean.tolist()),
-        len(found.points),
-        correlation_interval(np.array(ceilings)),
-        tuple(ceilings),
+        _brute("another seed's landscape", len(weights), each, each),
+        _brute("another seed's vertices", int(single.sum()), effects(weights[single], scores[single]), each),
         tuple(rows),
     )
+
+
+def _brute(name: str, trials: int, own: np.ndarray, effects: np.ndarray) -> Brute:
+    """One seed's effects (S, K) by some trials against the mean of the other seeds' effects (S, K) by all."""
+    others = [np.delete(effects, seed, axis=0).mean(axis=0) for seed in range(len(effects))] if len(effects) > 1 else []
+    cosines = [centred_cosine(one, rest) for one, rest in zip(own, others, strict=bool(others))]
+    return Brute(name, trials, correlation_interval(np.array(cosines)), tuple(cosines))
 
 
 def _rank(predicted: np.ndarray, measured: np.ndarray) -> float:

@@ -10,10 +10,12 @@ from hpo_bench.compare.tables.matrix import Matrix
 
 
 def fidelity_table(found: Fidelity) -> Matrix:
-    """The ceiling first, then a line per estimator; intervals are 95 % ones over seeds."""
-    worst = f"{min(found.ceilings):+.2f}" if found.ceilings else ""
-    trials = str(found.landscape_trials)
-    rows = [("ceiling: another seed's landscape", told(found.ceiling), worst, "", "", "", trials)]
+    """Brute force first, then a line per estimator; intervals are 95 % ones over seeds."""
+    rows = []
+    for one in found.brute:
+        worst = f"{min(one.cosines):+.2f}" if one.cosines else ""
+        name = f"ceiling: {one.name}" if one is found.ceiling else one.name
+        rows.append((name, told(one.cosine), worst, "", "", "", str(one.trials)))
     for row in found.rows:
         spread = "" if math.isnan(row.spread) else f"{row.spread:.2f}"
         flat = f"{row.flat} of {len(row.cosines)}"
