@@ -19,9 +19,12 @@ def load(group: str, name: str) -> Any:
     """The object that an entry point names.
 
     Raises:
-        UserError: no such name (the nearest are suggested), or a plug-in that cannot be imported.
+        UserError: no such name (the nearest are suggested), no name at all, or a plug-in that cannot be imported.
     """
     found: dict[str, EntryPoint] = {point.name: point for point in entry_points(group=group)}
+    if not found:  # the code alone, on a path
+        remedy = "install it (pip install hpo-bench, or pip install . in a checkout)"
+        raise UserError("hpo-bench is not installed here: its methods and tasks are found through entry points", remedy)
     if name not in found:
         raise unknown_name(group.rpartition(".")[2].removesuffix("s"), name, sorted(found))
     try:

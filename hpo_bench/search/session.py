@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import shutil
 import signal
 import threading
@@ -79,6 +80,8 @@ def ray_session(workspace: Path, processes: int, address: str = "", timeout: flo
             folder = scratch.make(workspace)
             stack.push(lambda *_: scratch.remove(workspace, folder))
             stack.callback(ray.shutdown)  # before its folder goes
+            if not os.access(os.path.expanduser("~"), os.W_OK):  # where Ray would write a token for this session
+                os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             _start_ray(
                 folder,
                 num_cpus=processes,

@@ -311,6 +311,22 @@ def test_an_address_in_the_environment_and_a_long_temporary_folder_do_not_hinder
     assert not Path(seen["_temp_dir"]).exists()
 
 
+@pytest.mark.parametrize(("home", "given"), [("here", False), ("not-there", True)])
+def test_a_home_that_cannot_be_written_does_not_hinder(tmp_path, monkeypatch, home, given):
+    """Ray writes a token for a session into the home folder, if it is given none."""
+    import ray
+
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path / home))
+    monkeypatch.setenv("RAY_AUTH_TOKEN", "to be restored")
+    monkeypatch.delenv("RAY_AUTH_TOKEN")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", lambda **_: None)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with ray_session(tmp_path, 1):
+        assert (len(os.environ.get("RAY_AUTH_TOKEN", "")) >= 32) == given
+
+
 def test_what_went_wrong_in_a_worker_is_found_behind_what_ray_says():
     import ray
 
