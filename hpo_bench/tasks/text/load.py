@@ -138,7 +138,7 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
         device=device,
     )
     inspect_tokens(
-        notices, loaded.report["unknown"], loaded.report["truncated"], loaded.report["sizes"], options.tokens
+        notices, loaded.report["unknown"], loaded.report["truncated"], loaded.report["sizes"], loaded.report["tokens"]
     )
     inspect_pieces(notices, splits.train, len(loaded.task.train.inputs.ids))
     report = {
