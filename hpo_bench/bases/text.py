@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -16,6 +17,9 @@ from hpo_bench.bases.training import Recipe, Rows, train
 from hpo_bench.bases.workplace import check_plan, workplace
 from hpo_bench.core.device import prepare_process, resolve_device
 from hpo_bench.errors import UserError
+
+if TYPE_CHECKING:
+    from hpo_bench.tasks.text.packed import PackedTexts
 
 
 @dataclass(frozen=True)
@@ -84,6 +88,7 @@ def pretrain_text(
             device=resolve_device(device),
             seed=recipe.seed,
         )
+        _say_cut(corpus.packed)
         metadata = {
             "corpus": source,
             "plan": plan,
@@ -103,6 +108,17 @@ def pretrain_text(
         )
         write(model, outcome, finished=True)
     return {"finished": True, **metadata, **outcome, "sha256": load_base(out).sha256}
+
+
+def _say_cut(packed: PackedTexts) -> None:
+    """Warn of the ends of long texts: a book without line breaks is one text."""
+    if packed.truncated:
+        lost = 1 - int(packed.counts.sum()) / len(packed.ids)
+        warnings.warn(
+            f"texts longer than {packed.limit} tokens are cut: {packed.truncated:,} of {len(packed):,}; {lost:.1%} of "
+            "all tokens are never seen; break long lines up, a paragraph or a sentence a line",
+            stacklevel=3,
+        )
 
 
 def _make_fresh(folder: Path, texts: Sequence[str], shape: TextShape, seed: int) -> None:

@@ -150,7 +150,7 @@ def read_corpus(path: str | Path) -> tuple[list[str], dict[str, Any]]:
     opened = read_text(path)
     if opened.name.endswith((".csv", ".tsv", ".tab")) or is_json(opened):
         table = read_table_file(path)
-        lines = [text.strip() for text in _texts(table, table.place("text", "column", "the header"))]
+        lines = _texts(table, table.place("text", "column", "`text` in the header"))
     else:
         lines = [line.strip() for line in opened.lines()]
     texts = [line for line in lines if tidy(line)]

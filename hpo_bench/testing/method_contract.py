@@ -27,6 +27,7 @@ from hpo_bench.core.problem import Problem
 from hpo_bench.core.schedule import WeightSchedule, on_simplex
 from hpo_bench.records import journal as records
 from hpo_bench.records.journal import Journal
+from hpo_bench.search import online_run
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult
 from hpo_bench.tasks.base import LoadedTask
 from hpo_bench.testing.child import run_in_child
@@ -243,10 +244,11 @@ class MethodContract:
         self._check_resumed(method, tmp_path, whole)
 
     def test_goes_on_where_batch_norm_and_dropout_are_in_the_way(
-        self, method: ObjectiveWeightSearch, tmp_path: Path
+        self, method: ObjectiveWeightSearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """Buffers and random numbers are part of what a method keeps in order."""
-        options: dict[str, Any] = {"task_options": {"network": True}, "steps": 120}  # there are checkpoints on the way
+        monkeypatch.setattr(online_run, "CHECKPOINT_EVERY", 10)  # there are checkpoints on the way
+        options: dict[str, Any] = {"task_options": {"network": True}, "steps": 30}
         watch = Watch()
         result, journal = run(fresh(method), self.problem(**options), tmp_path / "whole", watch)
         if not watch.passes:

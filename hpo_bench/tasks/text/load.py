@@ -81,7 +81,9 @@ class TextOptions:
             ) from error
         for name in ("layers", "tokens", "rows"):
             if (value := getattr(options, name)) is not None and value < 1:
-                raise UserError(f"option {name} of the task {task} must be at least 1, not {value}")
+                raise UserError(
+                    f"option {name} of the task {task} must be at least 1, not {value}", "give a larger one"
+                )
         return options
 
 
@@ -136,7 +138,7 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
         device=device,
     )
     inspect_tokens(
-        notices, loaded.report["unknown"], loaded.report["truncated"], loaded.report["sizes"], options.tokens
+        notices, loaded.report["unknown"], loaded.report["truncated"], loaded.report["sizes"], loaded.report["tokens"]
     )
     inspect_pieces(notices, splits.train, len(loaded.task.train.inputs.ids))
     report = {

@@ -72,7 +72,11 @@ def build_task(
     """
     limit = min(tokens, base.limit, tokeniser.limit)
     if tokeniser.frame.room(limit, pair=True) < _ROOM:
-        raise UserError(f"{limit} tokens leave no room for a text", "give tokens=32 or more")
+        own = limit < tokens
+        raise UserError(
+            f"the {limit} tokens that {'this model takes' if own else 'are asked for'} leave no room for a text",
+            "use a model that was trained on longer texts" if own else "give --task-option tokens=32 or more",
+        )
     if len(tokeniser.hf) > base.vocabulary:
         raise UserError(
             f"the tokeniser knows {len(tokeniser.hf)} tokens, the model {base.vocabulary}", "use the model's own one"

@@ -23,8 +23,8 @@ def train_wordpiece(texts: Sequence[str], size: int) -> Any:
     from tokenizers import Tokenizer, models, trainers
 
     characters = _characters(texts)
-    inside = [f"##{character}" for character in characters if character.isalnum() and not _stands_alone(character)]
     trained = _empty(models.WordPiece(unk_token="[UNK]"))  # type: ignore[call-arg]
+    inside = [f"##{character}" for character in characters if _joins_words(trained, character)]
     trainer = trainers.WordPieceTrainer(
         vocab_size=size,
         special_tokens=[*SPECIALS, *inside],
@@ -66,6 +66,7 @@ def _characters(texts: Sequence[str]) -> list[str]:
     return sorted(ranked[:_CHARACTERS])
 
 
-def _stands_alone(character: str) -> bool:
-    """Chinese characters are words of their own to BERT."""
-    return "\u3400" <= character <= "\u9fff" or "\uf900" <= character <= "\ufaff" or character >= "\U00020000"
+def _joins_words(backend: Any, character: str) -> bool:
+    """Can it stand inside a word? BERT parts words at punctuation and round Chinese characters, not at ° or €."""
+    words = backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(f"a{character}a"))
+    return len(words) == 1

@@ -140,6 +140,12 @@ def test_texts_in_a_language_that_the_tokeniser_lacks(tmp_path, bert):
     assert own(tmp_path, foreign, bert, allow_suspicious="yes").notices
 
 
+def test_texts_are_cut_where_the_model_ends_whatever_is_asked_for(tmp_path, bert):
+    lines = [{**row, "text": f"{row['text']} {'sun ' * 70}"} for row in rows(60)]
+    told = own(tmp_path, lines, bert, tokens="128").notices
+    assert any("texts longer than 64 tokens are cut" in notice for notice in told)
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -5,8 +5,6 @@ import json
 import lzma
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -20,7 +18,10 @@ from hpo_bench.bases.training import Recipe, Rows
 from hpo_bench.cli import app
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.text.encoder import load_base
+from hpo_bench.tasks.text.load import text as load_text
 from hpo_bench.tasks.text.tokens import Tokeniser
+from hpo_bench.tasks.text.vocabulary import train_wordpiece
+from tests import program
 from tests.tasks.text.conftest import sentences
 
 RECIPE = Recipe(
@@ -111,6 +112,36 @@ def test_compressed_corpora_give_the_same_model(tmp_path, corpus, name, write):
     recipe = replace(RECIPE, epochs=1)
     one, two = make(corpus, tmp_path / "one", recipe=recipe), make(tmp_path / name, tmp_path / "two", recipe=recipe)
     assert one["sha256"] == two["sha256"]
+
+
+def test_ends_that_are_never_seen_are_said_with_their_share(tmp_path):
+    """A book without line breaks is one text."""
+    file = tmp_path / "book.txt"
+    file.write_text("\n".join(["sun " * 90, "sun " * 10]))
+    told = r"longer than 12 tokens are cut: 1 of 2; 80\.0% of all tokens are never seen"
+    with pytest.warns(UserWarning, match=told):
+        made = make(file, tmp_path / "model", replace(SHAPE, tokens=12), replace(RECIPE, epochs=1))
+    assert made["truncated"] == 1
+
+
+def test_a_model_of_short_lines_says_that_it_is_too_short(tmp_path):
+    file, table = tmp_path / "lines.txt", tmp_path / "table.csv"
+    file.write_text("\n".join(["the old dog", "a red sun"] * 10))
+    table.write_text("text,label\n" + "".join(f"{text},{n % 2}\n" for n, text in enumerate(sentences(60, 1))))
+    make(file, tmp_path / "model", recipe=replace(RECIPE, epochs=1))
+    with pytest.raises(
+        UserError, match=r"the 5 tokens that this model takes leave no room.*\n.*trained on longer texts"
+    ):
+        load_text(device=torch.device("cpu"), path=str(table), kind="classification", model=str(tmp_path / "model"))
+
+
+def test_a_vocabulary_is_the_same_at_every_run_whatever_stands_inside_words():
+    """The trainer's hash map has another order each time: symbols and vowel signs are no letters, yet part no words."""
+    texts = [f"it is 3{sign}5 or x{sign}y का" for sign in "°€×⁺√²½™©$+~|<=_-,.;«»“”…‰鄰"]
+    found = [train_wordpiece(texts, 200).get_vocab() for _ in range(5)]
+    assert all(one == found[0] for one in found)
+    assert {"##°", "##€", "##ा", "##y"} <= found[0].keys()
+    assert not {"##,", "##$", "##鄰"} & found[0].keys()  # words of their own: no place is spent on them
 
 
 def test_a_fresh_head_starts_at_the_corpus_frequencies(tmp_path):
@@ -213,27 +244,24 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, corpus):
 
 def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(tmp_path, corpus):
     """kill -9 at once after a state was written, and in the middle of the second part too; lines in a pipe."""
-    words = [sys.executable, "-m", "hpo_bench", "pretrain-base", "--corpus", corpus, "--layers", 1, "--width", 32]
+    words = ["pretrain-base", "--corpus", corpus, "--layers", 1, "--width", 32]
     words += ["--epochs", 40, "--batch-size", 32, "--warmup", 5, "--seed", 3, "--device", "cpu"]
-    words = [str(word) for word in words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HPO_BENCH_THREADS": "1"}
-    unbroken = subprocess.run(
-        [*words, "--out", str(tmp_path / "unbroken")], env=environment, capture_output=True, text=True, check=True
-    )
+    unbroken = program.call(*words, "--out", tmp_path / "unbroken", cwd=tmp_path)
+    assert unbroken.returncode == 0, unbroken.stderr
     assert "100% · step 280" in unbroken.stderr
     broken = tmp_path / "broken"
     state = broken / "training" / "state.safetensors"
     for _ in range(2):
         seen = state.stat().st_mtime_ns if state.exists() else 0
-        with subprocess.Popen(
-            [*words, "--out", str(broken), "--save-every", "0"], env=environment, stderr=subprocess.DEVNULL
-        ) as process:
-            deadline = time.monotonic() + 120
-            while not (state.exists() and state.stat().st_mtime_ns > seen) and process.poll() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-    last = subprocess.run([*words, "--out", str(broken)], env=environment, capture_output=True, text=True, check=True)
+        process = program.start(*words, "--out", broken, "--save-every", "0", cwd=tmp_path)
+        deadline = time.monotonic() + 120
+        while not (state.exists() and state.stat().st_mtime_ns > seen) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    last = program.call(*words, "--out", broken, cwd=tmp_path)
+    assert last.returncode == 0, last.stderr
     assert "going on from step" in last.stderr
     assert load_base(broken).sha256 == load_base(tmp_path / "unbroken").sha256
     one, two = (json.loads((tmp_path / name / "hpo_bench.json").read_text()) for name in ("broken", "unbroken"))
