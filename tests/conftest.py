@@ -16,6 +16,31 @@ from hypothesis import settings
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
 
+# What starts Ray or kills processes: one after another, in one of xdist's workers.
+ALONE = (
+    "tests/search/test_workers",
+    "tests/search/test_pbt",
+    "tests/search/test_cluster",
+    "tests/study/",
+    "tests/test_kills",
+)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """`pytest -n 2` keeps together what shares a start of Ray, an unbroken run of a method, or a module's fixtures."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Rooms(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            file, _, rest = nodeid.partition("::")
+            if file.startswith(ALONE) or "[pbt]" in rest:
+                return "alone"
+            return rest.partition("[")[2] if file == "tests/search/test_contract.py" else file
+
+    return Rooms(config, log)
+
+
 QUICK = {"steps": 24, "batch_size": 16, "learning_rate": 0.01, "epochs": 3, "patience": 3, "adapt_batch_size": 32}
 
 

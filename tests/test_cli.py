@@ -60,14 +60,6 @@ def test_a_flag_with_a_number_that_is_none_is_refused(call, flag, value, told):
     assert flag in err
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
-def test_an_encoding_that_lacks_letters_is_no_error(encoding):
-    environment = os.environ | {"PYTHONIOENCODING": encoding}
-    done = subprocess.run([sys.executable, "-m", "hpo_bench", "list"], env=environment, capture_output=True)
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert b"tapweight" in done.stdout
-
-
 def test_an_out_with_spaces_can_be_pasted(call, tmp_path):
     out = tmp_path / "my runs"
     assert call(*EQUAL, "--out", out)[0] == 0

@@ -2,12 +2,13 @@
 
 import os
 import re
-import subprocess
 import sys
 import tomllib
 from pathlib import Path
 
 import pytest
+
+from tests.program import Program, hpo_bench, result_of
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCKS = re.findall(r"```python\n# (\S+)\n(.*?)```", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -48,9 +49,14 @@ def package(tmp_path_factory):
     return home
 
 
-def call(package, *words):
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(package), str(ROOT)])}
-    return subprocess.run([sys.executable, "-m", *words], cwd=package, env=environment, capture_output=True, text=True)
+def call(package, work, *words):
+    environment = {"PYTHONPATH": os.pathsep.join([str(package), str(ROOT)])}
+    return result_of(Program(work, *words, cwd=package, environment=environment))
+
+
+def run_tests(*words):
+    """`pytest WORDS`."""
+    sys.exit(pytest.main([*words]))
 
 
 def test_the_template_is_what_the_page_says():
@@ -73,7 +79,8 @@ def test_the_examples_are_all_there():
 
 
 def test_the_examples_keep_their_contracts(package):
-    done = call(package, "pytest", "-q", "-p", "no:cacheprovider", "tests", "-k", "not kill and not fresh_process")
+    words = ["-q", "-p", "no:cacheprovider", "-p", "no:xdist", "tests", "-k", "not kill and not fresh_process"]
+    done = call(package, run_tests, *words)
     assert done.returncode == 0, done.stdout[-3000:]
     assert int(re.search(r"(\d+) passed", done.stdout).group(1)) > 30
 
@@ -81,6 +88,6 @@ def test_the_examples_keep_their_contracts(package):
 @pytest.mark.parametrize("method", ["corners", "stubborn"])
 def test_the_examples_run_together(package, method):
     words = ["--set", "steps=10", "--set", "mode=probe", "--budget", "3", "--retrains", "1", "--out", "runs"]
-    done = call(package, "hpo_bench", "run", "--method", method, "--task", "wine", "--device", "cpu", *words)
+    done = call(package, hpo_bench, "run", "--method", method, "--task", "wine", "--device", "cpu", *words)
     assert done.returncode == 0, done.stderr
     assert (package / "runs" / "wine" / method / "seed-0" / "run.json").exists()

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -31,8 +29,7 @@ def test_a_folder_with_files_named_like_modules(tmp_path):
     assert b'"tasks"' in told.stdout
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_a_terminal_that_lacks_letters(encoding, tmp_path):
-    told = start("list", folder=tmp_path, PYTHONIOENCODING=encoding)
-    assert told.returncode == 0, told.stderr.decode()
+def test_a_terminal_that_lacks_letters(tmp_path):
+    told = start("list", folder=tmp_path, PYTHONIOENCODING="ascii")
+    assert (told.returncode, told.stderr) == (0, b"")
     assert b"tapweight" in told.stdout

@@ -48,7 +48,7 @@ class Recipe:
             raise UserError("nothing says when the training ends", "give --epochs or --minutes")
         for name in ("epochs", "minutes", "clip"):
             if (value := getattr(self, name)) is not None and not 0 < value < math.inf:
-                raise UserError(f"{name} must be positive, not {value}")
+                raise UserError(f"{name} must be positive, not {value}", f"give another --{name}, or leave it out")
         if self.warmup < 0:
             raise UserError(f"warmup must not be negative, not {self.warmup}", "0 starts at the full rate")
         self.protocol(1)

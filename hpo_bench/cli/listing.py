@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +46,7 @@ def listing() -> dict[str, Any]:
         "plug_ins": sorted(
             f"{point.name} ({point.value})"
             for group in (registry.METHODS, registry.TASKS, registry.ADAPTATIONS)
-            for point in entry_points(group=group)
+            for point in registry.points(group).values()
             if not point.value.startswith("hpo_bench.")
         ),
     }

@@ -84,7 +84,7 @@ def _keep_freed_memory() -> None:
 def check_precision(device: torch.device, precision: Precision) -> None:
     """Raise UserError unless the device has the precision."""
     if precision == "tf32" and device.type != "cuda":
-        raise UserError("tf32 is a way in which CUDA devices multiply", "use --precision fp32 or bf16 on a CPU")
+        raise UserError("the precision tf32 needs a CUDA device", "use --precision fp32 or bf16 on a CPU")
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

@@ -13,7 +13,7 @@ from hpo_bench.core.device import autocast
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.micro_batches import labelled_parts, summed
 from hpo_bench.core.protocol import Protocol
-from hpo_bench.core.rng import derive_seed, generator
+from hpo_bench.core.rng import derive_seed, generator, seed_generators
 from hpo_bench.tasks.base import Labelled, Task
 
 
@@ -62,7 +62,7 @@ class FineTuner:
         """One step; `before_update` may change the gradients (it adds the proximal term's). Returns the loss."""
         calibrate(self.model, self.task, index, self.meter)
         self.model.train()
-        torch.manual_seed(derive_seed(self.seed, "adaptation-dropout", self.step_number))
+        seed_generators(derive_seed(self.seed, "adaptation-dropout", self.step_number))
         self.optimizer.zero_grad(set_to_none=True)
         found = []
         for part, share in labelled_parts(index, self.task.train.labels, self.protocol.micro_batch_size):

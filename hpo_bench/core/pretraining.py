@@ -14,7 +14,7 @@ from hpo_bench.core.device import autocast, check_precision, products, to_device
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.micro_batches import draw, parts_of, shares, summed
 from hpo_bench.core.protocol import Protocol
-from hpo_bench.core.rng import derive_seed, generator
+from hpo_bench.core.rng import derive_seed, generator, seed_generators
 from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.tasks.base import Pretrainable, gradient_alone
 
@@ -129,7 +129,7 @@ class Pretrainer:
 
     def _begin(self, step: int) -> None:
         self.model.train()
-        torch.manual_seed(derive_seed(self.seed, "dropout", step))
+        seed_generators(derive_seed(self.seed, "dropout", step))
 
     def set_rate(self, rate: float) -> None:
         """The learning rate of the next step."""

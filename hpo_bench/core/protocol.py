@@ -39,7 +39,10 @@ class Protocol:
                 raise UserError(f"{name} must be at least 1, not {getattr(self, name)}", f"give a larger {name}")
         for name in ("adapt_batch_size", "micro_batch_size"):
             if (value := getattr(self, name)) is not None and value < 2:
-                raise UserError(f"{name} must be at least 2: batch norm has no statistics of a single sample")
+                raise UserError(
+                    f"{name} must be at least 2, not {value}: batch norm has no statistics of a single sample",
+                    f"give a larger {name}",
+                )
         for name in ("learning_rate", "adapt_learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise UserError(f"{name} must be positive, not {getattr(self, name)}", "1e-3 is the default")

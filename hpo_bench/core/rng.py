@@ -20,10 +20,21 @@ def generator(device: torch.device, seed: int, *names: str | int) -> torch.Gener
     return torch.Generator(device=device).manual_seed(derive_seed(seed, *names))
 
 
+def seed_generators(seed: int) -> None:
+    """Seed torch's global generators: the processor's, and CUDA's where it is in use.
+
+    As `torch.manual_seed`, which keeps the call stack for each kind of accelerator that is not in use: that takes
+    longer than a small step.
+    """
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
+
+
 @contextmanager
 def seeded(seed: int, *names: str | int) -> Iterator[None]:
     """Seed torch's global generators (dropout draws from them) inside the block; restore them afterwards."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(derive_seed(seed, *names))
+        seed_generators(derive_seed(seed, *names))
         yield

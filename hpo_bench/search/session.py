@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import secrets
 import shutil
 import signal
@@ -167,7 +168,18 @@ def readable(error: BaseException) -> BaseException:
         if isinstance(cause, UserError | OSError) and not isinstance(cause, ray.RayError):
             return cause
         cause = getattr(cause, "cause", None) or cause.__cause__
+    if isinstance(error, ray.RayTaskError) and _could_not_begin(error.cause):
+        remedy = "every machine of a cluster needs the same software (docs/cluster.md)"
+        raised = (line for line in reversed(str(error).splitlines()) if re.match(r"\w+(\.\w+)*: ", line))
+        return UserError(f"a worker could not begin: {next(raised, error.cause)}", remedy)
     if isinstance(error, ray.RayError) and not isinstance(error, ray.RayTaskError):  # no program raised it
         remedy = "the same command goes on where this one ended"
         return UserError(f"Ray failed: {(str(error).strip().splitlines() or [type(error).__name__])[0]}", remedy)
     return error
+
+
+def _could_not_begin(cause: BaseException) -> bool:
+    """Was it Ray that failed, over the function or its arguments, before any of our code ran?"""
+    from ray import exceptions as ray
+
+    return isinstance(cause, ray.RaySystemError) or "failed to import on the worker" in str(cause)

@@ -161,5 +161,5 @@ def linear_head(width: int, bias: Tensor) -> nn.Linear:
 def seeded(build: Callable[[], Built], seed: int, name: str) -> Built:
     """Build a module on the processor from (seed, name), leaving torch's global generator as it was."""
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed((seed * 1_000_003 + int.from_bytes(name.encode(), "big")) % 2**63)
+        torch.default_generator.manual_seed((seed * 1_000_003 + int.from_bytes(name.encode(), "big")) % 2**63)
         return build()

@@ -13,7 +13,9 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from dataclasses import asdict
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,7 @@ def run_in_child(method: ObjectiveWeightSearch, folder: Path, *, timeout: float 
     options = asdict(method)  # type: ignore[call-overload]
     order = {"method": f"{kind.__module__}:{kind.__qualname__}", "options": options, "folder": str(folder), **orders}
     told = Path(folder).parent / f"{Path(folder).name}.told"
-    _WARM.set_forkserver_preload([__name__, *_FIRST_USED])
-    process = _WARM.Process(target=_child, args=(json.dumps(order), str(told), dict(os.environ)))
-    process.start()
+    process = warm_process(_child, json.dumps(order), str(told), dict(os.environ))
     process.join(timeout)
     if process.exitcode is None:
         os.killpg(process.pid or 0, signal.SIGKILL)
@@ -49,9 +49,23 @@ def run_in_child(method: ObjectiveWeightSearch, folder: Path, *, timeout: float 
     return json.loads(told.read_text().splitlines()[-1])
 
 
-# What a first search imports, torch's optimizers among it: seconds that each child would spend again.
-_FIRST_USED = ("torch._dynamo", "torch.profiler", "hpo_bench.core.probing", "hpo_bench.tasks.quadratic")
+# What a first run imports, torch's optimizers among it: seconds that each child would spend again.
+FIRST_USED = [
+    *("torch._dynamo", "torch.profiler", "hpo_bench.core.probing", "hpo_bench.tasks.quadratic"),
+    *("hpo_bench.__main__", "hpo_bench.cli", "hpo_bench.run.runner"),
+]
 _WARM = multiprocessing.get_context("forkserver")
+
+
+def warm_process(work: Callable[..., None], *arguments: Any) -> BaseProcess:
+    """A process that does `work(*arguments)`, started; forked from a server that has imported torch and this package.
+
+    `work` must be importable. The server has the environment of the first call: `work` sets its own.
+    """
+    _WARM.set_forkserver_preload([__name__, *FIRST_USED])
+    process = _WARM.Process(target=work, args=arguments)
+    process.start()
+    return process
 
 
 def _child(order: str, told: str, environment: dict[str, str]) -> None:

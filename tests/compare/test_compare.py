@@ -13,6 +13,8 @@ from synthetic import write_run, write_runs
 
 from hpo_bench.__main__ import main
 from hpo_bench.compare import compare
+from hpo_bench.compare.charts.landscape import landscape
+from hpo_bench.compare.charts.printed import save
 from hpo_bench.compare.stats.intervals import Estimate
 from hpo_bench.compare.style import OWN_METHODS, method_order, method_style, objective_colours
 from hpo_bench.compare.tables.table import plus_minus
@@ -26,6 +28,20 @@ TASK_FIGURES = ("cost-accuracy", "anytime", "weights", "trajectories", "time", "
 def no_figures(monkeypatch):
     """For tests that look at tables alone."""
     monkeypatch.setattr("hpo_bench.compare.charts.draw.jobs", lambda *arguments: [])
+
+
+@pytest.fixture
+def empty_figures(monkeypatch):
+    """Every chart is described and has its files, but nothing is drawn into them: that takes seconds."""
+
+    def save(chart, path):
+        files = [path.with_name(f"{path.name}.{kind}") for kind in ("png", "svg")]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        for file in files:
+            file.touch()
+        return files
+
+    monkeypatch.setattr("hpo_bench.compare.charts.printed.save", save)
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +93,7 @@ def test_the_verdict_begins_with_whether_weights_matter(five):
     assert "tpe" in entry.verdict or "tapweight" in entry.verdict
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_before_all_stands_whether_pretraining_pays(tmp_path):
     """The numbers of the sentence are those of the records; the base alone takes no place among the weightings."""
     write_runs(tmp_path / "runs", methods=("none", "equal", "tpe"), noise=0.001)
@@ -126,6 +143,7 @@ def test_same_records_same_bytes(five, tmp_path):
         assert (tmp_path / name).read_bytes() == (root / "out" / name).read_bytes(), name
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_two_methods_one_task_one_repetition(tmp_path):
     write_runs(tmp_path / "runs", methods=("equal", "tpe"), repetitions=1, retrains=1)
     found = compare(tmp_path / "runs", tmp_path / "out")
@@ -145,6 +163,7 @@ def test_without_the_reference_there_is_no_difference_column(tmp_path):
     assert "minus" not in found.to_markdown()
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_tasks_without_a_method_in_common(tmp_path):
     write_runs(tmp_path / "runs", methods=("equal",), tasks=("esol",))
     write_runs(tmp_path / "runs", methods=("grid",), tasks=("bace",))
@@ -154,6 +173,7 @@ def test_tasks_without_a_method_in_common(tmp_path):
     assert (tmp_path / "out" / "esol" / "cost-accuracy.png").exists()
 
 
+@pytest.mark.usefixtures("empty_figures")
 def test_several_tasks_get_a_table_over_all(tmp_path):
     write_runs(tmp_path / "runs", methods=("equal", "tpe", "zeus"), tasks=("bace", "esol"), trials=2)
     found = compare(tmp_path / "runs", tmp_path / "out")
@@ -204,9 +224,11 @@ def test_options_of_a_method_make_it_two_methods(tmp_path):
 def test_objective_count_two_and_three_have_their_own_landscape(tmp_path):
     write_runs(tmp_path / "runs", methods=("equal", "tpe"), tasks=("two",), trials=5, objectives=("a", "b"))
     write_runs(tmp_path / "runs", methods=("equal", "tpe"), tasks=("three",), trials=5, objectives=("a", "b", "c"))
-    compare(tmp_path / "runs", tmp_path / "out")
-    assert (tmp_path / "out" / "two" / "landscape.svg").exists()
-    assert (tmp_path / "out" / "three" / "landscape.svg").exists()
+    found = compare(tmp_path / "runs", tmp_path / "out", figures=False)
+    two, three = sorted(found.tasks, key=lambda task: len(task.objectives))
+    for task in (two, three):
+        for file in save(landscape(task, "equal"), tmp_path / task.slug):
+            assert file.stat().st_size > 1000
 
 
 def test_nothing_to_compare(tmp_path):

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ from hpo_bench.errors import UserError
 from hpo_bench.search.implicit import Implicit
 from hpo_bench.testing.adaptation_contract import AdaptationContract
 from hpo_bench.testing.problems import quick_problem
+from tests import program
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = """
@@ -134,10 +133,7 @@ def test_a_level_two_that_is_nowhere_is_refused_by_name(installed):
 
 
 def call(home, *words):
-    path = os.pathsep.join([str(home), str(ROOT)])
-    environment = {**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "HPO_BENCH_THREADS": "1"}
-    command = [sys.executable, "-m", "hpo_bench", *words]
-    return subprocess.run(command, cwd=home, env=environment, capture_output=True, text=True)
+    return program.call(*words, cwd=home, environment={"PYTHONPATH": os.pathsep.join([str(home), str(ROOT)])})
 
 
 def test_a_plug_in_is_listed_and_run_from_the_command_line(home):

@@ -149,7 +149,7 @@ def test_the_record_names_parts_and_older_records_stay_the_same_run():
     assert Protocol.parsed({"micro_batch_size": "32"}).to_json()["micro_batch_size"] == 32
     assert Protocol(**Protocol(micro_batch_size=32).to_json()).in_parts
     assert not Protocol(batch_size=16, micro_batch_size=16).in_parts
-    with pytest.raises(UserError, match="micro_batch_size must be at least 2"):
+    with pytest.raises(UserError, match="micro_batch_size must be at least 2, not"):
         Protocol(micro_batch_size=1)
 
 

@@ -1,16 +1,18 @@
 """Continued pretraining: what the weights do, and that a broken run goes on bit-identically."""
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 import torch
 
 from hpo_bench.core.checkpoint import load_state, save_state
+from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.pretraining import Diverged, Pretrainer
+from hpo_bench.core.protocol import Protocol
 from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.tasks.quadratic import load
+from tests.program import Program, result_of
 
 EQUAL = WeightSchedule.constant([1 / 3] * 3)
 CHANGING = WeightSchedule(((0, (1.0, 0.0, 0.0)), (5, (0.0, 1.0, 0.0)), (13, (0.2, 0.3, 0.5))))
@@ -48,27 +50,22 @@ def test_a_resumed_run_is_bit_identical_to_an_unbroken_one(make_problem, network
     assert same_state(second.optimizer.state_dict()["state"], unbroken.optimizer.state_dict()["state"])
 
 
+def go_on(settings, folder):
+    """From the state in a folder to step 20."""
+    torch.set_num_threads(1)
+    protocol, cpu = Protocol(**settings), torch.device("cpu")
+    trainer = Pretrainer(load(cpu).task, protocol, 0, CostMeter(protocol.batch_size, cpu))
+    trainer.load_state_dict(load_state(folder / "state"))
+    trainer.run(CHANGING, 20)
+    save_state(folder / "after", trainer.state_dict())
+
+
 def test_a_fresh_process_goes_on_bit_identically(make_problem, tmp_path):
     problem = make_problem()
     unbroken = trained(problem, CHANGING, 20)
     save_state(tmp_path / "state", trained(make_problem(), CHANGING, 10).state_dict())
-    code = f"""
-import sys, torch
-from pathlib import Path
-from hpo_bench.core.checkpoint import load_state, save_state
-from hpo_bench.core.meter import CostMeter
-from hpo_bench.core.pretraining import Pretrainer
-from hpo_bench.core.protocol import Protocol
-from hpo_bench.core.schedule import WeightSchedule
-from hpo_bench.tasks.quadratic import load
-torch.set_num_threads(1)
-protocol = Protocol(**{problem.protocol.to_json()!r})
-trainer = Pretrainer(load(torch.device("cpu")).task, protocol, 0, CostMeter(protocol.batch_size, torch.device("cpu")))
-trainer.load_state_dict(load_state(Path(sys.argv[1]) / "state"))
-trainer.run(WeightSchedule.from_json({CHANGING.to_json()!r}), 20)
-save_state(Path(sys.argv[1]) / "after", trainer.state_dict())
-"""
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True)
+    done = result_of(Program(go_on, problem.protocol.to_json(), tmp_path, cwd=tmp_path))
+    assert done.returncode == 0, done.stderr
     after = load_state(tmp_path / "after")
     assert torch.equal(after["model"]["encoder.theta"], theta(unbroken))
     assert after["step"] == 20

@@ -10,6 +10,13 @@ SIZES = ["--preset", "quick", "--set", "steps=8", "--set", "batch_size=16", "--m
 
 
 @pytest.fixture
+def no_figures(monkeypatch):
+    """For tests that look at numbers alone: drawing takes a second."""
+    for module in ("landscape", "fidelity"):
+        monkeypatch.setattr(f"hpo_bench.measure.{module}.save", lambda chart, path: [])
+
+
+@pytest.fixture
 def invoke(monkeypatch, capsys, tmp_path):
     """`invoke("landscape", …)`: exit code, stdout and stderr, in an empty working directory."""
     monkeypatch.chdir(tmp_path)

@@ -32,6 +32,7 @@ def test_estimators_stand_beside_their_ceiling_and_test_is_not_read(call):
     assert before == {path: path.stat().st_mtime_ns for path in Path("fidelity").rglob("trials.jsonl")}
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_landscape_that_was_measured_is_not_measured_again(call):
     code, out, err = call("--seeds", "2", "--json", "--out", "before", verb="landscape")
     assert code == 0, err

@@ -37,6 +37,7 @@ def test_it_measures_every_point_with_every_seed_and_never_test(call):
     assert Path("landscape/quadratic/landscape.svg").exists()
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_nothing_is_trained_twice_and_more_seeds_go_on(call):
     assert call("--seeds", 1)[0] == 0
     trials = Path("landscape/quadratic/grid/seed-0/trials.jsonl")
@@ -51,6 +52,7 @@ def test_nothing_is_trained_twice_and_more_seeds_go_on(call):
     assert call("--seeds", 2, "--json")[1] == out
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_another_configuration_is_not_mixed_in(call):
     assert call("--seeds", 1)[0] == 0
     code, _, err = call("--seeds", 1, "--set", "steps=9")

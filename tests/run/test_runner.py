@@ -3,9 +3,6 @@
 import dataclasses
 import json
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +18,8 @@ from hpo_bench.run.config import RunConfig, make_method
 from hpo_bench.run.runner import Observer, run
 from hpo_bench.search.base import SearchResult
 from hpo_bench.tasks.base import LoadedTask
+from tests.program import Program, result_of
+from tests.run.dying import dying
 
 QUICK = {"steps": 30, "batch_size": 16, "learning_rate": 0.01, "epochs": 2, "patience": 2, "adapt_batch_size": 32}
 
@@ -334,9 +333,6 @@ def test_options_that_cannot_be_are_refused(options, named):
         make_method("implicit", options)
 
 
-DYING = Path(__file__).with_name("dying.py")
-
-
 def command_line(config):
     sizes = [f"--set={key}={value}" for key, value in config.protocol.to_json().items()]
     return [
@@ -348,9 +344,8 @@ def command_line(config):
 
 def die(config, name, at):
     """Run the command line in a process that sends itself a signal after its pass number `at`."""
-    command = [sys.executable, "-c", DYING.read_text(), name, str(at), *command_line(config)]
     config.out.mkdir(parents=True, exist_ok=True)
-    return subprocess.run(command, capture_output=True, text=True, cwd=config.out)
+    return result_of(Program(dying, name, at, *command_line(config), cwd=config.out))
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,10 @@ from contextlib import ExitStack
 
 import pytest
 
+from hpo_bench.testing import child
+
+child.FIRST_USED += ["torchjd.aggregation", "optuna", "hpo_bench.search.branches"]  # of many methods
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HPO_BENCH_THREADS", "1")
 
@@ -40,15 +44,15 @@ class SharedRay:
 _shared = []
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def ray_running(tmp_path_factory):
-    shared = SharedRay(tmp_path_factory.mktemp("ray"))
-    _shared.append(shared)
-    with shared.stack:
-        yield
+    """The session, which ends with the last test of this folder: Ray's own processes are never quite idle."""
+    if _shared:
+        _shared[0].make_ready()
+    else:
+        _shared.append(SharedRay(tmp_path_factory.mktemp("ray")))
 
 
-@pytest.fixture(autouse=True)
-def _every_cpu_is_free():
-    for shared in _shared:
-        shared.make_ready()
+def pytest_runtest_teardown(item, nextitem):
+    if _shared and (nextitem is None or item.path.parent not in nextitem.path.parents):
+        _shared.pop().stack.close()

@@ -1,6 +1,8 @@
 """TPE: the mapping to the simplex, the study on disk, and its agreement with trials.jsonl."""
 
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import optuna
@@ -11,8 +13,8 @@ from hpo_bench.records.journal import Journal
 from hpo_bench.search.cmaes import CmaEs
 from hpo_bench.search.optuna_search import STORAGE, to_simplex
 from hpo_bench.search.tpe import Tpe
-from hpo_bench.testing.method_contract import Interruption, Watch, run
 from hpo_bench.testing.problems import quick_problem
+from hpo_bench.testing.watched import Interruption, Watch, run
 
 COMPLETE = optuna.trial.TrialState.COMPLETE
 
@@ -46,13 +48,36 @@ def test_the_study_opens_in_optuna(tmp_path):
     assert journal.trials[0].weights == pytest.approx([1 / 3] * 3), "the first trial is the centre"
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """`made(method)`: the folder of an unbroken search, and that of one interrupted in its sixth trial."""
+    folders = {}
+
+    def make(method):
+        if method.name not in folders:
+            whole, broken = folders[method.name] = [tmp_path_factory.mktemp(name) for name in ("whole", "broken")]
+            run(method, quick_problem("8"), whole)
+            with pytest.raises(Interruption):
+                run(dataclasses.replace(method), quick_problem("8"), broken, Watch(at_pass=130))
+        return folders[method.name]
+
+    return make
+
+
+@pytest.fixture
+def broken_off(made, tmp_path):
+    """`broken_off(method)`: trials of an unbroken search, and a copy of the folder of the interrupted one."""
+
+    def copied(method):
+        whole, broken = made(method)
+        return Journal.open(whole, quick_problem("8").meter), shutil.copytree(broken, tmp_path / "broken")
+
+    return copied
+
+
 @pytest.mark.parametrize("damage", ["none", "deleted", "torn line", "not a journal", "contradicts"])
-def test_goes_on_as_if_unbroken_whatever_became_of_the_study(tmp_path, damage):
-    method = Tpe(startup_trials=3)
-    _, whole = run(method, quick_problem("8"), tmp_path / "whole")
-    folder = tmp_path / "broken"
-    with pytest.raises(Interruption):
-        run(method, quick_problem("8"), folder, Watch(at_pass=130))  # in the sixth trial
+def test_goes_on_as_if_unbroken_whatever_became_of_the_study(broken_off, damage):
+    whole, folder = broken_off(Tpe(startup_trials=3))
     storage = folder / "workspace" / STORAGE
     if damage == "deleted":
         storage.unlink()
@@ -64,7 +89,7 @@ def test_goes_on_as_if_unbroken_whatever_became_of_the_study(tmp_path, damage):
         lines = (folder / "trials.jsonl").read_text().splitlines(keepends=True)
         changed = json.loads(lines[-1]) | {"value": 0.5}
         (folder / "trials.jsonl").write_text("".join([*lines[:-1], json.dumps(changed) + "\n"]))
-        run(method, quick_problem("8"), folder)
+        run(Tpe(startup_trials=3), quick_problem("8"), folder)
         assert 0.5 in [trial.value for trial in study_of(folder).trials], "trials.jsonl is the truth"
         return
     _, journal = run(Tpe(startup_trials=3), quick_problem("8"), folder)
@@ -75,11 +100,8 @@ def test_goes_on_as_if_unbroken_whatever_became_of_the_study(tmp_path, damage):
 
 
 @pytest.mark.parametrize("left", [1, 2, 4])
-def test_goes_on_as_if_unbroken_where_a_trial_was_being_asked_for(tmp_path, left):
-    _, whole = run(CmaEs(), quick_problem("8"), tmp_path / "whole")
-    folder = tmp_path / "broken"
-    with pytest.raises(Interruption):
-        run(CmaEs(), quick_problem("8"), folder, Watch(at_pass=130))  # in the sixth trial
+def test_goes_on_as_if_unbroken_where_a_trial_was_being_asked_for(broken_off, left):
+    whole, folder = broken_off(CmaEs())
     storage = folder / "workspace" / STORAGE
     lines = storage.read_bytes().splitlines(keepends=True)
     begun = max(at for at, line in enumerate(lines) if json.loads(line)["op_code"] == 4)

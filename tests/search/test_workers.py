@@ -20,6 +20,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from ray.exceptions import RaySystemError, RayTaskError
 
 from hpo_bench.core.meter import Cost
 from hpo_bench.errors import UserError
@@ -34,8 +35,8 @@ from hpo_bench.search.session import processes_for, ray_session, readable
 from hpo_bench.search.tpe import Tpe
 from hpo_bench.search.trials import whole_trial
 from hpo_bench.search.workers import billed, build_problem
-from hpo_bench.testing.method_contract import Interruption, Watch, run
 from hpo_bench.testing.problems import quick_problem
+from hpo_bench.testing.watched import Interruption, Watch, run
 
 
 def scores(journal):
@@ -339,6 +340,21 @@ def test_what_went_wrong_in_a_worker_is_found_behind_what_ray_says():
     assert str(told).startswith("Ray failed: Local disk is full")
     wrapped = ray.exceptions.RayTaskError("run", "…", other)
     assert readable(wrapped) is wrapped
+
+
+@pytest.mark.parametrize(
+    "cause",
+    [
+        RaySystemError("No module named 'hpo_bench'", "…"),  # over an argument
+        RuntimeError("The remote function failed to import on the worker. This may be because …"),
+    ],
+)
+def test_a_machine_without_the_package_is_told(cause):
+    told = readable(
+        RayTaskError("attend", "At least one …\n   ^^^^\nModuleNotFoundError: No module named 'x'\n", cause)
+    )
+    assert isinstance(told, UserError)
+    assert str(told).startswith("a worker could not begin: ModuleNotFoundError: No module named 'x'\nevery machine")
 
 
 def test_ray_that_is_slow_to_start_is_started_again(tmp_path, monkeypatch):

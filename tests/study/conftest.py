@@ -1,10 +1,10 @@
 """Studies on the closed-form task, written where a test wants them."""
 
-import os
-import subprocess
-import sys
+from functools import partial
 
 import pytest
+
+from tests import program
 
 SIZES = """
 preset: quick
@@ -25,22 +25,13 @@ def write(tmp_path):
     return make
 
 
-def start(*words, **options):
-    """`hpo-bench WORDS` in a process of its own."""
-    environment = {**os.environ, "HPO_BENCH_THREADS": "1", "OMP_NUM_THREADS": "1", "COLUMNS": "200"}
-    command = [sys.executable, "-m", "hpo_bench", *map(str, words)]
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen(command, env=environment, start_new_session=True, **pipes, **options)
-
-
-def call(*words):
-    """Exit code, stdout and stderr of `hpo-bench WORDS`."""
-    process = start(*words)
-    out, err = process.communicate(timeout=500)
-    return process.returncode, out, err
-
-
 @pytest.fixture
-def hpo_bench():
-    """`start` and `call`."""
-    return start, call
+def hpo_bench(tmp_path):
+    """`start(WORDS)`: `hpo-bench WORDS` in a process of its own; `call(WORDS)`: its exit code, stdout and stderr."""
+    environment = {"COLUMNS": "200"}
+
+    def call(*words):
+        done = program.call(*words, cwd=tmp_path, environment=environment)
+        return done.returncode, done.stdout, done.stderr
+
+    return partial(program.start, cwd=tmp_path, environment=environment), call

@@ -99,7 +99,10 @@ def simplex(task: TaskRuns, rng: np.random.Generator) -> Simplex:
     values = np.array([[math.nan if value is None else float(value) for value in row] for row in found])
     centre = values[0]
     if not np.isfinite(centre).any():
-        raise UserError(f"no trial at the centre of the simplex ended with a score on {task.label}", "see trials.jsonl")
+        raise UserError(
+            f"no trial at the centre of the simplex ended with a score on {task.label}",
+            "each run's trials.jsonl says what became of its trials",
+        )
     versus = [None] + [compare_paired(own, centre, rng, higher_is_better=task.higher_is_better) for own in values[1:]]
     corrected = holm(np.array([found.p_sign_flip if found else math.nan for found in versus]))
     points = [

@@ -99,7 +99,7 @@ def _check_squares(table: TableFile, place: int, known: np.ndarray) -> None:
         what, unit = (largest, "larger") if largest > _LARGEST else (spread, "smaller")
         told = "the largest label" if unit == "larger" else "the spread of the labels"
         raise UserError(
-            f"{table.path}: {told} in column {table.header[place]!r} is {what:.3g}: its square leaves a float64.",
+            f"{table.path}: {told} in column {table.header[place]!r} is {what:.3g}, whose square no float64 holds.",
             f"Give the column in a {unit} unit.",
         )
 

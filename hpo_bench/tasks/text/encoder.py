@@ -217,7 +217,7 @@ def load_base(path: str | Path, layers: int | None = None, pooling: Pooling = "m
 
     options: dict[str, Any] = {"trust_remote_code": False}  # a folder's own code is never run
     with quiet(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)  # whatever the checkpoint lacks
+        torch.default_generator.manual_seed(0)  # whatever the checkpoint lacks
         try:
             config = AutoConfig.from_pretrained(str(path), trust_remote_code=False)
             if getattr(config, "is_decoder", False) or getattr(config, "is_encoder_decoder", False):

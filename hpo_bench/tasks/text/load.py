@@ -81,7 +81,9 @@ class TextOptions:
             ) from error
         for name in ("layers", "tokens", "rows"):
             if (value := getattr(options, name)) is not None and value < 1:
-                raise UserError(f"option {name} of the task {task} must be at least 1, not {value}")
+                raise UserError(
+                    f"option {name} of the task {task} must be at least 1, not {value}", "give a larger one"
+                )
         return options
 
 

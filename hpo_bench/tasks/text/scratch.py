@@ -60,7 +60,7 @@ def write_fresh(
         pad_token_id=0,
     )
     with quiet(), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         BertForMaskedLM(config).save_pretrained(folder)
 
 

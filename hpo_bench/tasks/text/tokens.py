@@ -128,7 +128,7 @@ class Tokeniser:
         arrays = kept("text", f"{digest.hexdigest()}.safetensors", lambda: self._encode(texts), _dump, _load)
         if len(arrays) and not arrays.counts.all():
             bad = texts[int(np.argmin(arrays.counts))]
-            raise UserError(f"the text {bad[:40]!r} is empty to the tokeniser", "leave it out")
+            raise UserError(f"the tokeniser finds nothing that it knows in the text {bad[:40]!r}", "leave it out")
         return arrays
 
     def _encode(self, texts: list[str]) -> TokenArrays:

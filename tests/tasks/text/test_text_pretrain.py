@@ -5,8 +5,6 @@ import json
 import lzma
 import os
 import signal
-import subprocess
-import sys
 import time
 from dataclasses import replace
 
@@ -23,6 +21,7 @@ from hpo_bench.tasks.text.encoder import load_base
 from hpo_bench.tasks.text.load import text as load_text
 from hpo_bench.tasks.text.tokens import Tokeniser
 from hpo_bench.tasks.text.vocabulary import train_wordpiece
+from tests import program
 from tests.tasks.text.conftest import sentences
 
 RECIPE = Recipe(
@@ -245,27 +244,24 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, corpus):
 
 def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(tmp_path, corpus):
     """kill -9 at once after a state was written, and in the middle of the second part too; lines in a pipe."""
-    words = [sys.executable, "-m", "hpo_bench", "pretrain-base", "--corpus", corpus, "--layers", 1, "--width", 32]
+    words = ["pretrain-base", "--corpus", corpus, "--layers", 1, "--width", 32]
     words += ["--epochs", 40, "--batch-size", 32, "--warmup", 5, "--seed", 3, "--device", "cpu"]
-    words = [str(word) for word in words]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HPO_BENCH_THREADS": "1"}
-    unbroken = subprocess.run(
-        [*words, "--out", str(tmp_path / "unbroken")], env=environment, capture_output=True, text=True, check=True
-    )
+    unbroken = program.call(*words, "--out", tmp_path / "unbroken", cwd=tmp_path)
+    assert unbroken.returncode == 0, unbroken.stderr
     assert "100% · step 280" in unbroken.stderr
     broken = tmp_path / "broken"
     state = broken / "training" / "state.safetensors"
     for _ in range(2):
         seen = state.stat().st_mtime_ns if state.exists() else 0
-        with subprocess.Popen(
-            [*words, "--out", str(broken), "--save-every", "0"], env=environment, stderr=subprocess.DEVNULL
-        ) as process:
-            deadline = time.monotonic() + 120
-            while not (state.exists() and state.stat().st_mtime_ns > seen) and process.poll() is None:
-                assert time.monotonic() < deadline
-                time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-    last = subprocess.run([*words, "--out", str(broken)], env=environment, capture_output=True, text=True, check=True)
+        process = program.start(*words, "--out", broken, "--save-every", "0", cwd=tmp_path)
+        deadline = time.monotonic() + 120
+        while not (state.exists() and state.stat().st_mtime_ns > seen) and process.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        os.kill(process.pid, signal.SIGKILL)
+        process.communicate()
+    last = program.call(*words, "--out", broken, cwd=tmp_path)
+    assert last.returncode == 0, last.stderr
     assert "going on from step" in last.stderr
     assert load_base(broken).sha256 == load_base(tmp_path / "unbroken").sha256
     one, two = (json.loads((tmp_path / name / "hpo_bench.json").read_text()) for name in ("broken", "unbroken"))
