@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import re
+from functools import lru_cache
 from types import UnionType
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -45,20 +46,29 @@ def read_settings(cls: type[Settings], given: dict[str, Any], what: str) -> Sett
     Raises:
         UserError: an unknown name, or a value that does not fit.
     """
-    from pydantic import TypeAdapter, ValidationError
+    from pydantic import ValidationError
 
-    known, hints = [f.name for f in dataclasses.fields(cls)], get_type_hints(cls)  # type: ignore[arg-type]
+    known = [f.name for f in dataclasses.fields(cls)]  # type: ignore[arg-type]
     for name in given:
         if name not in known:
             raise unknown_name(what, name, known)
+    hints, adapter = _typed(cls)
     try:
-        return TypeAdapter(cls).validate_python(
+        return adapter.validate_python(
             {name: read_value(hints[name], value, f"{what} {name}") for name, value in given.items()}
         )
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise UserError(f"{what} {where}: {first['msg']}", f"you gave {first['input']!r}") from error
+
+
+@lru_cache(maxsize=64)
+def _typed(cls: type) -> tuple[dict[str, Any], Any]:
+    """The types of a dataclass's fields, and what holds values to them: it takes milliseconds to make."""
+    from pydantic import TypeAdapter
+
+    return get_type_hints(cls), TypeAdapter(cls)
 
 
 def read_value(hint: Any, value: Any, what: str) -> Any:

@@ -12,8 +12,8 @@ from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.records.journal import Journal
 from hpo_bench.search import online_run
 from hpo_bench.search.online import OnlineSearch
-from hpo_bench.testing.method_contract import Interruption, Watch
 from hpo_bench.testing.problems import quick_problem
+from hpo_bench.testing.watched import Interruption, Watch
 
 
 @dataclass

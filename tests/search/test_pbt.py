@@ -15,8 +15,8 @@ import pytest
 from hpo_bench.records.journal import Journal
 from hpo_bench.search.pbt import Pbt, merged
 from hpo_bench.search.pbt_units import unit_key
-from hpo_bench.testing.method_contract import run
 from hpo_bench.testing.problems import quick_problem
+from hpo_bench.testing.watched import run
 
 
 class TestSize:

@@ -13,8 +13,8 @@ from hpo_bench.records.journal import Journal
 from hpo_bench.search.cmaes import CmaEs
 from hpo_bench.search.optuna_search import STORAGE, to_simplex
 from hpo_bench.search.tpe import Tpe
-from hpo_bench.testing.method_contract import Interruption, Watch, run
 from hpo_bench.testing.problems import quick_problem
+from hpo_bench.testing.watched import Interruption, Watch, run
 
 COMPLETE = optuna.trial.TrialState.COMPLETE
 

@@ -28,8 +28,8 @@ from hpo_bench.search.random import Random
 from hpo_bench.search.tpe import Tpe
 from hpo_bench.search.trials import whole_trial
 from hpo_bench.search.workers import billed, build_problem
-from hpo_bench.testing.method_contract import Interruption, Watch, run
 from hpo_bench.testing.problems import quick_problem
+from hpo_bench.testing.watched import Interruption, Watch, run
 
 
 def scores(journal):

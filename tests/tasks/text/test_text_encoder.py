@@ -132,7 +132,7 @@ def test_what_cannot_be_loaded_is_named(tmp_path, tokeniser):
         load_base("no-such-model")
     with pytest.raises(UserError, match="no tokeniser"):
         Tokeniser(tmp_path)
-    with pytest.raises(UserError, match="empty to the tokeniser"):
+    with pytest.raises(UserError, match="finds nothing that it knows in the text"):
         tokeniser.tokenise(["a dog", " \t"])
 
 
