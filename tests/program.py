@@ -34,6 +34,10 @@ class Program:
     def poll(self) -> int | None:
         return self._process.exitcode
 
+    def kill(self) -> None:
+        if self.poll() is None:
+            self._process.kill()
+
     def communicate(self, timeout: float = 500) -> tuple[str, str]:
         self._process.join(timeout)
         assert self._process.exitcode is not None, f"not done after {timeout} s: {self.said()}"

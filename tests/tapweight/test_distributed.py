@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -14,6 +10,7 @@ from tapweight_problems import Networks
 from torch.distributed import is_available
 
 from tapweight import Finetuning, Implicit, Learner, ObjectiveWeights, Pretraining, WeightLearner, solvers
+from tests.program import Program
 
 STEPS = 6
 
@@ -49,25 +46,13 @@ def one_process(rank: int, port: int) -> None:
 
 
 @pytest.mark.skipif(not is_available(), reason="this torch has no torch.distributed")
-def test_two_processes_learn_the_weights_of_one():
+def test_two_processes_learn_the_weights_of_one(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    here = Path(__file__).resolve()
-    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{here.parents[2]}{os.pathsep}{here.parent}"}
-    command = "import sys, test_distributed; test_distributed.one_process(*map(int, sys.argv[1:]))"
-    processes = [
-        subprocess.Popen(
-            [sys.executable, "-c", command, str(rank), str(port)],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
+    processes = [Program(one_process, rank, port, cwd=tmp_path) for rank in range(2)]
     try:
-        told = [process.communicate(timeout=300) for process in processes]
+        told = [process.communicate() for process in processes]
     finally:
         for process in processes:
             process.kill()

@@ -91,7 +91,7 @@ def best_value(seed: int) -> float:
     [
         pytest.param(given, seed, id=f"{name}-{seed}")
         for name, given in OPTIONS.items()
-        for seed in range(5 if name == "evidence" else 2)
+        for seed in range(3 if name == "evidence" else 2)
     ],
 )
 def test_useless_and_harmful_objectives_are_dropped(options, seed):

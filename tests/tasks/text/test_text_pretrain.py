@@ -244,25 +244,25 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, corpus):
 
 def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(tmp_path, corpus):
     """kill -9 at once after a state was written, and in the middle of the second part too; lines in a pipe."""
-    words = ["pretrain-base", "--corpus", corpus, "--layers", 1, "--width", 32]
+    words = ["--corpus", corpus, "--layers", 1, "--width", 32]
     words += ["--epochs", 40, "--batch-size", 32, "--warmup", 5, "--seed", 3, "--device", "cpu"]
-    unbroken = program.call(*words, "--out", tmp_path / "unbroken", cwd=tmp_path)
-    assert unbroken.returncode == 0, unbroken.stderr
-    assert "100% · step 280" in unbroken.stderr
+    unbroken = invoke(*words, "--out", tmp_path / "unbroken")
+    assert unbroken.exit_code == 0, unbroken.output
+    assert "100% · step 280" in unbroken.output
     broken = tmp_path / "broken"
     state = broken / "training" / "state.safetensors"
     for _ in range(2):
         seen = state.stat().st_mtime_ns if state.exists() else 0
-        process = program.start(*words, "--out", broken, "--save-every", "0", cwd=tmp_path)
+        process = program.start("pretrain-base", *words, "--out", broken, "--save-every", "0", cwd=tmp_path)
         deadline = time.monotonic() + 120
         while not (state.exists() and state.stat().st_mtime_ns > seen) and process.poll() is None:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-    last = program.call(*words, "--out", broken, cwd=tmp_path)
-    assert last.returncode == 0, last.stderr
-    assert "going on from step" in last.stderr
+    last = invoke(*words, "--out", broken)
+    assert last.exit_code == 0, last.output
+    assert "going on from step" in last.output
     assert load_base(broken).sha256 == load_base(tmp_path / "unbroken").sha256
     one, two = (json.loads((tmp_path / name / "hpo_bench.json").read_text()) for name in ("broken", "unbroken"))
     assert one["losses"] == two["losses"]
