@@ -52,7 +52,7 @@ def read_settings(cls: type[Settings], given: dict[str, Any], what: str) -> Sett
     for name in given:
         if name not in known:
             raise unknown_name(what, name, known)
-    hints, adapter = _typed(cls)
+    hints, adapter = _typed(cls)  # type: ignore[arg-type]
     try:
         return adapter.validate_python(
             {name: read_value(hints[name], value, f"{what} {name}") for name, value in given.items()}

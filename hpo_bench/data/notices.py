@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Hashable, Sequence
 
 from hpo_bench.errors import UserError
 
@@ -64,12 +64,6 @@ class Notices:
         ]
         if thin:
             self.say(f"few rows of a class in {name}: {', '.join(thin[:6])}; scores there hang on single rows")
-
-
-def duplicates(keys: Iterable[Hashable]) -> int:
-    """How many rows repeat an earlier one."""
-    listed = list(keys)
-    return len(listed) - len(set(listed))
 
 
 def _percent(share: float) -> str:

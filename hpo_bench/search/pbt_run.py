@@ -54,7 +54,7 @@ class Units:
     """The units of a run: found in its files, or trained; billed and recorded once."""
 
     def __init__(self, method: Pbt, problem: Problem, journal: Journal, stack: ExitStack) -> None:
-        self._method, self._problem, self._journal = method, problem, journal
+        self._problem, self._journal = problem, journal
         self._folder = own_folder(journal.workspace / "units")
         self._lines = {(line["trial"], line["interval"]): line for line in recorded_units(journal)}
         self._members, self._boundaries = method.members(problem), method.boundaries(problem)
