@@ -98,34 +98,30 @@ def test_changed_data_are_noticed_before_an_old_score_is_given(write, tmp_path, 
 
 
 def test_one_that_fails_stops_nobody(write, hpo_bench, tmp_path):
-    """Its reason is told, exit code 1; the next time only it is tried again; a dry run trains nothing."""
+    """Its reason is told, exit code 1; the next time only it is tried again; a dry run trains nothing.
+
+    What asks for more than this machine has fails at once and is not waited for.
+    """
     _, call = hpo_bench
-    wild = "tasks:\n- {task: quadratic, label: wild, protocol: {learning_rate: 1e30}}\n- quadratic\nmethods: [equal]\n"
-    study, out = write(wild), tmp_path / "runs"
+    tasks = "tasks:\n- {task: quadratic, label: wild, protocol: {learning_rate: 1e30}}\n- quadratic\n"
+    methods = "methods:\n- equal\n- {method: none, resources: {memory_gb: 1000000}}\n"
+    study, out = write(tasks + methods), tmp_path / "runs"
     code, told = here("study", study, "--out", out, "--dry-run")
     assert (code, out.exists()) == (0, False), told
     code, told, err = call("study", study, "--out", out)
     assert code == 1, err
-    assert "1 finished now, 0 were done before, 1 failed" in told
+    assert "1 finished now, 0 were done before, 3 failed" in told
     assert "quadratic@wild equal seed 0: diverged: equal diverged" in told
-    assert "[2/2] quadratic equal seed 0: done" in err
+    assert "quadratic none seed 0: failed: no machine has what it asks for, 1 CPUs and 1e+06 GB of memory" in told
+    assert "quadratic equal seed 0: done" in err
     assert record(out / "quadratic" / "equal" / "seed-0")["status"] == "done"
     assert record(out / "quadratic@wild" / "equal" / "seed-0")["status"] == "diverged"
     code, told, _ = call("study", study, "--out", out, "--json")
     assert code == 1
-    assert [(run["before"], run["status"]) for run in json.loads(told)["runs"]] == [
-        ("begun", "diverged"),
-        ("done", "done"),
-    ]
-
-
-def test_what_this_machine_does_not_have_is_not_waited_for(write, hpo_bench, tmp_path):
-    _, call = hpo_bench
-    large = "tasks: [quadratic]\nmethods:\n- {method: none, resources: {memory_gb: 1000000}}\n- equal\nbudget: 1\n"
-    code, told, err = call("study", write(large), "--out", tmp_path / "runs")
-    assert code == 1, err
-    assert "1 finished now, 0 were done before, 1 failed" in told
-    assert "quadratic none seed 0: failed: no machine has what it asks for, 1 CPUs and 1e+06 GB of memory" in told
+    ends = {(run["task"], run["method"]): (run["before"], run["status"]) for run in json.loads(told)["runs"]}
+    assert ends["quadratic@wild", "equal"] == ("begun", "diverged")
+    assert ends["quadratic", "equal"] == ("done", "done")
+    assert {ends[task, "none"][1] for task in ("quadratic", "quadratic@wild")} == {"failed"}
 
 
 @pytest.mark.parametrize("kill", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM], ids=["kill", "ctrl-c", "term"])
