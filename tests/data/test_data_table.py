@@ -95,7 +95,14 @@ def test_constant_regression_label(tmp_path: Path) -> None:
         read_table(write(tmp_path, "smiles,y\nC,2.5\nCC,2.5\n"), "smiles", ["y"])
 
 
-@pytest.mark.parametrize("name", [name for name in DATASETS if name not in ("toxcast", "muv")])
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.slow if name == "qm8" else ())  # an SD file of 21,786 molecules: 50 s
+        for name in DATASETS
+        if name not in ("toxcast", "muv")
+    ],
+)
 def test_collected_files_have_the_known_shape(name: str, shared_data: Path) -> None:
     table = load_table(name, shared_data)
     dataset = DATASETS[name]
