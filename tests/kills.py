@@ -12,7 +12,6 @@ A run is the real command line in a forked process, so that a start costs no imp
 from __future__ import annotations
 
 import argparse
-import atexit
 import importlib
 import json
 import os
@@ -22,13 +21,14 @@ import signal
 import sys
 import tempfile
 import time
-import traceback
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from program import code_of, hpo_bench
 
 SIGNALS = (signal.SIGTERM, signal.SIGKILL, signal.SIGINT)
 TARGETS = ("program", "program", "group", "child")  # a child exists with workers; else the program is meant
@@ -103,8 +103,7 @@ class Place:
                 os.dup2(said, stream)
             os.environ |= {"TMPDIR": str(self.temporary), MARK: self.root.name}
             tempfile.tempdir = None  # read TMPDIR again
-            sys.argv = ["hpo-bench", *words, "--out", "out"]
-            code = as_program()
+            code = code_of(hpo_bench, *words, "--out", "out")
         finally:
             os._exit(code)
 
@@ -149,24 +148,6 @@ class Process:
         while self.poll() is None and time.monotonic() < end:
             time.sleep(0.01)
         return self.returncode
-
-
-def as_program() -> int:
-    """What the interpreter does around `hpo_bench.__main__.main`; the exit code."""
-    from hpo_bench.__main__ import main
-
-    try:
-        main()
-        code = 0
-    except SystemExit as end:
-        code = end.code if isinstance(end.code, int) else int(end.code is not None)
-    except BaseException:
-        traceback.print_exc()
-        code = 1
-    atexit._run_exitfuncs()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    return code
 
 
 def cases(methods: Sequence[str] = ()) -> list[Case]:

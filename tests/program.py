@@ -85,6 +85,11 @@ def _begin(work: Callable[..., None], arguments: tuple, cwd: str, environment: d
     tempfile.tempdir = None  # read TMPDIR again
     for stream, name in enumerate(said, start=1):
         os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600), stream)
+    os._exit(code_of(work, *arguments))
+
+
+def code_of(work: Callable[..., None], *arguments: Any) -> int:
+    """What an interpreter does around a program: its exit code, after all that waits for its end has run."""
     try:
         work(*arguments)
         code = 0
@@ -96,4 +101,4 @@ def _begin(work: Callable[..., None], arguments: tuple, cwd: str, environment: d
     atexit._run_exitfuncs()
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(code)
+    return code
