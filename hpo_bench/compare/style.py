@@ -7,6 +7,7 @@ markers tell methods apart once more.
 from __future__ import annotations
 
 import hashlib
+import textwrap
 from collections.abc import Iterable
 
 OWN_METHODS = {
@@ -90,6 +91,11 @@ def objective_colours(objectives: Iterable[str]) -> dict[str, str]:
 def metric_label(metric: str, higher_is_better: bool) -> str:
     """The metric's usual name and which way is better."""
     return f"{metric_name(metric)} ({'higher' if higher_is_better else 'lower'} is better)"
+
+
+def in_lines(label: str, width: int = 40) -> str:
+    """A label broken into lines of so many characters: an upright axis and a column of a table hold no more."""
+    return textwrap.fill(label, width)
 
 
 def metric_name(metric: str) -> str:

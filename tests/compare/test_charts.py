@@ -1,18 +1,22 @@
 """Every figure is described once; matplotlib and the page's plotly draw the same marks at the same places."""
 
 import dataclasses
+import itertools
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from PIL import Image
 from synthetic import write_runs
 
 from hpo_bench.compare import compare
 from hpo_bench.compare.charts import draw, printed
+from hpo_bench.compare.charts.anytime import anytime
 from hpo_bench.compare.charts.cells import shade
 from hpo_bench.compare.charts.landscape import landscape
 from hpo_bench.compare.charts.marks import INK, Axis, Bars, Chart, Line, Panel, Points, Rule, Text
+from hpo_bench.compare.charts.over_tasks import heat_map
 from hpo_bench.compare.charts.weights import MOST_BARS, final_weights
 from hpo_bench.compare.report.on_page import plot
 from hpo_bench.compare.stats.equivalence import Region
@@ -164,3 +168,24 @@ def test_a_picture_in_few_colours_is_white_where_it_was():
     few = np.asarray(printed.few_colours(Image.fromarray(noise)).convert("RGB"))
     assert (few[:48] == 255).all()
     assert len(np.unique(few.reshape(-1, 3), axis=0)) <= 256
+
+
+@pytest.fixture
+def long_named(found):
+    return [dataclasses.replace(task, metric="pearson_spearman") for task in found.tasks]
+
+
+def test_the_label_of_an_upright_axis_is_no_longer_than_the_axis(long_named):
+    figure = printed.draw(anytime(long_named[0]))
+    FigureCanvasAgg(figure).draw()
+    (axes,) = figure.axes
+    label, axis = axes.yaxis.label.get_window_extent(), axes.get_window_extent()
+    assert label.height <= axis.height, axes.yaxis.label.get_text()
+
+
+def test_the_heads_of_a_heat_map_do_not_touch(long_named):
+    figure = printed.draw(heat_map(long_named, "equal"))
+    FigureCanvasAgg(figure).draw()
+    boxes = [word.get_window_extent() for word in figure.axes[0].get_xticklabels()]
+    assert len(boxes) == 5
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))

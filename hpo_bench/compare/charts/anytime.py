@@ -7,7 +7,7 @@ import numpy as np
 from hpo_bench.compare.charts.marks import PAPER, Axis, Band, Chart, Line, Mark, Panel, Points
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.stats.costs import band, common_axis
-from hpo_bench.compare.style import method_style, metric_label, metric_name
+from hpo_bench.compare.style import in_lines, method_style, metric_label, metric_name
 
 
 def anytime(task: TaskRuns) -> Chart | None:
@@ -44,7 +44,7 @@ def anytime(task: TaskRuns) -> Chart | None:
             Panel(
                 [*bands, *lines, *ends],
                 Axis("cost spent so far, step-equivalents", log=True),
-                Axis(f"best valid {metric_label(task.metric, task.higher_is_better)}"),
+                Axis(in_lines(f"best valid {metric_label(task.metric, task.higher_is_better)}")),
             )
         ],
         task.label,

@@ -11,7 +11,7 @@ from hpo_bench.compare.charts.marks import PAPER, Axis, Chart, Line, Mark, Panel
 from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.stats.intervals import repetition_means
 from hpo_bench.compare.stats.summary import Row
-from hpo_bench.compare.style import method_style, metric_label, metric_name
+from hpo_bench.compare.style import in_lines, method_style, metric_label, metric_name
 from hpo_bench.compare.tables.table import plus_minus
 
 STEP_ASIDE = 0.055  # of a decade at least between two marks
@@ -42,7 +42,7 @@ def cost_accuracy(task: TaskRuns, rows: list[Row]) -> Chart | None:
     moved = any(abs(place / row.cost - 1) > 0.01 for row, place in zip(rows, places, strict=True) if row.cost > 0)
     aside = ". Equal costs are drawn side by side" if moved else ""
     x = Axis("cost of the search, step-equivalents", log=True, limits=(min(places) / 1.6, max(places) * 1.6))
-    y = Axis(f"test {metric_label(task.metric, task.higher_is_better)}")
+    y = Axis(in_lines(f"test {metric_label(task.metric, task.higher_is_better)}"))
     return Chart(
         f"test {metric_name(task.metric)} against the cost of finding the weights",
         f"Large mark: mean; {bar}small mark: one repetition{aside}.",

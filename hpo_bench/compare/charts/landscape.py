@@ -8,7 +8,7 @@ import numpy as np
 
 from hpo_bench.compare.charts.marks import INK, Axis, Chart, Line, Mark, Panel, Points, Scale, Text
 from hpo_bench.compare.cohort import TaskRuns
-from hpo_bench.compare.style import method_style, metric_name
+from hpo_bench.compare.style import in_lines, method_style, metric_name
 
 MIN_TRIALS, MOST_TRIALS = 4, 1500
 HEIGHT = np.sqrt(3) / 2  # of the triangle of side 1
@@ -28,7 +28,7 @@ def landscape(task: TaskRuns, reference: str) -> Chart | None:
     order = kept[np.argsort(values[kept] if task.higher_is_better else -values[kept], kind="stable")]  # best on top
     thinned = f" Every {len(values) / len(kept):.2g}th trial is drawn." if len(kept) < len(values) else ""
     metric, better = metric_name(task.metric), "higher" if task.higher_is_better else "lower"
-    what = f"valid {metric}" + (f" minus {reference}'s, same seed" if relative else "")
+    what = in_lines(f"valid {metric}" + (f" minus {reference}'s, same seed" if relative else ""))
     low, high = np.quantile(values, [0.02, 0.98])
     shown = values[order]
     # Where every trial scored alike there is nothing to tell by colour.

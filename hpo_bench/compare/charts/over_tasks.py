@@ -10,7 +10,7 @@ from hpo_bench.compare.cohort import TaskRuns
 from hpo_bench.compare.stats.aggregate import task_gains
 from hpo_bench.compare.stats.intervals import Estimate, mean_interval
 from hpo_bench.compare.stats.profiles import Profile
-from hpo_bench.compare.style import method_order, method_style, metric_name
+from hpo_bench.compare.style import in_lines, method_order, method_style, metric_name
 from hpo_bench.compare.tables.table import score
 
 
@@ -27,7 +27,8 @@ def heat_map(tasks: list[TaskRuns], reference: str) -> Chart | None:
         test = score(mean_interval(tasks[j].methods[methods[i]].test).value)
         words[i][j] = f"{100 * values[i, j]:+.1f} %\n{test}"
     sure = np.array([[cell.excludes(0) for cell in row] for row in gains])
-    named = [(float(place), f"{task.label}\n{metric_name(task.metric)}") for place, task in enumerate(tasks)]
+    heads = [f"{task.label}\n{in_lines(metric_name(task.metric), 16)}" for task in tasks]
+    named = [(float(place), head) for place, head in enumerate(heads)]
     across = Axis(ticks=named, limits=(-0.5, len(tasks) - 0.5), grid=False)
     return Chart(
         f"error taken away from {reference}, and test score",

@@ -33,7 +33,7 @@ def time_spent(task: TaskRuns, rows: list[Row]) -> Chart:
         _bars(names, table, PHASES, Axis("seconds of the search, mean over repetitions", limits=(0.0, end)), sums),
         _bars(names, shares, PHASES, Axis("share of its own time, %", limits=(0.0, 100.0))),
     ]
-    caption = "Seconds, and the same as shares of each method's own time."
+    caption = "Seconds, and the same as shares of each method's own time. Only seconds of one machine can be compared."
     size = (3.4, 1.1 + 0.36 * len(rows))
     return Chart("where the time of the search went", caption, panels, task.label, size, across=2, share_y=True)
 

@@ -107,7 +107,7 @@ def _domains(place: int, rows: int, beside: bool) -> tuple[list[float], list[flo
 
 
 def _axis(axis: Axis) -> dict[str, Any]:
-    found: dict[str, Any] = {"title": {"text": escape(axis.label)}} if axis.label else {}
+    found: dict[str, Any] = {"title": {"text": _html(axis.label)}} if axis.label else {}
     if axis.log:  # labelled with plain numbers
         found |= {"type": "log", "tickformat": ",", "dtick": "D2", "minor": {"showgrid": False}}
     if axis.limits is not None:
@@ -156,7 +156,7 @@ def _points(mark: Points, runs: Runs) -> dict[str, Any]:
         marker |= {"color": _colour(mark.colour), "symbol": SYMBOLS[mark.marker], "opacity": mark.alpha}
     else:
         scale = mark.scale
-        bar = {"title": {"text": escape(scale.label), "side": "right"}, "thickness": 12, "len": 0.9}
+        bar = {"title": {"text": _html(scale.label), "side": "right"}, "thickness": 12, "len": 0.9}
         marker |= {"color": digits(scale.values), "cmin": digits(scale.low), "cmax": digits(scale.high),
                    "colorscale": "Viridis", "reversescale": not scale.bright_high, "colorbar": bar}  # fmt: skip
     if mark.edge:
