@@ -159,14 +159,14 @@ def compare(
     Raises:
         UserError: nothing to compare in `path`, a record that cannot be read, or an `out` that cannot be written.
     """
-    folder = Path(out)
+    runs = load_runs(path)
+    done = finished(runs, path)
+    tasks, notes = cohorts(done)
+    folder = Path(out)  # made when there is something to compare, and before the time that comparing takes
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error}.", "give another folder with --out") from error
-    runs = load_runs(path)
-    done = finished(runs, path)
-    tasks, notes = cohorts(done)
     reference = _reference(reference, tasks)
     rng = np.random.default_rng(seed)
     rows, verdicts = [], []

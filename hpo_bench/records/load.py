@@ -91,9 +91,9 @@ def run_folders(root: Path) -> list[Path]:
     Raises:
         UserError: `root` is not a folder.
     """
-    if root.is_file():
-        raise UserError(f"{root} is a file.", "Name the folder that holds the records.")
-    if not root.is_dir():
+    if root.exists() and not root.is_dir():
+        raise UserError(f"{root} is not a folder.", "Name the folder that holds the records.")
+    if not root.exists():
         raise UserError(f"There is no folder {root}.", _how_to_run(root))
     found = []
     for folder, subfolders, files in os.walk(root):

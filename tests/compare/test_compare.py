@@ -333,3 +333,9 @@ def test_runs_of_other_data_are_compared_apart_and_damaged_ones_are_named(tmp_pa
 )
 def test_an_interval_shows_its_first_digit(value, half, told):
     assert plus_minus(Estimate(value, value - half, value + half, 3)) == told
+
+
+def test_where_there_is_nothing_to_compare_no_folder_is_made(tmp_path):
+    with pytest.raises(UserError, match="no folder"):
+        compare(tmp_path / "nowhere", tmp_path / "out")
+    assert list(tmp_path.iterdir()) == []

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 from collections import Counter
 from functools import partial
@@ -75,8 +76,10 @@ def test_empty_and_missing_folders(tmp_path):
         load_runs(tmp_path)
     with pytest.raises(UserError, match="no folder"):
         load_runs(tmp_path / "nowhere")
-    with pytest.raises(UserError, match="is a file"):
+    with pytest.raises(UserError, match="is not a folder"):
         load_runs(tmp_path / "notes.txt")
+    with pytest.raises(UserError, match="is not a folder"):
+        load_runs(Path(os.devnull))
 
 
 def test_trials_and_trajectories(tmp_path):
