@@ -101,6 +101,9 @@ def configure(
         UserError: an unknown name, or a value that does not fit.
     """
     sizes = find_preset(preset)
+    if task not in registry.names(registry.TASKS) and Path(task).is_file():
+        remedy = f"write --task csv --path {task} for molecules, --task text --path {task} for texts"
+        raise UserError(f"--task {task} is a file, and a task's name is asked for", remedy)
     loader = registry.load(registry.TASKS, task)
     own = preset_of(loader, preset)
     usual = {**sizes.protocol, **own.protocol}

@@ -63,6 +63,14 @@ def test_a_preset_may_ask_for_options(own_presets):
         assert configure("equal", "bace", out=None, preset="paper", task_options=options).task_options == options
 
 
+def test_a_file_in_place_of_a_tasks_name_is_told_where_files_go(tmp_path, monkeypatch):
+    (tmp_path / "my.csv").write_text("smiles,active\nCCO,1\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="is a file") as caught:
+        configure("equal", "my.csv", out=tmp_path)
+    assert "--task csv --path my.csv" in caught.value.remedy
+
+
 @pytest.mark.parametrize("name", registry.names(registry.TASKS))
 def test_every_task_of_ours_is_told_options_and_no_preset(name):
     for preset in PRESETS:
