@@ -162,12 +162,12 @@ def compare(
     runs = load_runs(path)
     done = finished(runs, path)
     tasks, notes = cohorts(done)
+    reference = _reference(reference, tasks)
     folder = Path(out)  # made when there is something to compare, and before the time that comparing takes
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder} cannot be written: {error}.", "give another folder with --out") from error
-    reference = _reference(reference, tasks)
     rng = np.random.default_rng(seed)
     rows, verdicts = [], []
     for task in tasks:

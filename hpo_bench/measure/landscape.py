@@ -56,12 +56,14 @@ def read(path: Path, loaded: LoadedTask) -> Simplex:
     """A landscape of this task as `landscape --json` printed it, without the comparisons to the centre.
 
     Raises:
-        UserError: a file that is none, or of other objectives.
+        UserError: a file that is none, or one of another task or of other objectives.
     """
     task = loaded.task
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         seeds, lines = tuple(int(seed) for seed in content["seeds"]), content["points"]
+        if any(line["task"] != task.name for line in lines):
+            raise UserError(f"{path} is a landscape of {lines[0]['task']}, not of {task.name}", "name one of this task")
         scores = [[line[f"valid_seed_{seed}"] for seed in seeds] for line in lines]
         values = np.array([[math.nan if one is None else float(one) for one in row] for row in scores])
         of = {name.removeprefix("weight_") for name in lines[0] if name.startswith("weight_")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -102,7 +103,8 @@ def configure(
     """
     sizes = find_preset(preset)
     if task not in registry.names(registry.TASKS) and Path(task).is_file():
-        remedy = f"write --task csv --path {task} for molecules, --task text --path {task} for texts"
+        path = shlex.quote(task)
+        remedy = f"write --task csv --path {path} for molecules, --task text --path {path} for texts"
         raise UserError(f"--task {task} is a file, and a task's name is asked for", remedy)
     loader = registry.load(registry.TASKS, task)
     own = preset_of(loader, preset)

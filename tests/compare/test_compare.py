@@ -339,3 +339,7 @@ def test_where_there_is_nothing_to_compare_no_folder_is_made(tmp_path):
     with pytest.raises(UserError, match="no folder"):
         compare(tmp_path / "nowhere", tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
+    write_runs(tmp_path / "runs")
+    with pytest.raises(UserError, match="no finished run of a method named 'nix'"):
+        compare(tmp_path / "runs", tmp_path / "out", reference="nix")
+    assert [path.name for path in tmp_path.iterdir()] == ["runs"]

@@ -37,6 +37,9 @@ def test_a_landscape_that_was_measured_is_not_measured_again(call):
     code, out, err = call("--seeds", "2", "--json", "--out", "before", verb="landscape")
     assert code == 0, err
     Path("known.json").write_text(out)
+    Path("another.json").write_text(out.replace('"quadratic"', '"esol"'))
+    code, _, err = call("--landscape", "another.json", "-e", "tapweight")
+    assert (code, "another.json is a landscape of esol, not of quadratic" in err) == (2, True), err
     code, out, err = call("--seeds", "2", "--landscape", "known.json", "-e", "tapweight", "--json")
     assert code == 0, err
     assert not list(Path("fidelity").rglob("grid"))

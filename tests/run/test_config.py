@@ -64,11 +64,11 @@ def test_a_preset_may_ask_for_options(own_presets):
 
 
 def test_a_file_in_place_of_a_tasks_name_is_told_where_files_go(tmp_path, monkeypatch):
-    (tmp_path / "my.csv").write_text("smiles,active\nCCO,1\n")
+    (tmp_path / "my data.csv").write_text("smiles,active\nCCO,1\n")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UserError, match="is a file") as caught:
-        configure("equal", "my.csv", out=tmp_path)
-    assert "--task csv --path my.csv" in caught.value.remedy
+        configure("equal", "my data.csv", out=tmp_path)
+    assert "--task csv --path 'my data.csv'" in caught.value.remedy  # as a shell takes it
 
 
 @pytest.mark.parametrize("name", registry.names(registry.TASKS))
