@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -146,7 +145,7 @@ def read_corpus(path: str | Path) -> tuple[list[str], dict[str, Any]]:
     Returns the texts and where they came from.
 
     Raises:
-        UserError: a file that cannot be read, no such column, no text, JSON in a file whose name does not say so.
+        UserError: a file that cannot be read, no such column, no text.
     """
     opened = read_text(path)
     tabular = opened.name.endswith((".csv", ".tsv", ".tab")) or is_json(opened)
@@ -155,7 +154,6 @@ def read_corpus(path: str | Path) -> tuple[list[str], dict[str, Any]]:
         lines = _texts(table, table.place("text", "column", "`text` in the header"))
     else:
         lines = [line.strip() for line in opened.lines()]
-        _check_no_json(opened.path, lines)
     texts = [line for line in lines if tidy(line)]
     if not texts:
         raise UserError(f"{opened.path} holds no text.", "Give one text a line, or a table with a column `text`.")
@@ -166,19 +164,6 @@ def read_corpus(path: str | Path) -> tuple[list[str], dict[str, Any]]:
         "repeats": len(texts) - len(set(texts)),
         "sha256": digest_of(texts),
     }
-
-
-def _check_no_json(path: Path, lines: Sequence[str]) -> None:
-    """Raise UserError for JSONL under another name: its brackets and field names would be learnt as text."""
-    first = [line for line in lines if line][:20]
-    try:
-        objects = bool(first) and all(isinstance(json.loads(line), dict) for line in first)
-    except (ValueError, RecursionError):
-        return
-    if objects:
-        raise UserError(
-            f"The lines of {path} are JSON objects.", f"Name it {path.stem}.jsonl: its field `text` is read."
-        )
 
 
 def doubts_of_corpus(source: Mapping[str, Any]) -> list[str]:

@@ -141,7 +141,7 @@ def held(folder: Path) -> Iterator[None]:
         raise UserError(f"another process is running in {folder}", remedy) from error
     except OSError as error:
         if error.errno in _DISK_REFUSES:
-            raise unwritable(Path(error.filename or folder), error) from error
+            raise unwritable(Path(error.filename2 or error.filename or folder), error) from error
         raise
 
 
@@ -152,7 +152,7 @@ def writing(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        raise unwritable(Path(error.filename or folder), error) from error
+        raise unwritable(Path(error.filename2 or error.filename or folder), error) from error
 
 
 def unwritable(path: Path, error: OSError) -> UserError:

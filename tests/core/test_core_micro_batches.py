@@ -161,4 +161,7 @@ def test_what_parts_change_is_said(network):
     assert "batch norm" in sentence
     assert cautions(planted, Protocol(batch_size=16)) == []
     (sentence,) = cautions(planted, Protocol(batch_size=1))
-    assert sentence == "batch_size=1: contrast, harmful compares the rows of a batch, which has one: its loss tells nothing"
+    assert (
+        sentence
+        == "batch_size=1: contrast, harmful compares the rows of a batch, which has one: its loss tells nothing"
+    )

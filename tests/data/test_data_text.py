@@ -75,13 +75,6 @@ def test_a_bad_row_of_glue_is_named(tmp_path: Path, row: str, told: str) -> None
         read_glue(path, GLUE["stsb"])
 
 
-def test_json_lines_under_another_name_are_no_corpus(tmp_path: Path) -> None:
-    path = write(tmp_path / "corpus.txt", '{"text": "a dog"}', "", '{"text": "a cat"}')
-    with pytest.raises(UserError, match=r"are JSON objects\.\nName it corpus\.jsonl"):
-        read_corpus(path)
-    assert len(read_corpus(write(tmp_path / "c.txt", "{a dog}", "1"))[0]) == 2
-
-
 def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
     path = write(tmp_path / "train.tsv", "index\tsentence1\tsentence2\tscore", "0\ta\tb\t1", "", "", "1\ta\tb\thigh")
     with pytest.raises(UserError, match="line 5: the label is 'high'"):

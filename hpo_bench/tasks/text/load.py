@@ -179,12 +179,10 @@ def _unfinished(model: str) -> list[str]:
         metadata = json.loads((Path(model) / METADATA).read_text(encoding="utf-8"))
         if metadata["finished"]:
             return []
-        stood = f"step {metadata['steps']:,}"
+        stood = f"its training was broken off at step {metadata['steps']:,}"
     except (OSError, ValueError, KeyError, TypeError):  # none of ours
         return []
-    return [
-        f"the model {Path(model).name} is not finished: its training stands at {stood}; the same pretrain-base goes on"
-    ]
+    return [f"the model {Path(model).name} is not finished: {stood}; the same pretrain-base command goes on"]
 
 
 def _shares(splits: TextSplits) -> dict[str, Any]:
