@@ -74,7 +74,7 @@ class Neumann(Solver):
                 )
                 raise SolverFailure(
                     f"the Neumann series diverges after {report.iterations} terms: {report.warning}. "
-                    f"Raise damping above {max(-curvature, self.damping):.2e}",
+                    f"Raise damping above {self.damping + max(-curvature, 0.0):.2e}",
                     report,
                 )
             if report.residual < self.tolerance:
@@ -99,7 +99,7 @@ class Neumann(Solver):
             report.warning = f"dominant eigenvalue {value:.2e}"
             raise SolverFailure(
                 f"the Hessian's dominant eigenvalue is {value:.2e}: it is not positive definite. Raise "
-                f"damping above {-value:.2e}",
+                f"damping above {self.damping - value:.2e}",
                 report,
             )
         return value

@@ -59,6 +59,21 @@ def test_enough_damping_mends_it(name):
 
 
 @pytest.mark.parametrize("name", MAKE)
+def test_the_damping_named_is_on_top_of_what_there_is(name):
+    """A curvature of -2 that is seen as -1 under a damping of 1 needs more than 2."""
+    system, matrix = problem([-2.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    lowest = torch.linalg.eigh(matrix).eigenvectors[:, 0]
+    with pytest.raises(SolverFailure, match=r"[Rr]aise damping above 2\.00e\+00"):
+        MAKE[name](1.0).solve(system, lowest)
+
+
+def test_neumann_names_the_damping_for_a_dominant_eigenvalue_below_zero():
+    system, _ = problem([-50.0, 1.0, 2.0, 3.0, 4.0, 5.0])
+    with pytest.raises(SolverFailure, match=r"dominant eigenvalue is -4\.90e\+01.* damping above 5\.00e\+01"):
+        MAKE["neumann"](1.0).solve(system, RHS)
+
+
+@pytest.mark.parametrize("name", MAKE)
 def test_known_shift_makes_up_for_negative_curvature(name):
     """Level II: the loss alone may curve downwards as long as 2γ outweighs it."""
     system, matrix = problem([-0.5, 1.0, 2.0, 3.0, 4.0, 5.0], shift=1.0)
