@@ -70,6 +70,8 @@ def refuse_unsupported(module: nn.Module) -> None:
 
 def refuse_off_simplex(weights: Tensor) -> None:
     """Raise ValueError unless the weights (K,) are non-negative and sum to 1."""
+    if not isinstance(weights, Tensor):
+        raise ValueError(f"weights is a {type(weights).__name__}, must be a tensor of K numbers that sum to 1")
     if weights.ndim != 1 or not bool((weights >= 0).all()) or abs(float(weights.sum()) - 1) > 1e-3:
         raise ValueError(
             f"weights must be K numbers of at least 0 that sum to 1, got {weights.tolist()}: "

@@ -55,8 +55,8 @@ class Learner:
         autocast: torch.dtype | None = None,
         before_step: Callable[[str, nn.Module], None] | None = None,
     ) -> None:
-        if accumulate < 1:
-            raise ValueError("accumulate must be at least 1")
+        if not accumulate >= 1 or accumulate % 1:
+            raise ValueError(f"accumulate is {accumulate}, must be a whole number of at least 1")
         self.weight_learner, self.weights = weight_learner, weight_learner.weights
         self.pretraining = weight_learner.pretraining
         self.finetuning = weight_learner.task if isinstance(weight_learner.task, Finetuning) else None
@@ -87,7 +87,17 @@ class Learner:
             train_batch: of level II; for a probe, what its head is solved on: the whole split.
             more: further pretraining batches for the update alone, up to `weight_learner.estimator.batches` in all.
                 They lower its noise, and are looked at only where `weight_learner.due(steps + 1)`.
+
+        A step that raises does not count.
         """
+        before = self.steps
+        try:
+            return self._step(pretrain_batch, train_batch, valid_batch, more)
+        except BaseException:
+            self.steps = before
+            raise
+
+    def _step(self, pretrain_batch: Any, train_batch: Any, valid_batch: Any, more: Sequence[Any]) -> Step:
         weights = self.weights.values  # this step's, whatever an update makes of them
         before, self.steps = self.steps, self.steps + 1
         first, last = before % self.accumulate == 0, self.steps % self.accumulate == 0

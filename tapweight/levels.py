@@ -159,7 +159,7 @@ class Finetuning(TaskLevel):
         train, valid = (
             Evaluator(
                 self.module,
-                self.loss,
+                self._scalar_loss,
                 batches,
                 level=level,
                 passes=passes,
@@ -170,6 +170,13 @@ class Finetuning(TaskLevel):
             for level, batches, offset in (("train", train_batches, 1 << 20), ("valid", valid_batches, 1 << 21))
         )
         return train, valid
+
+    def _scalar_loss(self, module: nn.Module, batch: Any) -> Tensor:
+        out = self.loss(module, batch)
+        if not isinstance(out, Tensor) or out.numel() != 1:
+            got = f"a tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"
+            raise ValueError(f"finetuning.loss gave {got}, expected a scalar tensor: the mean loss of the batch")
+        return out
 
     def encoder_gradient(
         self,

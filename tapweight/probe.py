@@ -46,6 +46,12 @@ class Probe(TaskLevel):
     head: Literal["ridge", "logistic"] = "ridge"
     strength: float = 1e-2
 
+    def __post_init__(self) -> None:
+        if self.head not in ("ridge", "logistic"):
+            raise ValueError(f"unknown head {self.head!r}: ridge or logistic")
+        if not 0 < self.strength < float("inf"):
+            raise ValueError(f"strength is {self.strength}, must be positive and finite")
+
     def modules(self) -> tuple[nn.Module, ...]:
         return ()
 
@@ -74,7 +80,9 @@ class Probe(TaskLevel):
             for level, batches in (("train", train_batches), ("valid", valid_batches)):
                 evaluate = Evaluator(module, self.embed, batches, level=level, passes=passes, seed=seed)
                 features = torch.cat([evaluate(leaves, j) for j in range(len(batches))])
-                sets.append((features, _beside(torch.cat([self.labels(batch) for batch in batches]), features)))
+                labels = _beside(torch.cat([self.labels(batch) for batch in batches]), features)
+                self._check(level, features, labels)
+                sets.append((features, labels))
                 passes.add(level, forward=len(batches), backward=len(batches))
         (train_features, train_labels), (valid_features, valid_labels) = sets
         loss = self.loss(self.solve(train_features, train_labels), valid_features, valid_labels)
@@ -85,6 +93,18 @@ class Probe(TaskLevel):
         both = mean_over_ranks(torch.cat([u, loss.detach().to(u)[None]]), group_of(pretraining.module))
         require_finite("the validation loss of the probe or its gradient", both)
         return EncoderGradient(both[:-1], float(both[-1]), {})
+
+    def _check(self, level: str, features: Tensor, labels: Tensor) -> None:
+        """Raise ValueError for what broadcasts, or has a loss, and is no table of features and labels."""
+        if features.ndim != 2 or labels.ndim != 2 or len(features) != len(labels):
+            raise ValueError(
+                f"{level}: embed gave {tuple(features.shape)} and labels {tuple(labels.shape)}, expected (B, D) and "
+                "(B, L): labels[:, None] for one label a row"
+            )
+        if self.head == "logistic" and not bool(((labels == 0) | (labels == 1) | labels.isnan()).all()):
+            raise ValueError(
+                f"{level}: labels of a logistic head must be 0, 1 or NaN, a column for each of several classes"
+            )
 
     def solve(self, features: Tensor, labels: Tensor) -> Head:
         """The optimal head on features (N, D), labels (N, L): weight (L, D), bias (L,), differentiable in features."""

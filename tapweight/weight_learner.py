@@ -69,8 +69,12 @@ class WeightLearner:
         retries: int = 6,
         patience: int | None = 10,
     ) -> None:
-        if every < 1 or warmup < 0 or retries < 0:
-            raise ValueError(f"every is {every}, warmup {warmup}, retries {retries}: at least 1, 0 and 0 are needed")
+        if not every >= 1 or every % 1 or not warmup >= 0 or not retries >= 0:
+            raise ValueError(
+                f"every is {every}, warmup {warmup}, retries {retries}: whole numbers of at least 1, 0 and 0 are needed"
+            )
+        if patience is not None and not patience >= 0:
+            raise ValueError(f"patience is {patience}, must be at least 0, or None for any number of failures")
         self.pretraining, self.task, self.weights = pretraining, task, weights
         self.estimator = Implicit() if estimator is None else estimator
         self.every, self.warmup, self.retries, self.patience = every, warmup, retries, patience

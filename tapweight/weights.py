@@ -91,6 +91,7 @@ class ObjectiveWeights:
         # Exponentiated gradient is plain descent on the logits along dF/dλ instead of dF/dα.
         self._optimizer: torch.optim.Optimizer = kind([self.logits], lr=lr)
         self.evidence = Evidence(k, lr, trust) if parametrisation == "evidence" else None
+        self._moved_by = f"{parametrisation} ({optimizer})" if parametrisation == "softmax" else parametrisation
         self.scaled, self._square = scaled, 0.0
         self.updates = 0
         self._sum, self._count = torch.zeros(k, dtype=torch.float64), 0
@@ -156,6 +157,7 @@ class ObjectiveWeights:
         """All that `load_state_dict` needs to go on exactly where this stood."""
         return {
             "names": self.names,
+            "moved_by": self._moved_by,
             "logits": self.logits.detach().clone(),
             "optimizer": self._optimizer.state_dict(),
             "square": self._square,
@@ -169,10 +171,12 @@ class ObjectiveWeights:
         """Go on from a `state_dict`.
 
         Raises:
-            ValueError: it belongs to other objectives.
+            ValueError: it belongs to other objectives, or to another parametrisation or optimizer.
         """
         if tuple(state["names"]) != self.names:
             raise ValueError(f"state belongs to objectives {tuple(state['names'])}, these are {self.names}")
+        if state.get("moved_by", self._moved_by) != self._moved_by:  # an older state does not say
+            raise ValueError(f"state is of weights moved by {state['moved_by']}, these are moved by {self._moved_by}")
         with torch.no_grad():
             self.logits.copy_(state["logits"])
         self._optimizer.load_state_dict(state["optimizer"])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -32,10 +35,11 @@ def pretrain_base(
     """Train on `molecules` MOSES molecules, write the checkpoint, and return its metadata with its SHA-256.
 
     `encoder` names one of `CORPORA`, `shape` what was asked for: layers, width, image_size. A training that was killed
-    goes on from the folder `OUT.training`.
+    goes on from the folder `OUT.training`; a finished one is not made again.
 
     Raises:
-        UserError: MOSES cannot be had, `out` cannot be written, or the encoder has no such shape.
+        UserError: MOSES cannot be had, `out` cannot be written or holds something else, or the encoder has no such
+            shape.
         Diverged: a loss is not finite.
     """
     from hpo_bench.data import load_moses
@@ -47,14 +51,44 @@ def pretrain_base(
         raise UserError(f"the encoder {encoder} has no {' and no '.join(others)}", "leave it out")
     prepare_process()
     plan = {"molecules": molecules, "encoder": encoder, **shape, **asdict(recipe)}
+    finished = _finished(out, plan)
     with workplace(out.with_name(f"{out.name}.training"), plan) as folder:
+        if finished is not None:
+            return finished
         corpus, about, save = make_corpus(
             load_moses(molecules, recipe.seed), shape, resolve_device(device), recipe.seed
         )
         rows = Rows(about["molecules"], recipe.batch_size, recipe.seed)
         model, outcome = train(corpus, recipe, folder / "state.safetensors", rows=rows, save_every=save_every)
-        metadata = {**about, "corpus": "MOSES, train part (molsets==0.3.1)", "recipe": asdict(recipe), **outcome}
+        metadata = {
+            **about,
+            "corpus": "MOSES, train part (molsets==0.3.1)",
+            "recipe": asdict(recipe),
+            "plan": plan,
+            **outcome,
+        }
         return {**metadata, "sha256": save(out, model, metadata)}
+
+
+def _finished(out: Path, plan: dict[str, Any]) -> dict[str, Any] | None:
+    """The metadata of the base that lies at `out` already.
+
+    Raises:
+        UserError: something else lies there, which would be written over.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not os.path.lexists(out):
+        return None
+    try:
+        with safe_open(out, framework="pt") as file:
+            metadata = json.loads((file.metadata() or {}).get("metadata", "{}"))
+    except (SafetensorError, OSError, ValueError):
+        metadata = {}
+    if metadata.get("plan") != json.loads(json.dumps(plan)):
+        told = "a base of other settings" if metadata else "no base"
+        raise UserError(f"{out} is there already, and is {told}", "give another --out, or move it away")
+    return {**metadata, "sha256": hashlib.sha256(out.read_bytes()).hexdigest()}
 
 
 def _graphs(

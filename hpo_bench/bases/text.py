@@ -54,7 +54,7 @@ def pretrain_text(
     from hpo_bench.tasks.text.corpus import TextCorpus
     from hpo_bench.tasks.text.encoder import load_base
     from hpo_bench.tasks.text.objectives import OBJECTIVES
-    from hpo_bench.tasks.text.scratch import METADATA, write_trained
+    from hpo_bench.tasks.text.scratch import METADATA, check_width, clear_half_written, write_trained
     from hpo_bench.tasks.text.tokens import Tokeniser
 
     select(OBJECTIVES, shape.objectives, "objective on text")
@@ -64,31 +64,35 @@ def pretrain_text(
         raise UserError(f"{shape.tokens} tokens leave no room for a text", "give --tokens 32 or more")
     if not 0 <= shape.dropout < 1:
         raise UserError(f"dropout must lie in [0, 1), not {shape.dropout}", "0.1 is BERT's")
+    check_width(shape.width)
+    if out.exists() and not out.is_dir():
+        raise UserError(f"{out} is a file", "a language model is a folder: give another --out")
     texts, source = read_corpus(corpus_file)
     plan = {"corpus": source["sha256"], **asdict(shape), **asdict(recipe)}
     if (out / METADATA).exists():
         check_plan(out / METADATA, plan)
         known = json.loads((out / METADATA).read_text(encoding="utf-8"))
-        if known["finished"]:
+        if known.get("finished"):
             return {**known, "sha256": load_base(out).sha256}
     elif out.exists() and not (out / "training").exists() and any(out.iterdir()):
         raise UserError(f"{out} is there and holds no training", "give --out a new folder")
     prepare_process()
     with workplace(out / "training", plan) as folder:
+        clear_half_written(out)
         fresh = folder / "fresh"
         if not fresh.exists():
             _make_fresh(fresh, texts, shape, recipe.seed)
-        base = load_base(fresh)
+        base, tokeniser = load_base(fresh), Tokeniser(fresh)
         corpus = TextCorpus(
             texts,
             replace(base, mlm_head={}),  # a fresh head starts at the corpus's frequencies, the file's at zero
-            Tokeniser(fresh),
+            tokeniser,
             objectives=shape.objectives,
             limit=base.limit,
             device=resolve_device(device),
             seed=recipe.seed,
         )
-        _say_cut(corpus.packed)
+        _say_doubts(source, corpus.packed, tokeniser.unknown_share(corpus.packed.ids))
         metadata = {
             "corpus": source,
             "plan": plan,
@@ -110,8 +114,19 @@ def pretrain_text(
     return {"finished": True, **metadata, **outcome, "sha256": load_base(out).sha256}
 
 
-def _say_cut(packed: PackedTexts) -> None:
-    """Warn of the ends of long texts: a book without line breaks is one text."""
+def _say_doubts(source: dict[str, Any], packed: PackedTexts, unknown: float) -> None:
+    """Warn of rows without text, of repeats, of unknown tokens and of the ends of long texts (a book is one text)."""
+    from hpo_bench.data.text_table import doubts_of_corpus
+    from hpo_bench.tasks.text.inspection import UNKNOWN_SAID
+
+    for sentence in doubts_of_corpus(source):
+        warnings.warn(sentence, stacklevel=3)
+    if unknown > UNKNOWN_SAID:
+        warnings.warn(
+            f"{unknown:.0%} of the corpus's tokens are not in the vocabulary ([UNK]): the model never sees them; "
+            "give a larger --vocabulary (the 1,000 most frequent characters have a place at most)",
+            stacklevel=3,
+        )
     if packed.truncated:
         lost = 1 - int(packed.counts.sum()) / len(packed.ids)
         warnings.warn(

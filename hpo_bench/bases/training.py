@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -150,6 +151,9 @@ def train(
     Raises:
         Diverged: a loss is not finite.
     """
+    if corpus.compares_rows and rows.count < 2 * rows.batches:
+        names = ", ".join(corpus.compares_rows)
+        warnings.warn(f"{names} compares the rows of a batch, and some have one: its loss tells nothing", stacklevel=2)
     trainer = _Trainer(corpus, recipe, rows)
     recent: list[Tensor] = []
     before = 0.0

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
+from safetensors import SafetensorError
 
 from hpo_bench.core.checkpoint import write_whole
 from hpo_bench.errors import UserError
@@ -23,9 +24,11 @@ def workplace(folder: Path, plan: dict[str, Any]) -> Iterator[Path]:
     """`folder`, locked, for `plan` alone; it goes away when the block ends without an error.
 
     Raises:
-        UserError: it cannot be written, another process is in it, or it holds a training with another plan.
+        UserError: it cannot be written, another process is in it, or it holds a training with another plan, or
+            something else.
     """
     try:
+        _check_ours(folder)
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")
         lock.acquire(timeout=0)
@@ -38,11 +41,33 @@ def workplace(folder: Path, plan: dict[str, Any]) -> Iterator[Path]:
         if not (folder / _PLAN).exists():
             write_whole(folder / _PLAN, json.dumps(plan, indent=1).encode())
         yield folder
-        shutil.rmtree(folder)
+        _clear(folder)
     except OSError as error:
         raise unwritable(folder, error) from error
+    except SafetensorError as error:  # reading one is told where it is read
+        raise UserError(
+            f"cannot write beside {folder}: {error}", "free some space and run the same command again"
+        ) from error
     finally:
         lock.release()
+
+
+def _check_ours(folder: Path) -> None:
+    """Raise UserError for a folder of somebody else's: when the training ends, it goes away."""
+    if not folder.is_dir() or (folder / _PLAN).exists():
+        return
+    if foreign := sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(".")):
+        raise UserError(f"{folder} holds {foreign[0]} and no training", "give another --out, or move it away")
+
+
+def _clear(folder: Path) -> None:
+    """Remove it, its plan last: what a kill leaves is still known as a training's."""
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != _PLAN:
+            entry.unlink()
+    shutil.rmtree(folder)
 
 
 def check_plan(path: Path, plan: dict[str, Any]) -> None:
@@ -51,8 +76,8 @@ def check_plan(path: Path, plan: dict[str, Any]) -> None:
         return
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-        found = found.get("plan", found)
-    except (ValueError, AttributeError) as error:
+        found = {**found.get("plan", found)}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
         raise UserError(f"{path} cannot be read: {error}", "give another --out") from error
     wanted = json.loads(json.dumps(plan))
     if other := sorted(name for name in {*found, *wanted} if found.get(name) != wanted.get(name)):

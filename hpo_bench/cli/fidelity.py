@@ -38,6 +38,7 @@ def fidelity(
     from hpo_bench.cli.display import Display, print_notices
     from hpo_bench.measure import landscape
     from hpo_bench.measure.fidelity import measure, plan, write
+    from hpo_bench.records.run_folder import writing
     from hpo_bench.run.runner import Observer, load_task
 
     chosen = estimator or ESTIMATORS
@@ -46,9 +47,10 @@ def fidelity(
     with interruptible(), Display(seeds * (len(chosen) + (known is None))) as display:
         loaded = load_task(task, config.task_options, flags.device)
         print_notices(loaded.notices)
-        measured = None if known is None else landscape.read(known, loaded)
+        measured = None if known is None else landscape.read(known, loaded, config)
         found = measure(config, planned, seeds, loaded, Observer() if as_json else display, measured)
-    files = write(found, out / task)
+    with writing(out / task):
+        files = write(found, out / task)
     if as_json:
         print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
         return

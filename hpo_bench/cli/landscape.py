@@ -25,7 +25,8 @@ def landscape(
 ) -> None:
     """Does weighting matter? Valid score at vertices, centre and edge midpoints of the simplex × paired seeds."""
     from hpo_bench.cli.display import Display, print_notices
-    from hpo_bench.measure.landscape import measure, plan, to_json, write
+    from hpo_bench.measure.landscape import measure, measured_with, plan, to_json, write
+    from hpo_bench.records.run_folder import writing
     from hpo_bench.run.runner import Observer, load_task
 
     config = plan(task, out=out, seed=seed, method_options=flags.method_options(), **flags.configuration())
@@ -33,9 +34,10 @@ def landscape(
         loaded = load_task(task, config.task_options, flags.device)
         print_notices(loaded.notices)
         found = measure(config, seeds, loaded, Observer() if as_json else display)
-    files = write(found, out / task)
+    with writing(out / task):
+        files = write(found, out / task)
     if as_json:
-        print(to_json(found))
+        print(to_json(found, measured_with(config, loaded)))
         return
     from rich.console import Console
 

@@ -28,6 +28,7 @@ def transfer(
     """Does what is best on valid hold on test? Every weighting of a landscape, read on both, after the fact."""
     from hpo_bench.cli.display import Display, print_notices
     from hpo_bench.measure.transfer import measure, plan, write
+    from hpo_bench.records.run_folder import writing
     from hpo_bench.run.runner import Observer, load_task
 
     if flags.workers is not None:
@@ -37,7 +38,8 @@ def transfer(
         loaded = load_task(task, config.task_options, flags.device)
         print_notices(loaded.notices)
         found = measure(config, seeds, loaded, Observer() if as_json else display)
-    files = write(found, out / task)
+    with writing(out / task):
+        files = write(found, out / task)
     if as_json:
         print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
         return

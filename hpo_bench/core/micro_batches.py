@@ -72,7 +72,10 @@ def labelled_parts(index: Tensor, labels: Tensor, most: int | None) -> Iterator[
 
 
 def cautions(task: Task, protocol: Protocol) -> list[str]:
-    """What differs from whole batches, as sentences for the record; none where batches are whole."""
+    """What a batch of one row, or one in parts, means for losses and batch norm, as sentences for the record."""
+    if protocol.batch_size == 1 and task.compares_rows:
+        names = ", ".join(task.compares_rows)
+        return [f"batch_size=1: {names} compares the rows of a batch, which has one: its loss tells nothing"]
     if not protocol.in_parts:
         return []
     size, found = f"micro_batch_size={protocol.micro_batch_size}", []

@@ -5,9 +5,8 @@ Wang et al. 2019, arXiv 1804.07461. Dev is test, because GLUE's test labels are 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -83,6 +82,9 @@ def load_glue(
         files = [_find(root / one.folder, part) for part in ("train", one.dev)]
         if all(files):
             train, test = (read_glue(file, one) for file in files if file is not None)
+            if len(test) > len(train):
+                told = f"{one.dev}.tsv has {len(test):,} rows, more than train.tsv, {len(train):,}: were they swapped?"
+                train = replace(train, notices=(*train.notices, told))
             return TextSplits(*cut_valid(train, rows), test)
         attempts.append(f"{root / one.folder}: no train.tsv and {one.dev}.tsv (also .gz)")
     if progress is not None:
@@ -107,13 +109,15 @@ def read_glue(path: Path, one: GlueSet) -> TextTable:
         UserError: too few cells, an unknown label, a score outside the range, an empty text; the line is named.
     """
     opened = read_text(path)
-    rows = [line.split("\t") for line in re.split(r"\r\n|\n|\r", opened.text) if line]
+    rows = [(number, line.split("\t")) for number, line in enumerate(opened.lines(), 1) if line]
     numbered = isinstance(one.label, int)
-    header = [] if numbered else rows.pop(0) if rows else []
+    header = [] if numbered else rows.pop(0)[1] if rows else []
     places = [_place(path, header, column) for column in (*one.texts, one.label)]
     texts: list[list[str]] = [[] for _ in one.texts]
     labels, lines = [], []
-    for line, cells in enumerate(rows, 1 if numbered else 2):
+    width = len(header) or len(rows[0][1]) if rows else 0
+    longer = [line for line, cells in rows if len(cells) > width]
+    for line, cells in rows:
         if len(cells) <= max(places):
             raise UserError(
                 f"{path.name} of {one.name}, line {line}: {len(cells)} cells, {max(places) + 1} are needed.",
@@ -129,7 +133,9 @@ def read_glue(path: Path, one: GlueSet) -> TextTable:
         check_not_empty(f"{path.name} of {one.name}", column, lines)
     source = {"provider": "data-dir", "sha256": opened.sha256}
     second = texts[1] if len(texts) == 2 else None
-    return TextTable(texts[0], second, np.array(labels, np.float64), one.kind, tuple(one.labels), source)
+    told = f"{len(longer):,} of {len(rows):,} rows of {path.name} have more than {width} cells: a text may end at a tab"
+    notices = (f"{told}; first: line {longer[0]}",) if longer else ()
+    return TextTable(texts[0], second, np.array(labels, np.float64), one.kind, tuple(one.labels), source, notices)
 
 
 def _find(folder: Path, part: str) -> Path | None:

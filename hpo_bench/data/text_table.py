@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -148,7 +148,8 @@ def read_corpus(path: str | Path) -> tuple[list[str], dict[str, Any]]:
         UserError: a file that cannot be read, no such column, no text.
     """
     opened = read_text(path)
-    if opened.name.endswith((".csv", ".tsv", ".tab")) or is_json(opened):
+    tabular = opened.name.endswith((".csv", ".tsv", ".tab")) or is_json(opened)
+    if tabular:
         table = read_table_file(path)
         lines = _texts(table, table.place("text", "column", "`text` in the header"))
     else:
@@ -156,8 +157,23 @@ def read_corpus(path: str | Path) -> tuple[list[str], dict[str, Any]]:
     texts = [line for line in lines if tidy(line)]
     if not texts:
         raise UserError(f"{opened.path} holds no text.", "Give one text a line, or a table with a column `text`.")
-    blank = len(lines) - len(texts)
-    return texts, {"file": opened.path.name, "texts": len(texts), "blank_lines": blank, "sha256": digest_of(texts)}
+    return texts, {
+        "file": opened.path.name,
+        "texts": len(texts),
+        ("rows_without_text" if tabular else "blank_lines"): len(lines) - len(texts),
+        "repeats": len(texts) - len(set(texts)),
+        "sha256": digest_of(texts),
+    }
+
+
+def doubts_of_corpus(source: Mapping[str, Any]) -> list[str]:
+    """What a person should know about a corpus, of what `read_corpus` says of it."""
+    said, texts, without = [], source["texts"], source.get("rows_without_text", 0)
+    if without:
+        said.append(f"{without:,} of {texts + without:,} rows of {source['file']} have no text and are left out")
+    if source["repeats"]:
+        said.append(f"{source['repeats']:,} of the {texts:,} texts of {source['file']} repeat an earlier one")
+    return said
 
 
 def check_not_empty(where: str, texts: Sequence[str], lines: Sequence[int]) -> None:

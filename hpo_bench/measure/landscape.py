@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +18,15 @@ from hpo_bench.compare.stats.intervals import mean_interval
 from hpo_bench.compare.stats.simplex import Point, Simplex, simplex
 from hpo_bench.core.budget import Budget
 from hpo_bench.errors import UserError
+from hpo_bench.records.files import write_whole
 from hpo_bench.records.load import finished, load_runs
+from hpo_bench.records.run_folder import differences
 from hpo_bench.run.config import RunConfig, configure
 from hpo_bench.run.runner import Observer, run
 from hpo_bench.search.grid import visits
 from hpo_bench.tasks.base import LoadedTask
 
+_PLACES = ("path", "base", "checkpoint", "model", "corpus")  # of files; `base_id` and `content` say what is in them
 METHOD, RESOLUTION = "grid", 2  # the {K, 2} lattice is the K vertices and the edge midpoints; grid adds the centre
 
 
@@ -48,15 +52,33 @@ def measure(config: RunConfig, seeds: int, loaded: LoadedTask, observer: Observe
     folders = {str(one.folder) for one in wanted}
     records = load_runs(config.out / config.task)
     ours = finished(records[records["folder"].isin(folders)], config.out)
-    (task,), _ = cohorts(ours)
-    return simplex(task, np.random.default_rng(0))
+    tasks, _ = cohorts(ours)
+    if len(tasks) > 1:  # an older version did not keep what the data were
+        told = ", ".join(task.label for task in tasks)
+        raise UserError(f"{config.out / config.task} holds runs of different settings: {told}", "give another --out")
+    return simplex(tasks[0], np.random.default_rng(0))
 
 
-def read(path: Path, loaded: LoadedTask) -> Simplex:
+def measured_with(config: RunConfig, loaded: LoadedTask) -> dict[str, Any]:
+    """What a landscape is of, as it stands in its JSON: it tells nothing of another protocol, base or data."""
+    options = {name: value for name, value in config.task_options.items() if name not in _PLACES}
+    told = {
+        "protocol": config.protocol.to_json(),
+        "task_options": options,
+        "base_id": loaded.task.base_id,
+        "content": loaded.content,
+    }
+    return json.loads(json.dumps(told))
+
+
+def read(path: Path, loaded: LoadedTask, config: RunConfig) -> Simplex:
     """A landscape of this task as `landscape --json` printed it, without the comparisons to the centre.
 
+    It warns of one that an older version wrote, which does not say what it was measured with.
+
     Raises:
-        UserError: a file that is none, or one of another task or of other objectives.
+        UserError: a file that is none, or one of another task, of other objectives, or measured with another protocol,
+            base or data.
     """
     task = loaded.task
     try:
@@ -71,6 +93,7 @@ def read(path: Path, loaded: LoadedTask) -> Simplex:
             raise UserError(
                 f"{path} is a landscape of {', '.join(sorted(of))}", "the task's objectives must be the same"
             )
+        _check_measured(path, content.get("measured_with"), measured_with(config, loaded))
         points = [
             Point(
                 str(line["point"]),
@@ -93,18 +116,39 @@ def read(path: Path, loaded: LoadedTask) -> Simplex:
     )
 
 
+def _check_measured(path: Path, there: dict[str, Any] | None, here: dict[str, Any]) -> None:
+    """Raise UserError where a landscape says that it was measured with something else."""
+    if there is None:
+        warnings.warn(
+            f"{path} does not say with which protocol, base and data it was measured (an older version printed it): "
+            "whether they are those of this command cannot be told",
+            stacklevel=3,
+        )
+        return
+    told = [line for part in ("protocol", "task_options") for line in differences(there[part], here[part], part)]
+    told += ["it started from another base"] if there["base_id"] != here["base_id"] else []
+    parts = sorted(part for part in here["content"] if there["content"].get(part) != here["content"][part])
+    told += [f"its {' and its '.join(parts)} held something else"] if parts else []
+    if told:
+        raise UserError(
+            f"{path} was measured with something else than this command says: {'; '.join(told)}",
+            "give the flags that it was measured with, or leave --landscape out to measure it",
+        )
+
+
 def write(found: Simplex, folder: Path) -> list[Path]:
     """landscape.csv, .png and .svg in `folder`."""
     table = folder / "landscape.csv"
-    table.write_text(found.frame().to_csv(index=False, float_format="%.6g", lineterminator="\n"), encoding="utf-8")
+    write_whole(table, found.frame().to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
     return [table, *save(simplex_points(found), folder / "landscape")]
 
 
-def to_json(found: Simplex) -> str:
-    """The sentence, the shares of variance and all points; NaN becomes null."""
+def to_json(found: Simplex, measured_with: dict[str, Any]) -> str:
+    """The sentence, the shares of variance, all points, and what they were measured with; NaN becomes null."""
     points = json.loads(found.frame().to_json(orient="records", double_precision=10))
     variance = None if found.variance is None else dataclasses.asdict(found.variance)
     if variance and not found.variance.weights.has_interval:  # type: ignore[union-attr]
         variance["weights"] |= {"low": None, "high": None}
     body = {"sentence": found.sentence, "seeds": found.seeds, "variance": variance, "points": points}
+    body["measured_with"] = measured_with
     return json.dumps(body, indent=1, ensure_ascii=False)

@@ -25,7 +25,7 @@ from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
 from hpo_bench.measure.landscape import RESOLUTION
 from hpo_bench.records import environment
-from hpo_bench.records.files import append_line, drop_torn_line, read_lines
+from hpo_bench.records.files import append_line, drop_torn_line, read_lines, write_whole
 from hpo_bench.records.journal import Progress
 from hpo_bench.records.run_folder import held
 from hpo_bench.records.schema import TransferLine, check
@@ -106,7 +106,7 @@ def _scores(config: RunConfig, seed: int, weights: np.ndarray, loaded: LoadedTas
 def write(found: Transfer, folder: Path) -> list[Path]:
     """transfer.json in `folder`."""
     path = folder / "transfer.json"
-    path.write_text(json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
     return [path]
 
 

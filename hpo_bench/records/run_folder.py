@@ -141,8 +141,18 @@ def held(folder: Path) -> Iterator[None]:
         raise UserError(f"another process is running in {folder}", remedy) from error
     except OSError as error:
         if error.errno in _DISK_REFUSES:
-            raise unwritable(Path(error.filename or folder), error) from error
+            raise unwritable(Path(error.filename2 or error.filename or folder), error) from error
         raise
+
+
+@contextmanager
+def writing(folder: Path) -> Iterator[None]:
+    """Raise UserError where the disk refuses what is written into `folder` inside the block."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise unwritable(Path(error.filename2 or error.filename or folder), error) from error
 
 
 def unwritable(path: Path, error: OSError) -> UserError:
@@ -176,7 +186,7 @@ def _read_or_start(folder: Path, identity: dict[str, Any], content: dict[str, st
 
 def made_way(there: dict[str, Any], asked: dict[str, Any]) -> bool:
     """May a run of another configuration take over the folder of `there`? Only where that one diverged."""
-    return there["status"] == "diverged" and bool(_differences(there, json.loads(json.dumps(asked))))
+    return there["status"] == "diverged" and bool(differences(there, json.loads(json.dumps(asked))))
 
 
 def _set_aside(folder: Path) -> Path:
@@ -198,7 +208,7 @@ def check_identity(folder: Path, there: dict[str, Any], asked: dict[str, Any]) -
         UserError: it is not; every difference is named.
     """
     # A round trip through JSON, so that tuples compare as the lists they are on disk.
-    differing = _differences(there, json.loads(json.dumps(asked)))
+    differing = differences(there, json.loads(json.dumps(asked)))
     if differing:
         remedy = f"give another --out, or move {folder} away"
         raise UserError(f"{folder} holds a run of another configuration: {'; '.join(differing)}", remedy)
@@ -229,10 +239,10 @@ def check_content(folder: Path, there: dict[str, Any], now: dict[str, str]) -> N
         )
 
 
-def _differences(there: Any, asked: Any, name: str = "") -> list[str]:
-    """Where two configurations differ, as `key: old → new`."""
+def differences(there: Any, asked: Any, name: str = "") -> list[str]:
+    """Where two configurations differ, as `key is old there, new now`; values are those that JSON gives back."""
     if isinstance(asked, dict) and isinstance(there, dict):
         keys = asked if not name else sorted({*asked, *there})
-        found = [_differences(there.get(key), asked.get(key), f"{name}.{key}".lstrip(".")) for key in keys]
+        found = [differences(there.get(key), asked.get(key), f"{name}.{key}".lstrip(".")) for key in keys]
         return [line for part in found for line in part]
     return [] if there == asked else [f"{name} is {there!r} there, {asked!r} now"]

@@ -160,3 +160,8 @@ def test_what_parts_change_is_said(network):
     (sentence,) = cautions(network, Protocol(batch_size=16, micro_batch_size=8))
     assert "batch norm" in sentence
     assert cautions(planted, Protocol(batch_size=16)) == []
+    (sentence,) = cautions(planted, Protocol(batch_size=1))
+    assert (
+        sentence
+        == "batch_size=1: contrast, harmful compares the rows of a batch, which has one: its loss tells nothing"
+    )

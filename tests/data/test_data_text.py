@@ -75,6 +75,28 @@ def test_a_bad_row_of_glue_is_named(tmp_path: Path, row: str, told: str) -> None
         read_glue(path, GLUE["stsb"])
 
 
+def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
+    path = write(tmp_path / "train.tsv", "index\tsentence1\tsentence2\tscore", "0\ta\tb\t1", "", "", "1\ta\tb\thigh")
+    with pytest.raises(UserError, match="line 5: the label is 'high'"):
+        read_glue(path, GLUE["stsb"])
+
+
+def test_a_text_with_a_tab_is_said(tmp_path: Path) -> None:
+    """MRPC's and CoLA's texts stand last: what follows a tab would be lost without a word."""
+    good, tab = "src\t{}\t*\tThey drank.", "src\t1\t*\tThey drank\tthe pub."
+    found = read_glue(write(tmp_path / "train.tsv", *[good.format(n % 2) for n in range(8)], tab), GLUE["cola"])
+    told = "1 of 9 rows of train.tsv have more than 4 cells: a text may end at a tab; first: line 9"
+    assert found.notices == (told,)
+
+
+def test_swapped_files_are_said(tmp_path: Path) -> None:
+    lines = [f"src\t{n % 2}\t*\tThey drank {n}." for n in range(40)]
+    write(tmp_path / "CoLA" / "train.tsv", *lines[:12])
+    write(tmp_path / "CoLA" / "dev.tsv", *lines)
+    told = "dev.tsv has 40 rows, more than train.tsv, 12: were they swapped?"
+    assert load_glue("cola", tmp_path).train.notices == (told,)
+
+
 def test_a_missing_task_names_all_that_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(UserError) as told:

@@ -51,6 +51,31 @@ def test_a_landscape_that_was_measured_is_not_measured_again(call):
     assert found["ceiling"]["cosine"]["value"] == pytest.approx(whole["ceiling"]["cosine"]["value"], rel=1e-6)
 
 
+@pytest.mark.usefixtures("no_figures")
+def test_a_landscape_of_another_protocol_base_or_data_is_refused(call):
+    code, out, err = call("--seeds", "1", "--json", "--out", "before", verb="landscape")
+    assert code == 0, err
+    known = Path("known.json")
+    known.write_text(out)
+    words = ["--seeds", "1", "--landscape", known, "-e", "tapweight", "--json"]
+    code, _, err = call(*words, "--set", "steps=9", "--mode", "full")
+    assert code == 2
+    assert "protocol.mode is 'probe' there, 'full' now; protocol.steps is 20 there, 9 now" in err
+    measured = json.loads(out)["measured_with"]
+    for changed, told in [
+        ({"base_id": "abc"}, "started from another base"),
+        ({"content": {**measured["content"], "table": "abc"}}, "its table held something else"),
+        ({"task_options": {"objectives": ["a"]}}, "task_options.objectives is ['a'] there, None now"),
+    ]:
+        known.write_text(json.dumps({**json.loads(out), "measured_with": {**measured, **changed}}))
+        code, _, err = call(*words)
+        assert (code, told in err) == (2, True), err
+    assert not Path("fidelity").exists()
+    known.write_text(json.dumps({**json.loads(out), "measured_with": None}))
+    with pytest.warns(UserWarning, match=r"known\.json does not say with which protocol, base and data"):
+        assert call(*words)[0] == 0
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -260,6 +260,20 @@ def test_cross_fit_uses_each_batch_once_as_valid():
         list(cross_fit([1], 2))
 
 
+def test_a_step_that_raises_does_not_count():
+    learner, problem = build(every=2)
+    losses = learner.pretraining.losses
+    learner.step(*one(problem))
+    learner.pretraining.losses = lambda m, b: losses(m, None)
+    with pytest.raises(TypeError):
+        learner.step(*one(problem))
+    learner.pretraining.losses = losses
+    assert learner.steps == 1
+    assert learner.step(*one(problem)).update is not None
+    with pytest.raises(ValueError, match=r"accumulate is 1\.5"):
+        Learner(learner.weight_learner, learner.pretrain_optimizer, learner.finetune_optimizer, accumulate=1.5)
+
+
 def test_an_optimizer_over_both_levels_is_refused():
     problem = Networks(0)
     both = torch.optim.SGD([*problem.pretraining.module.parameters(), *problem.finetuning.module.parameters()], lr=0.1)

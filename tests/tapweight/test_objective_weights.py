@@ -135,6 +135,23 @@ def test_resumes_exactly(kind):
     assert torch.equal(second.average, through.average)
 
 
+MOVED = [{"parametrisation": one} for one in ("evidence", "mirror", "softmax")]
+MOVED.append({"parametrisation": "softmax", "optimizer": "sgd"})
+
+
+@pytest.mark.parametrize("there", MOVED)
+@pytest.mark.parametrize("here", MOVED)
+def test_a_state_of_another_parametrisation_is_refused(there, here):
+    first, second = ObjectiveWeights(2, **there), ObjectiveWeights(2, **here)
+    first.update(torch.tensor([1.0, -1.0]))
+    if there == here:
+        second.load_state_dict({k: v for k, v in first.state_dict().items() if k != "moved_by"})  # of an older version
+        return
+    with pytest.raises(ValueError, match="moved by"):
+        second.load_state_dict(first.state_dict())
+    assert torch.equal(second.logits, torch.zeros(2, dtype=torch.float64)), "nothing was loaded"
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [

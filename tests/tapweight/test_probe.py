@@ -44,6 +44,31 @@ def test_missing_labels_leave_their_rows_out(solve):
         solve(features, targets, 0.1)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"head": "svm"}, "ridge or logistic"), *(({"strength": s}, "strength is") for s in (0.0, -1.0, float("nan")))],
+)
+def test_a_head_that_is_none(options, message):
+    with pytest.raises(ValueError, match=message):
+        Probe(lambda m, b: b, lambda b: b, **options)
+
+
+@pytest.mark.parametrize(
+    ("labels", "head", "message"),
+    [
+        (lambda b: b[1][:, 0], "ridge", r"labels\[:, None\]"),
+        (lambda b: b[1][:2, :1], "ridge", r"expected \(B, D\) and \(B, L\)"),
+        (lambda b: (b[1][:, :1] > 0) * 2 - 1, "logistic", "must be 0, 1 or NaN"),
+        (lambda b: torch.arange(len(b[1]))[:, None] % 3, "logistic", "must be 0, 1 or NaN"),
+    ],
+)
+def test_labels_that_cannot_be_meant(labels, head, message):
+    problem = Networks(0)
+    probe = Probe(lambda m, b: m.encoder(b[0]), labels, head=head)
+    with pytest.raises(ValueError, match=message):
+        hypergradient(problem.pretraining, probe, problem.lam, **problem.batches)
+
+
 @pytest.mark.parametrize("strength", [1e-3, 0.1, 10.0])
 def test_logistic_head_is_the_minimum(strength):
     """Against BFGS and dense Newton on the objective as it is written."""

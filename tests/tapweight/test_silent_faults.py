@@ -363,6 +363,33 @@ def test_optimisers_that_cannot_be_meant():
         Learner(learner, torch.optim.LBFGS(problem.pretraining.module.parameters()), sgds[1])
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"every": float("nan")}, "every is nan"),
+        ({"every": 2.5}, "every is 2.5"),
+        ({"patience": -1}, "patience is -1"),
+        ({"patience": float("nan")}, "patience is nan"),
+    ],
+)
+def test_a_learner_that_would_never_move_or_always_fail(options, message):
+    problem = Networks(0)
+    with pytest.raises(ValueError, match=message):
+        WeightLearner(problem.pretraining, problem.finetuning, ObjectiveWeights(3), **options)
+
+
+@pytest.mark.parametrize(
+    ("loss", "message"),
+    [
+        (lambda m, b: (m(b[0]) - b[1]).square().mean(1), r"gave a tensor of shape \(\d+,\), expected a scalar"),
+        (lambda m, b: 1.0, "gave a float, expected a scalar"),
+    ],
+)
+def test_a_task_loss_that_is_no_scalar(loss, message):
+    with pytest.raises(ValueError, match=message):
+        of(Networks(0), loss=loss)
+
+
 def test_the_check_of_symmetry_passes_where_the_hessian_is_right():
     """On ill-conditioned quadratics, whatever the right-hand side: no false alarm."""
     for seed in range(5):

@@ -25,7 +25,7 @@ def inspect_splits(notices: Notices, splits: TextSplits, metric: str) -> None:
     parts = {"train": splits.train, "valid": splits.valid, "test": splits.test}
     check_defined(parts, metric)
     source = splits.train.source
-    notices.say(*splits.train.notices)
+    notices.say(*dict.fromkeys((*splits.train.notices, *splits.test.notices)))
     for what, told in (("label", "no label"), ("text", "an empty text")):
         if count := source.get(f"rows_without_{what}", 0):
             first = source.get(f"first_without_{what}")

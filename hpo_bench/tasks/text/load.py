@@ -110,7 +110,7 @@ class TextLoader:
 
 def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, device: torch.device) -> LoadedTask:
     from hpo_bench.data.notices import Notices
-    from hpo_bench.data.text_table import read_corpus
+    from hpo_bench.data.text_table import doubts_of_corpus, read_corpus
     from hpo_bench.tasks.planted import with_plants
     from hpo_bench.tasks.text.encoder import load_base
     from hpo_bench.tasks.text.inspection import inspect_corpus, inspect_pieces, inspect_splits, inspect_tokens
@@ -121,9 +121,11 @@ def _build(name: str, splits: TextSplits, metric: str, options: TextOptions, dev
     notices = Notices(options.allow_suspicious)
     inspect_splits(notices, splits, metric)
     texts, corpus_source = (None, None) if options.corpus is None else read_corpus(options.corpus)
-    if texts is not None:
+    if texts is not None and corpus_source is not None:
+        notices.say(*doubts_of_corpus(corpus_source))
         inspect_corpus(notices, splits, texts)
     path, origin, leak = _find(options.model)
+    notices.say(*_unfinished(path))
     tokeniser = Tokeniser(path)
     loaded = build_task(
         name,
@@ -165,6 +167,22 @@ def _find(model: str) -> tuple[str, str, str | None]:
         embedded = locate_minilm()
         return str(embedded.path), embedded.origin, LEAK
     return locate_model(model), model.rstrip("/").rpartition("/")[2], None
+
+
+def _unfinished(model: str) -> list[str]:
+    """A sentence on a model of `pretrain-base` whose training was broken off."""
+    import json
+
+    from hpo_bench.tasks.text.scratch import METADATA
+
+    try:
+        metadata = json.loads((Path(model) / METADATA).read_text(encoding="utf-8"))
+        if metadata["finished"]:
+            return []
+        stood = f"its training was broken off at step {metadata['steps']:,}"
+    except (OSError, ValueError, KeyError, TypeError):  # none of ours
+        return []
+    return [f"the model {Path(model).name} is not finished: {stood}; the same pretrain-base command goes on"]
 
 
 def _shares(splits: TextSplits) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,12 +12,14 @@ from typing import Any
 
 import torch
 
+from hpo_bench.errors import UserError
 from hpo_bench.tasks.corpus import Model
 from hpo_bench.tasks.text.encoder import quiet
 from hpo_bench.tasks.text.vocabulary import SPECIALS, train_wordpiece
 
 METADATA = "hpo_bench.json"
 _HEAD_WIDTH = 32
+_ASIDE = ".writing-"
 _DROPOUT = 0.1  # BERT's
 
 
@@ -51,7 +54,7 @@ def write_fresh(
         vocab_size=vocabulary,
         hidden_size=width,
         num_hidden_layers=layers,
-        num_attention_heads=max(1, width // _HEAD_WIDTH),
+        num_attention_heads=_heads(width),
         intermediate_size=4 * width,
         max_position_embeddings=positions,
         type_vocab_size=types,
@@ -64,6 +67,26 @@ def write_fresh(
         BertForMaskedLM(config).save_pretrained(folder)
 
 
+def _heads(width: int) -> int:
+    return max(1, width // _HEAD_WIDTH)
+
+
+def check_width(width: int) -> None:
+    """Raise UserError for a width that the heads of attention cannot share."""
+    if width % _heads(width):
+        below = width // _HEAD_WIDTH * _HEAD_WIDTH
+        raise UserError(
+            f"a width of {width} cannot be shared by {_heads(width)} heads",
+            f"give --width {below} or {below + _HEAD_WIDTH}",
+        )
+
+
+def clear_half_written(folder: Path) -> None:
+    """Remove what a kill left of `write_trained`."""
+    for entry in folder.glob(f"{_ASIDE}*"):
+        shutil.rmtree(entry, ignore_errors=True)
+
+
 def write_trained(folder: Path, fresh: Path, model: Model, metadata: dict[str, Any], half: bool = False) -> None:
     """The trained encoder and its `mlm` head in the form of `fresh`, with its tokeniser and `metadata`.
 
@@ -72,7 +95,7 @@ def write_trained(folder: Path, fresh: Path, model: Model, metadata: dict[str, A
     """
     from transformers import AutoTokenizer, BertForMaskedLM
 
-    with quiet(), tempfile.TemporaryDirectory(dir=folder, prefix=".writing-") as name:
+    with quiet(), tempfile.TemporaryDirectory(dir=folder, prefix=_ASIDE) as name:
         aside = Path(name)
         whole: Any = BertForMaskedLM.from_pretrained(fresh)
         whole.bert.load_state_dict(model.encoder.backbone.state_dict())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
@@ -79,5 +81,14 @@ def test_a_base_is_made_and_started_from(monkeypatch, tmp_path, smiles):
     corpus = ImageCorpus(smiles, ("jigsaw",), size=32, base=base)
     weights = corpus.build_model().encoder.state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in base.state.items())
+    before = out.read_bytes()
+    again = maker.pretrain_base(out, encoder="imagemol", shape=shape, **sizes)
+    assert again == json.loads(json.dumps(report)), "a finished one is not made again"
+    with pytest.raises(UserError, match=r"a base of other settings\n.*another --out"):
+        maker.pretrain_base(out, encoder="imagemol", shape=shape, **{**sizes, "molecules": 50})
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UserError, match="is there already, and is no base"):
+        maker.pretrain_base(tmp_path / "notes.txt", encoder="imagemol", shape=shape, **sizes)
+    assert ((tmp_path / "notes.txt").read_text(), out.read_bytes()) == ("mine", before)
     with pytest.raises(UserError, match="imagemol has no layers"):
         maker.pretrain_base(out, encoder="imagemol", shape={"layers": 3}, **sizes)

@@ -266,3 +266,78 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(tmp_path, c
     assert load_base(broken).sha256 == load_base(tmp_path / "unbroken").sha256
     one, two = (json.loads((tmp_path / name / "hpo_bench.json").read_text()) for name in ("broken", "unbroken"))
     assert one["losses"] == two["losses"]
+
+
+def test_a_folder_named_training_that_is_somebody_elses_is_left_alone(tmp_path, corpus):
+    """At its end the folder of a training goes away."""
+    mine = tmp_path / "model" / "training" / "notes.txt"
+    mine.parent.mkdir(parents=True)
+    mine.write_text("mine")
+    with pytest.raises(UserError, match=r"training holds notes\.txt and no training\n.*--out"):
+        make(corpus, tmp_path / "model")
+    assert [path.name for path in mine.parent.iterdir()] == ["notes.txt"]
+
+
+def test_a_file_in_the_place_of_the_model_is_refused(tmp_path, corpus):
+    (tmp_path / "model").write_text("mine")
+    with pytest.raises(UserError, match="model is a file"):
+        make(corpus, tmp_path / "model")
+    assert (tmp_path / "model").read_text() == "mine"
+
+
+def test_a_width_that_heads_cannot_share_is_refused(tmp_path, corpus):
+    with pytest.raises(UserError, match="--width 96 or 128"):
+        make(corpus, tmp_path / "model", replace(SHAPE, width=100))
+    assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.parametrize("held", ["[]", '{"plan": null}', '{"plan": [1]}', "{}", '{"finished": true}'])
+def test_metadata_of_something_else_is_refused(tmp_path, corpus, held):
+    (tmp_path / "hpo_bench.json").write_text(held)
+    with pytest.raises(UserError, match="give another --out"):
+        make(corpus, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["hpo_bench.json"]
+
+
+def test_what_is_suspicious_in_a_corpus_is_said(tmp_path):
+    lines = sentences(50, 0)
+    file = tmp_path / "corpus.jsonl"
+    file.write_text("".join(json.dumps({"text": line}) + "\n" for line in [*lines, *lines, None, " "]))
+    with pytest.warns(UserWarning, match="left out") as told:
+        make(file, tmp_path / "model", recipe=replace(RECIPE, epochs=1))
+    said = [str(one.message) for one in told]
+    assert "2 of 102 rows of corpus.jsonl have no text and are left out" in said
+    repeats = 100 - len(set(lines))
+    assert f"{repeats} of the 100 texts of corpus.jsonl repeat an earlier one" in said
+
+
+def test_rows_that_have_nothing_to_be_compared_with_are_said(tmp_path):
+    """The loss of `contrast` is 0 there, which looks like success."""
+    file = tmp_path / "corpus.txt"
+    file.write_text("\n".join(sentences(5, 0)))
+    with pytest.warns(UserWarning, match="contrast compares the rows of a batch, and some have one"):
+        make(file, tmp_path / "model", replace(SHAPE, objectives=("mlm", "contrast")), replace(RECIPE, batch_size=2))
+
+
+def test_tokens_outside_the_vocabulary_are_said(tmp_path):
+    file = tmp_path / "chinese.txt"
+    file.write_text("\n".join("".join(chr(0x4E00 + 40 * row + n) for n in range(40)) for row in range(200)))
+    with pytest.warns(UserWarning, match=r"\d\d% of the corpus's tokens are not in the vocabulary .*--vocabulary"):
+        make(file, tmp_path / "model", recipe=replace(RECIPE, epochs=1))
+
+
+def test_a_model_that_is_not_finished_says_so(tmp_path, corpus):
+    """The folder of a killed training holds a usable model."""
+    make(corpus, tmp_path / "model", recipe=replace(RECIPE, epochs=1))
+    table, about = tmp_path / "table.csv", tmp_path / "model" / "hpo_bench.json"
+    table.write_text("text,label\n" + "".join(f"{text},{n % 2}\n" for n, text in enumerate(sentences(60, 1))))
+    given = {"path": str(table), "kind": "classification", "model": str(tmp_path / "model")}
+
+    def said():
+        return [one for one in load_text(device=torch.device("cpu"), **given).notices if "not finished" in one]
+
+    assert not said()
+    about.write_text(json.dumps({**json.loads(about.read_text()), "finished": False}))
+    assert said() == [
+        "the model model is not finished: its training was broken off at step 7; the same pretrain-base command goes on"
+    ]
