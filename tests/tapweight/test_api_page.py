@@ -20,6 +20,7 @@ def test_page_is_current():
 
 
 def test_every_public_name_has_a_docstring():
-    for module, name in [(module, name) for module in (tapweight, horizon, solvers) for name in module.__all__]:
-        thing = getattr(module, name)
-        assert name in ("__version__", "DESIGNS") or (thing.__doc__ and not thing.__doc__.startswith(f"{name}(")), name
+    for module in (tapweight, horizon, solvers):
+        for name in set(module.__all__) - {"__version__", "DESIGNS"}:
+            told = getattr(module, name).__doc__
+            assert told and not told.startswith(f"{name}("), name
