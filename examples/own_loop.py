@@ -1,7 +1,7 @@
 """Objective weights for any module with three losses and one task: `python examples/own_loop.py`.
 
 Weights move only where the hypergradients stand out of their noise: here "product" gets nearly everything; with
-torch.manual_seed(1) the evidence is thin and they stay near 1/3.
+torch.manual_seed(1) the evidence is thin, and "product" and "noise" get 0.39 each.
 """
 
 import copy

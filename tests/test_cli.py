@@ -337,3 +337,20 @@ def test_the_module_and_the_console_script_are_the_same(tmp_path):
     assert told[0].returncode == told[1].returncode == 2
     assert told[0].stderr == told[1].stderr
     assert "there is no run at nowhere" in told[0].stderr
+
+
+def test_every_option_says_what_it_is():
+    from typer.main import get_command
+
+    def verbs(command, path=()):
+        yield path, command
+        for name, inner in getattr(command, "commands", {}).items():
+            yield from verbs(inner, (*path, name))
+
+    silent = [
+        f"{' '.join(path)} {parameter.name}"
+        for path, command in verbs(get_command(app))
+        for parameter in command.params
+        if not getattr(parameter, "help", None)
+    ]
+    assert silent == []

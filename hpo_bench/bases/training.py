@@ -39,7 +39,7 @@ class Recipe:
     batch_size: int
     learning_rate: float  # the peak
     weight_decay: float
-    warmup: int  # steps over which the rate rises, a tenth of all at most; a cosine to zero afterwards
+    warmup: int  # steps over which the rate rises, of known `epochs` a tenth at most; a cosine to zero afterwards
     clip: float  # longest gradient
     precision: str
     seed: int

@@ -14,6 +14,7 @@ from hpo_bench.cli.stops import interruptible
 from hpo_bench.cli.trial import TrialFlags, takes_trial_flags
 
 ESTIMATORS = ["tapweight", "tapweight:replicates=2,share=0.5", "implicit"]
+_HELP = f"METHOD, or METHOD:option=value,option=value (default: {'; '.join(ESTIMATORS)})."
 
 
 @app.command()
@@ -21,9 +22,7 @@ ESTIMATORS = ["tapweight", "tapweight:replicates=2,share=0.5", "implicit"]
 def fidelity(
     task: Task,
     flags: TrialFlags,
-    estimator: Annotated[
-        list[str] | None, typer.Option("--estimator", "-e", help="METHOD, or METHOD:option=value,option=value.")
-    ] = None,
+    estimator: Annotated[list[str] | None, typer.Option("--estimator", "-e", help=_HELP)] = None,
     seeds: Seeds = 3,
     seed: FirstSeed = 0,
     known: Annotated[

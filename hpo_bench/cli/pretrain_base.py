@@ -49,12 +49,13 @@ def pretrain_base(
     image_size: Annotated[int | None, typer.Option(parser=at_least(1), help="imagemol: pixels (default 224).")] = None,
     learning_rate: Annotated[float, typer.Option(parser=finite, help="Peak learning rate.")] = 1e-3,
     warmup: Annotated[
-        int, typer.Option(parser=at_least(0), help="Steps to the peak, a tenth of all at most; then a cosine to 0.")
+        int,
+        typer.Option(parser=at_least(0), help="Steps to the peak, of --epochs a tenth at most; then a cosine to 0."),
     ] = 500,
     batch_size: Annotated[int, typer.Option(parser=at_least(1), help="Molecules or texts a step.")] = 256,
     weight_decay: Annotated[float, typer.Option(parser=finite, help="AdamW's, on matrices alone.")] = 0.01,
     clip: Annotated[float, typer.Option(parser=finite, help="Longest gradient.")] = 1.0,
-    seed: Annotated[int, typer.Option(parser=at_least(0))] = 0,
+    seed: Annotated[int, typer.Option(parser=at_least(0), help="Of the rows, the weights and their training.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
     save_every: Annotated[

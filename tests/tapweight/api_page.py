@@ -7,7 +7,7 @@ import re
 import sys
 
 import tapweight
-from tapweight import solvers
+from tapweight import horizon, solvers
 
 HEAD = """# tapweight: every public name
 
@@ -55,7 +55,7 @@ def entry(name: str, thing: object) -> str:
 
 def page() -> str:
     parts = [HEAD]
-    for title, module in (("tapweight", tapweight), ("tapweight.solvers", solvers)):
+    for title, module in (("tapweight", tapweight), ("tapweight.solvers", solvers), ("tapweight.horizon", horizon)):
         parts.append(f"## {title}\n")
         for name in sorted(module.__all__):
             thing = getattr(module, name)
