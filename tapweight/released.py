@@ -39,6 +39,8 @@ def released_hypergradient(
 ) -> Hypergradient:
     """dF/dλ (K,) as the released code has it. Parameters come back bit-identical; buffers and generators do not.
 
+    `finetuning.module` is left in training mode.
+
     Args:
         autocast: dtype of the pretraining passes; None for the parameters' own.
         common_random_numbers: reseed both passes of a difference alike.

@@ -61,13 +61,15 @@ def by_name(
     they are.
 
     Raises:
-        ValueError: unknown name.
+        ValueError: unknown name, or a solver that reads its level's optimiser without one.
         TypeError: an option the solver does not have.
     """
     if name not in _SOLVERS:
         raise ValueError(f"unknown solver {name!r}; known: {', '.join(_SOLVERS)}")
     accepted = inspect.signature(_SOLVERS[name]).parameters
     if "optimizer" in accepted:
+        if optimizer is None:
+            raise ValueError(f"the solver {name} reads the state of its level's optimiser: give optimizer")
         options["optimizer"] = optimizer
     if "damping" in accepted and damping is not None:
         options["damping"] = damping

@@ -151,6 +151,8 @@ def test_names_and_options():
     assert solvers.by_name("neumann", terms=3).terms == 3
     with pytest.raises(ValueError, match="known: identity"):
         solvers.by_name("newton")
+    with pytest.raises(ValueError, match="give optimizer"):
+        solvers.by_name("adam_diagonal")
 
 
 def test_conditioning_up_to_a_million():
