@@ -12,7 +12,7 @@ def main() -> None:
     """Run the command line. An error that the user can mend is printed as a sentence, with exit code 2."""
     _speak()
     from hpo_bench.cli import app
-    from hpo_bench.cli.stops import end_in_order, ignore_late_signals, status
+    from hpo_bench.cli.stops import end_in_order, end_with_a_word, ignore_late_signals, status
     from hpo_bench.errors import UserError
 
     end_in_order()
@@ -22,6 +22,8 @@ def main() -> None:
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
+    except SystemExit as end:
+        end_with_a_word(end)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(status())

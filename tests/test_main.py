@@ -1,9 +1,15 @@
 """The program as people start it: from any folder, on any terminal."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from hpo_bench.__main__ import main
+from hpo_bench.cli import stops
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -33,3 +39,14 @@ def test_a_terminal_that_lacks_letters(tmp_path):
     told = start("list", folder=tmp_path, PYTHONIOENCODING="ascii")
     assert (told.returncode, told.stderr) == (0, b"")
     assert b"tapweight" in told.stdout
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_where_nothing_trains_ends_with_a_word_too(monkeypatch, capsys, number, code):
+    monkeypatch.setattr(stops, "_received", [signal.SIGINT])
+    monkeypatch.setattr(stops, "_told", [])
+    monkeypatch.setattr("hpo_bench.cli.listing.listing", lambda: signal.raise_signal(number))
+    monkeypatch.setattr(sys, "argv", ["hpo-bench", "list"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code, capsys.readouterr().err) == (code, "stopped\n")

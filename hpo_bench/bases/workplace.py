@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
-from safetensors import SafetensorError
 
 from hpo_bench.core.checkpoint import write_whole
 from hpo_bench.errors import UserError
@@ -44,10 +45,13 @@ def workplace(folder: Path, plan: dict[str, Any]) -> Iterator[Path]:
         _clear(folder)
     except OSError as error:
         raise unwritable(folder, error) from error
-    except SafetensorError as error:  # reading one is told where it is read
-        raise UserError(
-            f"cannot write beside {folder}: {error}", "free some space and run the same command again"
-        ) from error
+    except UserError:
+        raise
+    except Exception as error:  # safetensors and tokenizers, in Rust, raise what is no OSError
+        if (refused := re.search(r"\(os error (\d+)\)", str(error))) is None:
+            raise
+        number = int(refused[1])
+        raise unwritable(folder, OSError(number, os.strerror(number))) from error
     finally:
         lock.release()
 

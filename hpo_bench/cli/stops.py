@@ -7,11 +7,12 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
 _received = [signal.SIGINT]
+_told: list[bool] = []  # has a sentence on it been printed?
 
 
 def end_in_order() -> None:
@@ -32,6 +33,14 @@ def status() -> int:
     return 128 + _received[-1]
 
 
+def end_with_a_word(end: SystemExit) -> NoReturn:
+    """Typer ends a verb that a signal stops without a word, and takes every signal for Ctrl-C."""
+    if end.code == 128 + signal.SIGINT and not _told:
+        print("stopped", file=sys.stderr)
+        sys.exit(status())
+    raise end
+
+
 def ignore_late_signals() -> None:
     """Everything is recorded: a signal in the interpreter's last steps would print PyTorch's and Ray's insides."""
     atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
@@ -44,5 +53,6 @@ def interruptible() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt as stop:
+        _told.append(True)
         print("stopped; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(status()) from stop

@@ -319,6 +319,17 @@ def test_rows_that_have_nothing_to_be_compared_with_are_said(tmp_path):
         make(file, tmp_path / "model", replace(SHAPE, objectives=("mlm", "contrast")), replace(RECIPE, batch_size=2))
 
 
+def test_a_full_disk_under_a_library_in_rust_is_a_sentence(tmp_path, corpus, monkeypatch):
+    """tokenizers raises a bare Exception."""
+
+    def full(*_):
+        raise Exception("No space left on device (os error 28)")
+
+    monkeypatch.setattr("hpo_bench.tasks.text.scratch.write_trained", full)
+    with pytest.raises(UserError, match="No space left on device\nfree some space and run the same command again"):
+        make(corpus, tmp_path / "model", recipe=replace(RECIPE, epochs=1))
+
+
 def test_tokens_outside_the_vocabulary_are_said(tmp_path):
     file = tmp_path / "chinese.txt"
     file.write_text("\n".join("".join(chr(0x4E00 + 40 * row + n) for n in range(40)) for row in range(200)))
