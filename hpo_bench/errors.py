@@ -25,6 +25,14 @@ class UserError(Exception):
         return f"{self.message}\n{self.remedy}" if self.remedy else self.message
 
 
+def one_line(text: object) -> str:
+    """An error's lines as one: a semicolon where a line ends without a stop of its own."""
+    told, *rest = str(text).split("\n")
+    for line in rest:
+        told += f"{'' if told.endswith(tuple('.:;?!')) else ';'} {line.strip()}"
+    return told
+
+
 class Doubt(UserWarning):
     """A warning about a score that counts all the same, such as constant predictions; it goes into the record."""
 

@@ -56,6 +56,11 @@ def measure(config: RunConfig, seeds: int, loaded: LoadedTask, observer: Observe
     if len(tasks) > 1:  # an older version did not keep what the data were
         told = ", ".join(task.label for task in tasks)
         raise UserError(f"{config.out / config.task} holds runs of different settings: {told}", "give another --out")
+    (runs,) = tasks[0].methods.values()
+    for folder, trials in zip(runs.folders, runs.trials, strict=True):
+        if missing := visits(size, RESOLUTION) - len(trials):
+            told = f"{folder} lacks {missing} of its trials, though its run is done"
+            raise UserError(told, "move it away: the same command then measures it again")
     return simplex(tasks[0], np.random.default_rng(0))
 
 

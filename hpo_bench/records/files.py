@@ -19,7 +19,7 @@ from typing import Any
 
 from hpo_bench.errors import UserError
 
-MOVE_AWAY = "move the folder away, or run it again"
+MOVE_AWAY = "move the folder away, then run it again"
 _ASIDE = re.compile(r"\.[^/]+\.\d+\.tmp")  # as `write_whole` names them
 
 
@@ -156,6 +156,15 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
             raise UserError(f"{where} cannot be read: it holds no JSON object", MOVE_AWAY)
         lines.append(value)
     return lines
+
+
+def is_torn(path: Path) -> bool:
+    """Was the last line of a file cut short? Of no file, no."""
+    try:
+        content = read_bytes(path)
+    except FileNotFoundError:
+        return False
+    return bool(content) and not content.endswith(b"\n")
 
 
 def drop_torn_line(path: Path) -> None:

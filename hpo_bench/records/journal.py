@@ -12,6 +12,7 @@ from typing import Any
 
 from hpo_bench.core.cost import Cost
 from hpo_bench.core.meter import CostMeter
+from hpo_bench.errors import UserError
 from hpo_bench.records import schema
 from hpo_bench.records.files import append_line, drop_torn_line, own_folder, write_whole
 from hpo_bench.records.schema import TrialState
@@ -159,6 +160,9 @@ class Journal:
         bills = [Cost.from_json(bill) for bill in spent]
         try:
             bills.append(schema.read_bill(self.folder / "bill.json"))
+        except UserError as error:
+            remedy = "remove it: the bill then goes on from what the last line of trials.jsonl says was spent"
+            raise UserError(error.message, remedy) from error
         except FileNotFoundError:
             if bills:
                 warnings.warn(

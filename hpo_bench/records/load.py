@@ -19,6 +19,7 @@ from typing import Any
 import pandas as pd
 
 from hpo_bench.errors import UserError
+from hpo_bench.records.files import is_torn
 from hpo_bench.records.schema import read_run, read_tests, read_trajectory, read_trials
 
 DAMAGED = "damaged"  # the status of a run whose records cannot be read
@@ -147,13 +148,21 @@ def _row(folder: Path, record: dict[str, Any]) -> dict[str, Any]:
         "git_commit": environment.get("git_commit"),
         "git_dirty": environment.get("git_dirty"),
         "environments": environments,
-        "notices": tuple((record.get("data") or {}).get("notices") or ()),
+        "notices": (*((record.get("data") or {}).get("notices") or ()), *_torn(folder, record)),
         **_result(record),
     }
     for part in ("search", "retraining"):
         bill = (record.get("cost") or {}).get(part) or {}
         row |= {f"{part}_{field}": value for field, value in bill.items()}
     return row
+
+
+def _torn(folder: Path, record: dict[str, Any]) -> list[str]:
+    """A sentence on a run that is done while its trials are not all there: a copy that was cut short, a full disk."""
+    path = folder / "trials.jsonl"
+    if record["status"] != "done" or not is_torn(path):
+        return []
+    return [f"{path} ends in the middle of a line: a trial of this run, or several, are not there"]
 
 
 def _result(record: dict[str, Any]) -> dict[str, Any]:

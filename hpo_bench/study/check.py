@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from itertools import groupby
 
-from hpo_bench.errors import UserError
+from hpo_bench.errors import UserError, one_line
 from hpo_bench.records.run_folder import check_content
 from hpo_bench.run.runner import load_task, make_problem, vouched
 from hpo_bench.study.plan import PlannedRun, State
@@ -44,7 +44,7 @@ def check(runs: list[PlannedRun]) -> None:
         try:
             problems += _of_task([run for run in group if not vouched(run.config)])
         except UserError as error:
-            problems.append(f"{name}: {' '.join(str(error).split(chr(10)))}")
+            problems.append(f"{name}: {one_line(error)}")
     if problems:
         raise _all(list(dict.fromkeys(problems)), "nothing was trained")
 

@@ -60,7 +60,8 @@ def read_yaml(file: Path) -> Document:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        raise UserError(f"cannot read {file}: {reason}", "name a YAML file, such as experiments/bace.yaml") from error
+        remedy = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else "name a YAML file"
+        raise UserError(f"cannot read {file}: {reason}", f"{remedy}, such as experiments/bace.yaml") from error
     twice: list[Problem] = []
     lines: dict[KeyPath, int] = {(): 1}
     try:

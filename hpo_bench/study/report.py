@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hpo_bench.errors import one_line
 from hpo_bench.study.execute import Outcome
 from hpo_bench.study.plan import PlannedRun, State
 from hpo_bench.study.spec import Study
@@ -51,7 +52,7 @@ def show_summary(study: Study, runs: list[PlannedRun], states: list[State], outc
     counts = f"{finished} finished now, {skipped} were done before, {len(failed)} failed"
     console.print(f"{study.name}: {len(runs)} runs, {counts}", highlight=False, markup=False, soft_wrap=True)
     for outcome in failed:
-        reason = " ".join((outcome.error or "no reason given").split("\n"))
+        reason = one_line(outcome.error or "no reason given")
         console.print(
             f"  {outcome.run.title}: {outcome.status}: {reason}", highlight=False, markup=False, soft_wrap=True
         )

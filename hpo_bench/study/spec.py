@@ -10,7 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from hpo_bench import registry
 from hpo_bench.core.budget import Budget
 from hpo_bench.core.protocol import Protocol
-from hpo_bench.errors import UserError, nearest, unknown_name
+from hpo_bench.errors import UserError, nearest, one_line, unknown_name
 from hpo_bench.run.config import make_method, variant
 from hpo_bench.run.presets import preset as find_preset
 from hpo_bench.study.marks import Document, Problem, read_yaml
@@ -141,7 +141,7 @@ def _names(study: Study) -> list[Problem]:
         try:
             return question(*words)
         except UserError as error:
-            problems.append(Problem(path, " ".join(str(error).split("\n"))))
+            problems.append(Problem(path, one_line(error)))
             return None
 
     def one_of(name: str, known: list[str]) -> None:

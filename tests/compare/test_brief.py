@@ -22,6 +22,13 @@ def test_what_stood_between_the_markers_is_replaced_and_nothing_else(page):
     assert page.read_text(encoding="utf-8") == f"before\n{BEGIN}\nnew\n{END}\nafter\n"
 
 
+def test_line_ends_stay_as_they_are(page):
+    page.write_bytes(page.read_bytes().replace(b"\n", b"\r\n"))
+    for _ in range(2):
+        insert("new\n", page)
+    assert page.read_bytes() == f"before\n{BEGIN}\nnew\n{END}\nafter\n".replace("\n", "\r\n").encode()
+
+
 @pytest.mark.parametrize("text", ["", BEGIN, f"{END} {BEGIN}"])
 def test_a_file_without_a_place_is_refused_and_left_alone(page, text):
     page.write_text(text, encoding="utf-8")

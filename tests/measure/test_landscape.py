@@ -53,6 +53,19 @@ def test_nothing_is_trained_twice_and_more_seeds_go_on(call):
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_a_record_that_lost_trials_is_no_landscape(call):
+    """A copy that was cut short. The first point would have been taken for the centre."""
+    assert call("--seeds", 1)[0] == 0
+    trials = Path("landscape/quadratic/grid/seed-0/trials.jsonl")
+    whole = trials.read_bytes()
+    for kept in (whole[:-20], b""):
+        trials.write_bytes(kept)
+        code, _, err = call("--seeds", 1)
+        assert code == 2
+        assert f"{trials.parent} lacks {1 if kept else 7} of its trials" in err
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_another_configuration_is_not_mixed_in(call):
     assert call("--seeds", 1)[0] == 0
     code, _, err = call("--seeds", 1, "--set", "steps=9")

@@ -91,6 +91,14 @@ def test_a_last_line_cut_short_is_dropped_and_the_next_one_is_whole(tmp_path, me
     assert path.read_text() == first + second
 
 
+def test_a_half_bill_is_told_with_a_way_on(tmp_path, meter):
+    (tmp_path / "bill.json").write_text('{"step_eq')
+    with pytest.raises(UserError, match=r"bill\.json cannot be read: .*\nremove it: the bill then goes on"):
+        Journal.open(tmp_path, meter)
+    (tmp_path / "bill.json").unlink()
+    Journal.open(tmp_path, meter)
+
+
 def test_a_file_of_one_torn_line_becomes_empty(tmp_path, meter):
     (tmp_path / "trials.jsonl").write_text('{"numb')
     assert Journal.open(tmp_path, meter).trials == []

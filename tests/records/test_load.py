@@ -31,6 +31,16 @@ def test_one_row_a_run_sorted(tmp_path):
     assert row["protocol"]["steps"] == 300
 
 
+def test_a_done_run_whose_trials_are_cut_short_says_so(tmp_path):
+    folder = write_run(tmp_path)
+    (before,) = load_runs(tmp_path)["notices"]
+    trials = folder / "trials.jsonl"
+    trials.write_bytes(trials.read_bytes()[:-20])
+    (*others, told) = load_runs(tmp_path)["notices"][0]
+    assert others == list(before)
+    assert told == f"{trials} ends in the middle of a line: a trial of this run, or several, are not there"
+
+
 @pytest.mark.parametrize("status", ["running", "failed", "diverged", "over-budget"])
 def test_what_is_not_done_is_no_result(tmp_path, status):
     """Even if a run.json holds numbers, a run that is not done shows none of them."""

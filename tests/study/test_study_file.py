@@ -117,6 +117,18 @@ def test_all_problems_are_named_at_once(write):
     assert message.index("line 5") < message.index("line 6") < message.index("line 7")
 
 
+def test_cause_and_remedy_stand_apart_on_one_line(write):
+    told = refused(write("tasks: [quadratic]\nmethods: [tapwieght]\nbudget: lots\n"))
+    assert "cannot read the budget 'lots'; give trials" in told
+    assert "Did you mean 'tapweight'? Known: " in told
+
+
+def test_another_encoding_is_told_with_its_remedy(write):
+    path = write("tasks: [quadratic]\nmethods: [equal]\n")
+    path.write_bytes(path.read_text().encode("utf-16"))
+    assert "save it as UTF-8" in refused(path)
+
+
 def test_no_file_and_no_mapping(tmp_path):
     assert "cannot read" in refused(tmp_path / "absent.yaml")
     (tmp_path / "list.yaml").write_text("- a\n- b\n")

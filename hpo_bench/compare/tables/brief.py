@@ -40,13 +40,16 @@ def insert(text: str, path: Path) -> None:
         UserError: the file cannot be read or written, or has no markers.
     """
     try:
-        old = path.read_text(encoding="utf-8")
+        with path.open(encoding="utf-8", newline="") as file:  # line ends stay as they are
+            old = file.read()
         head, begun, rest = old.partition(BEGIN)
         _, ended, tail = rest.partition(END)
         if not begun or not ended:
             raise UserError(f"{path} has no place for the result", f"put a line {BEGIN} and below it a line {END}")
         aside = path.with_name(f"{path.name}.new")  # a full disk must not leave half of somebody's README
-        aside.write_text(f"{head}{BEGIN}\n{text}{END}{tail}", encoding="utf-8")
+        own = text.replace("\n", "\r\n") if "\r\n" in old else text
+        end = "\r\n" if "\r\n" in old else "\n"
+        aside.write_text(f"{head}{BEGIN}{end}{own}{END}{tail}", encoding="utf-8", newline="")
         aside.replace(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be changed: {error}", "name a Markdown file with --insert") from error

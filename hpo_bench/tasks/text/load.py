@@ -68,6 +68,9 @@ class TextOptions:
         from pydantic import TypeAdapter, ValidationError
 
         known = [f.name for f in fields(cls)]
+        if "base" in given:
+            message = f"--base is a checkpoint of molecules' encoders; the task {task} starts from a language model"
+            raise UserError(message, "give its folder, such as pretrain-base --corpus made it, with --model")
         for name in given:
             if name not in known:
                 raise unknown_name(f"option of the task {task}", name, known)

@@ -61,6 +61,7 @@ def test_a_corpus_of_ones_own(own_file, bert, tmp_path):
         ({"layers": 0}, "at least 1"),
         ({"tokens": 8}, "leave no room"),
         ({"pooling": "max"}, "option pooling"),
+        ({"base": "base.safetensors"}, "with --model"),
         ({"modle": "x"}, "Did you mean 'model'"),
         ({"path": None}, "needs a file"),
     ],
