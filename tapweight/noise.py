@@ -49,6 +49,9 @@ def signal_to_noise(draw: Callable[[int], Tensor], draws: int, weights: Tensor) 
         draws: S ≥ 2.
         weights: λ (K,). What moves the weights is λ ⊙ (dF/dλ − ⟨λ, dF/dλ⟩), and that is what is measured: a part of
             dF/dλ that all objectives share counts neither as signal nor as noise.
+
+    Raises:
+        ValueError: fewer than two draws.
     """
     if draws < 2:
         raise ValueError("at least 2 draws are needed for a standard deviation")
@@ -64,6 +67,9 @@ def cross_fit(batches: Sequence[Any], folds: int) -> Iterator[tuple[list[Any], l
 
     For the probe limit, whose head is solved anew for each: the mean of the hypergradients uses each label in both
     roles, where a fixed split sees its few validation rows alone.
+
+    Raises:
+        ValueError: fewer than two folds, or more than batches; when the first fold is asked for.
     """
     if not 2 <= folds <= len(batches):
         raise ValueError(f"folds is {folds}, must lie between 2 and the number of batches, {len(batches)}")

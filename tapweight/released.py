@@ -45,6 +45,9 @@ def released_hypergradient(
         autocast: dtype of the pretraining passes; None for the parameters' own.
         common_random_numbers: reseed both passes of a difference alike.
         radius: Betty's `darts_alpha`, the length by which a difference moves the parameters.
+
+    Raises:
+        HypergradientFailure: a number is not finite.
     """
     passes = Passes()
     phi, theta = trainable(finetuning.module), trainable(pretraining.module)

@@ -51,6 +51,10 @@ def unrolled_hypergradient(
         finetune_steps: S_II ≥ 1.
         pretrain_lr: length of level I's steps, stable for the curvature.
         finetune_lr: the same of level II.
+
+    Raises:
+        HypergradientFailure: a number is not finite.
+        ValueError: as `hypergradient`.
     """
     passes = Passes()
     with untouched(pretraining.module, finetuning.module):
