@@ -54,5 +54,5 @@ def interruptible() -> Iterator[None]:
         yield
     except KeyboardInterrupt as stop:
         _told.append(True)
-        print("stopped; the same command goes on from here", file=sys.stderr)
+        print("stopped; the same command goes on from what is saved", file=sys.stderr)
         raise typer.Exit(status()) from stop

@@ -141,7 +141,7 @@ def test_goes_on_where_each_run_stood(write, hpo_bench, tmp_path, kill):
     os.kill(process.pid, kill)
     _, err = process.communicate(timeout=60)
     assert process.returncode == (-kill if kill == signal.SIGKILL else 128 + kill), err
-    assert kill == signal.SIGKILL or err.splitlines()[-1] == "stopped; the same command goes on from here"
+    assert kill == signal.SIGKILL or err.splitlines()[-1] == "stopped; the same command goes on from what is saved"
     before = trials.read_text().splitlines()
     assert 2 <= len(before) < 8
 
