@@ -155,6 +155,22 @@ def test_two_methods_one_task_one_repetition(tmp_path):
 
 
 @pytest.mark.usefixtures("no_figures")
+def test_a_best_score_by_one_repetition_is_no_verdict(tmp_path):
+    """Nothing can be within the noise of it, which nobody knows; those with more repetitions are told of."""
+    write_runs(tmp_path / "runs", methods=("equal", "tapweight"), repetitions=3)
+    write_runs(tmp_path / "runs", methods=("grid",), repetitions=1)
+    record = next((tmp_path / "runs").glob("*/grid/seed-0/run.json"))
+    kept = json.loads(record.read_text())
+    for retrained in kept["result"]["retrained"]:
+        retrained["test"] = 0.99
+    record.write_text(json.dumps(kept))
+    told = compare(tmp_path / "runs", tmp_path / "out").verdicts[0].verdict
+    assert told.startswith("On bace grid has the best test score (0.99")
+    assert "by one repetition, which cannot be told from noise; of those with more, " in told
+    assert "of grid, the best" not in told
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_without_the_reference_there_is_no_difference_column(tmp_path):
     write_runs(tmp_path / "runs", methods=("grid", "tpe"), repetitions=2)
     found = compare(tmp_path / "runs", tmp_path / "out")

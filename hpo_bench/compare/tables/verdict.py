@@ -75,15 +75,26 @@ def verdict(task: TaskRuns, rows: list[Row], reference: str, rng: np.random.Gene
     if not usable:
         return f"On {task.label} no method has a test score."
     sign = 1 if task.higher_is_better else -1
-    best = max(usable, key=lambda row: (sign * row.test.value, -row.cost))
+
+    def rank(row: Row) -> tuple[float, float]:
+        return sign * row.test.value, -row.cost
+
+    best = max(usable, key=rank)
     if len(usable) == 1:
         return f"On {task.label} only {best.method} was run: {score(best.test.value)}, nothing to compare with."
-    if all(row.n < 2 for row in usable):
+    repeated = [row for row in usable if row.n >= 2]
+    if not repeated:
         return (
             f"On {task.label} {best.method} has the best test score ({score(best.test.value)}), but with one "
             "repetition no difference can be told from noise; run with --repeats 3 or more."
         )
-    sentence = f"On {task.label} {_worth(task, usable, best, rng)}"
+    told = ""
+    if best.n < 2:
+        told = (
+            f"{best.method} has the best test score ({score(best.test.value)}) by one repetition, which cannot be "
+            "told from noise; of those with more, "
+        )
+    sentence = f"On {task.label} {told}{_worth(task, repeated, max(repeated, key=rank), rng)}"
     return sentence + _against(rows, reference)
 
 
