@@ -50,3 +50,24 @@ def test_a_signal_where_nothing_trains_ends_with_a_word_too(monkeypatch, capsys,
     with pytest.raises(SystemExit) as ended:
         main()
     assert (ended.value.code, capsys.readouterr().err) == (code, "stopped\n")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere processes are not forked")
+def test_a_forked_process_that_is_terminated_does_not_go_up_its_parents_stack(tmp_path):
+    """A pool terminates its processes wherever they stand, in the first steps after the fork, too."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import os, signal, time\n"
+        "from hpo_bench.cli.stops import end_in_order\n"
+        "end_in_order()\n"
+        "try:\n"
+        "    if not (child := os.fork()):\n"
+        "        time.sleep(60)\n"
+        "    time.sleep(0.2)\n"
+        "    os.kill(child, signal.SIGTERM)\n"
+        "    print(os.WTERMSIG(os.waitpid(child, 0)[1]))\n"
+        "except KeyboardInterrupt:\n"
+        "    print('in the child', flush=True)\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.stdout == f"{int(signal.SIGTERM)}\n", done.stdout + done.stderr

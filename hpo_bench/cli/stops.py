@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,14 +19,19 @@ _told: list[bool] = []  # has a sentence on it been printed?
 def end_in_order() -> None:
     """From here on SIGTERM ends as Ctrl-C does: what `kill`, a batch system at its limit and a stopped container send.
 
-    Python's default skips every `finally`: Ray's nodes, locks, bills.
+    Python's default skips every `finally`: Ray's nodes, locks, bills. A forked process of a pool ends at once, wherever it
+    stands: it inherits the handler, and would go up its parent's stack.
     """
-    signal.signal(signal.SIGTERM, _terminated)
+    owner = os.getpid()
 
+    def terminated(*_: Any) -> None:
+        if os.getpid() != owner:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGTERM)
+        _received.append(signal.SIGTERM)  # Ray, where it waits, raises a KeyboardInterrupt of its own in its place
+        raise KeyboardInterrupt
 
-def _terminated(*_: Any) -> None:
-    _received.append(signal.SIGTERM)  # Ray, where it waits, raises a KeyboardInterrupt of its own in place of any other
-    raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, terminated)
 
 
 def status() -> int:
