@@ -19,7 +19,7 @@ _told: list[bool] = []  # has a sentence on it been printed?
 def end_in_order() -> None:
     """From here on SIGTERM ends as Ctrl-C does: what `kill`, a batch system at its limit and a stopped container send.
 
-    Python's default skips every `finally`: Ray's nodes, locks, bills. A forked process of a pool ends at once: it inherits
+    Python's default skips every `finally`: Ray's nodes, locks, bills. A pool's forked process ends at once: it inherits
     the handler, and would go up its parent's stack.
     """
     owner = os.getpid()
