@@ -90,17 +90,9 @@ class Learner:
 
         A step that raises does not count.
         """
-        before = self.steps
-        try:
-            return self._step(pretrain_batch, train_batch, valid_batch, more)
-        except BaseException:
-            self.steps = before
-            raise
-
-    def _step(self, pretrain_batch: Any, train_batch: Any, valid_batch: Any, more: Sequence[Any]) -> Step:
         weights = self.weights.values  # this step's, whatever an update makes of them
-        before, self.steps = self.steps, self.steps + 1
-        first, last = before % self.accumulate == 0, self.steps % self.accumulate == 0
+        number = self.steps + 1
+        first, last = self.steps % self.accumulate == 0, number % self.accumulate == 0
         joint = self.weight_learner.estimator.levels == 2
         # The training pass then has the random numbers of the hypergradient's, which may use its losses.
         seed = draw_seed()
@@ -108,7 +100,7 @@ class Learner:
         module = self.pretraining.module
         losses = self._pretrain.descend(first, module.training, self._at_hand(weights), pretrain_batch)
         update = None
-        if self.weight_learner.due(self.steps):  # where these losses were computed, before either level moves
+        if self.weight_learner.due(number):  # where these losses were computed, before either level moves
             # Losses under autocast are too coarse to be subtracted.
             known = losses if self.autocast is None and not more else None
             batches = [pretrain_batch, *more]
@@ -123,6 +115,7 @@ class Learner:
                 self._optimise(self._pretrain, "pretrain", self.pretraining.module)
             if last:
                 self._optimise(self._finetune, "finetune", self.finetuning.module)
+        self.steps = number
         return Step(losses, train_loss, update)
 
     def _at_hand(self, weights: Tensor) -> Tensor:

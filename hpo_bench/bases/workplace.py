@@ -18,6 +18,7 @@ from hpo_bench.errors import UserError
 from hpo_bench.records.run_folder import unwritable
 
 _PLAN = "plan.json"
+_OURS = re.compile(rf"\.lock|\.{re.escape(_PLAN)}\.\d+\.tmp")  # what a kill before the plan is there leaves
 
 
 @contextmanager
@@ -60,7 +61,7 @@ def _check_ours(folder: Path) -> None:
     """Raise UserError for a folder of somebody else's: when the training ends, it goes away."""
     if not folder.is_dir() or (folder / _PLAN).exists():
         return
-    if foreign := sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith(".")):
+    if foreign := sorted(entry.name for entry in folder.iterdir() if not _OURS.fullmatch(entry.name)):
         raise UserError(f"{folder} holds {foreign[0]} and no training", "give another --out, or move it away")
 
 

@@ -141,7 +141,7 @@ def held(folder: Path) -> Iterator[None]:
         raise UserError(f"another process is running in {folder}", remedy) from error
     except OSError as error:
         if error.errno in _DISK_REFUSES:
-            raise unwritable(Path(error.filename2 or error.filename or folder), error) from error
+            raise unwritable(folder, error) from error
         raise
 
 
@@ -152,11 +152,12 @@ def writing(folder: Path) -> Iterator[None]:
         folder.mkdir(parents=True, exist_ok=True)
         yield
     except OSError as error:
-        raise unwritable(Path(error.filename2 or error.filename or folder), error) from error
+        raise unwritable(folder, error) from error
 
 
 def unwritable(path: Path, error: OSError) -> UserError:
-    """What to tell a user whose disk refuses."""
+    """What to tell a user whose disk refuses: of the file that the error names, else of `path`."""
+    path = Path(error.filename2 or error.filename or path)
     remedy = "choose a folder that you can write to with --out"
     if error.errno == errno.ENOSPC:
         remedy = "free some space and run the same command again: what was recorded is kept"

@@ -81,7 +81,7 @@ def execute(
                 place = Abroad(workspace) if cluster.address else AtHome(workspace, environment)
                 return _Execution(runs, workers, place, watcher, cluster).all()
     except OSError as error:
-        raise unwritable(Path(error.filename2 or error.filename or workspace), error) from error
+        raise unwritable(workspace, error) from error
 
 
 @contextmanager

@@ -60,8 +60,9 @@ def read_yaml(file: Path) -> Document:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
-        remedy = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else "name a YAML file"
-        raise UserError(f"cannot read {file}: {reason}", f"{remedy}, such as experiments/bace.yaml") from error
+        named = "name a YAML file, such as experiments/bace.yaml"
+        remedy = "save it as UTF-8" if isinstance(error, UnicodeDecodeError) else named
+        raise UserError(f"cannot read {file}: {reason}", remedy) from error
     twice: list[Problem] = []
     lines: dict[KeyPath, int] = {(): 1}
     try:

@@ -47,9 +47,8 @@ def insert(text: str, path: Path) -> None:
         if not begun or not ended:
             raise UserError(f"{path} has no place for the result", f"put a line {BEGIN} and below it a line {END}")
         aside = path.with_name(f"{path.name}.new")  # a full disk must not leave half of somebody's README
-        own = text.replace("\n", "\r\n") if "\r\n" in old else text
         end = "\r\n" if "\r\n" in old else "\n"
-        aside.write_text(f"{head}{BEGIN}{end}{own}{END}{tail}", encoding="utf-8", newline="")
+        aside.write_text(head + f"{BEGIN}\n{text}{END}".replace("\n", end) + tail, encoding="utf-8", newline="")
         aside.replace(path)
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{path} cannot be changed: {error}", "name a Markdown file with --insert") from error

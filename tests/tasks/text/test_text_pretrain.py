@@ -4,6 +4,7 @@ import gzip
 import json
 import lzma
 import os
+import re
 import signal
 import time
 from dataclasses import replace
@@ -239,7 +240,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, corpus):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="no training"):
         make(corpus, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(tmp_path, corpus):
@@ -268,12 +269,13 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(tmp_path, c
     assert one["losses"] == two["losses"]
 
 
-def test_a_folder_named_training_that_is_somebody_elses_is_left_alone(tmp_path, corpus):
+@pytest.mark.parametrize("name", ["notes.txt", ".env"])
+def test_a_folder_named_training_that_is_somebody_elses_is_left_alone(tmp_path, corpus, name):
     """At its end the folder of a training goes away."""
-    mine = tmp_path / "model" / "training" / "notes.txt"
+    mine = tmp_path / "model" / "training" / name
     mine.parent.mkdir(parents=True)
     mine.write_text("mine")
-    with pytest.raises(UserError, match=r"training holds notes\.txt and no training\n.*--out"):
+    with pytest.raises(UserError, match=rf"training holds {re.escape(name)} and no training\n.*--out"):
         make(corpus, tmp_path / "model")
     assert [path.name for path in mine.parent.iterdir()] == ["notes.txt"]
 
