@@ -240,7 +240,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path, corpus):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(UserError, match="no training"):
         make(corpus, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
 def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(tmp_path, corpus):
@@ -277,7 +277,7 @@ def test_a_folder_named_training_that_is_somebody_elses_is_left_alone(tmp_path, 
     mine.write_text("mine")
     with pytest.raises(UserError, match=rf"training holds {re.escape(name)} and no training\n.*--out"):
         make(corpus, tmp_path / "model")
-    assert [path.name for path in mine.parent.iterdir()] == ["notes.txt"]
+    assert [path.name for path in mine.parent.iterdir()] == [name]
 
 
 def test_a_file_in_the_place_of_the_model_is_refused(tmp_path, corpus):
