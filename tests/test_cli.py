@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from hpo_bench.__main__ import main
 from hpo_bench.cli import app
+from tests.permissions import read_only
 
 SIZES = ["--preset", "quick", "--set", "steps=12", "--set", "batch_size=16", "--set", "epochs=1", "--device", "cpu"]
 EQUAL = ["run", "--method", "equal", "--task", "quadratic", *SIZES]
@@ -143,6 +144,19 @@ def test_a_folder_that_cannot_be_made_is_refused(call, folder):
     code, _, err = call(*EQUAL, "--out", folder)
     assert code == 2
     assert "error: cannot write" in err
+
+
+@pytest.mark.parametrize("verb", ["run", "landscape", "fidelity", "transfer"])
+@pytest.mark.parametrize("out", ["file", "file/below", "shut", "/proc/below"])
+def test_a_place_that_cannot_be_written_is_told_before_the_task_is_loaded(call, monkeypatch, verb, out):
+    monkeypatch.setattr("hpo_bench.run.runner.load_task", lambda *_: pytest.fail("it may take minutes"))
+    Path("file").write_text("here")
+    Path("shut").mkdir()
+    with read_only(Path("shut")):
+        code, _, err = call(verb, *(["-m", "equal"] if verb == "run" else []), *EQUAL[3:], "--out", out)
+    assert code == 2
+    assert err.startswith(f"error: cannot write {out}")
+    assert sorted(os.listdir()) == ["file", "shut"], "nothing was left"
 
 
 def test_a_full_disk_is_told_in_a_sentence(call):

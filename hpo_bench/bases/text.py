@@ -17,6 +17,7 @@ from hpo_bench.bases.training import Recipe, Rows, train
 from hpo_bench.bases.workplace import check_plan, workplace
 from hpo_bench.core.device import prepare_process, resolve_device
 from hpo_bench.errors import UserError
+from hpo_bench.records.run_folder import check_new
 
 if TYPE_CHECKING:
     from hpo_bench.tasks.text.packed import PackedTexts
@@ -67,6 +68,7 @@ def pretrain_text(
     check_width(shape.width)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file", "a language model is a folder: give another --out")
+    check_new(out)
     texts, source = read_corpus(corpus_file)
     plan = {"corpus": source["sha256"], **asdict(shape), **asdict(recipe)}
     if (out / METADATA).exists():

@@ -38,12 +38,13 @@ def fidelity(
     from hpo_bench.cli.display import Display, print_notices
     from hpo_bench.measure import landscape
     from hpo_bench.measure.fidelity import measure, plan, write
-    from hpo_bench.records.run_folder import writing
+    from hpo_bench.records.run_folder import check_new, writing
     from hpo_bench.run.runner import Observer, load_task
 
     chosen = estimator or ESTIMATORS
     config = landscape.plan(task, out=out, seed=seed, method_options=flags.method_options(), **flags.configuration())
     planned = plan(task, chosen, out=out, seed=seed, **flags.configuration())
+    check_new(out / task)
     with interruptible(), Display(seeds * (len(chosen) + (known is None))) as display:
         loaded = load_task(task, config.task_options, flags.device)
         print_notices(loaded.notices)

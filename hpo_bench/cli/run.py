@@ -33,6 +33,7 @@ def run(
 ) -> None:
     """Search for weights with one method on one task, retrain with them, test once per fresh seed."""
     from hpo_bench.cli.display import Display, print_notices
+    from hpo_bench.records.run_folder import check_writable, is_finished
     from hpo_bench.run.config import configure
     from hpo_bench.run.runner import Observer, load_task, vouched
     from hpo_bench.run.runner import run as do_run
@@ -48,11 +49,15 @@ def run(
         method_options=together(pairs(option), own),
         **flags.configuration(),
     )
+    repetitions = [config.repetition(seed + repeat) for repeat in range(repeats)]
+    for repetition in repetitions:
+        if not is_finished(repetition.folder):
+            check_writable(repetition.folder)
     records = []
     with interruptible(), Display(repeats) as display:
         loaded = None
-        for repeat in range(repeats):
-            repetition, observer = config.repetition(seed + repeat), Observer() if as_json else display
+        for repetition in repetitions:
+            observer = Observer() if as_json else display
             if loaded is None and not vouched(repetition):
                 loaded = load_task(task, config.task_options, flags.device)
                 print_notices(loaded.notices)

@@ -27,7 +27,7 @@ def study(
     as_json: Json = False,
 ) -> None:
     """Run a whole study; what is done is skipped, what was cut short goes on. Exit code 1 if a run failed."""
-    from hpo_bench.study.check import check, states
+    from hpo_bench.study.check import check, check_places, states
     from hpo_bench.study.execute import Cluster, execute, prepared
     from hpo_bench.study.plan import expand
     from hpo_bench.study.progress import Display
@@ -39,15 +39,18 @@ def study(
         asked = read_study(file)
         runs = expand(asked, out)
         found = states(runs)
+        workspace = out / ".studies" / asked.name
         todo = [run for run, state in zip(runs, found, strict=True) if state != "done"]
         if dry_run and not as_json:
             show_plan(asked, runs, found)
+        if todo:
+            check_places(todo, workspace)
         check(runs)
         if dry_run:
             if as_json:
                 print(json.dumps(as_data(asked, runs, found, []), indent=1))
             return
-        outcomes, workspace = [], out / ".studies" / asked.name
+        outcomes = []
         if todo:
             with Display(asked.name, runs, found, workers) as display:
                 outcomes = execute(todo, workspace, workers, display, Cluster(ray_address, ray_timeout))

@@ -28,12 +28,13 @@ def transfer(
     """Does what is best on valid hold on test? Every weighting of a landscape, read on both, after the fact."""
     from hpo_bench.cli.display import Display, print_notices
     from hpo_bench.measure.transfer import measure, plan, write
-    from hpo_bench.records.run_folder import writing
+    from hpo_bench.records.run_folder import check_new, writing
     from hpo_bench.run.runner import Observer, load_task
 
     if flags.workers is not None:
         raise UserError("transfer trains in this process alone", "leave --workers out")
     config = plan(task, out=out, seed=seed, **flags.configuration())
+    check_new(out / task)
     with interruptible(), Display(1) as display:
         loaded = load_task(task, config.task_options, flags.device)
         print_notices(loaded.notices)
