@@ -102,6 +102,5 @@ def pretrain_base(
             text = TextShape(**of_texts, **given(layers=layers, width=width))
             report = pretrain_text(out, corpus_file=corpus, shape=text, **common)
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in report["losses"].items())
-    print(
-        json.dumps(report, indent=1) if as_json else f"wrote {out}\nlosses (1: the best constant predictor's): {losses}"
-    )
+    told = f"wrote {out}" if report["made"] else f"{out} was there already, finished; it is unchanged"
+    print(json.dumps(report, indent=1) if as_json else f"{told}\nlosses (1: the best constant predictor's): {losses}")
