@@ -353,6 +353,24 @@ def test_the_module_and_the_console_script_are_the_same(tmp_path):
     assert "there is no run at nowhere" in told[0].stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["export", "--to", "csv", "--tracking-uri", "http://x"], "--tracking-uri cannot go with --to csv"),
+        (["export", "--to", "parquet", "--experiment", "mine"], "--experiment cannot go with --to parquet"),
+        (["export", "--to", "mlflow", "--tracking-uri", "x", "--out", "y"], "--out cannot go with --tracking-uri"),
+        (["study", "s.yaml", "--ray-timeout", "5"], "--ray-timeout cannot go without --ray-address"),
+        (["run", "-m", "random", *EQUAL[3:], "--ray-timeout", "5"], "--ray-timeout cannot go without --ray-address"),
+        (["pretrain-base", "--corpus", "c", "--out", "o", "--data-dir", "d"], "--data-dir cannot go with --corpus"),
+    ],
+)
+def test_an_option_that_nobody_would_read_is_refused(call, words, told):
+    code, _, err = call(*words)
+    assert code == 2
+    assert told in err
+    assert os.listdir() == []
+
+
 def test_every_option_says_what_it_is():
     from typer.main import get_command
 

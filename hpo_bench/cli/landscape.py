@@ -14,7 +14,7 @@ from hpo_bench.cli.trial import TrialFlags, takes_trial_flags
 
 
 @app.command()
-@takes_trial_flags
+@takes_trial_flags()
 def landscape(
     task: Task,
     flags: TrialFlags,

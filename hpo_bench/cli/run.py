@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import Json, Out, Task, at_least, given, pairs, together
+from hpo_bench.cli.options import Json, Out, Task, at_least, given, pairs, refuse, together
 from hpo_bench.cli.stops import interruptible
 from hpo_bench.cli.trial import TrialFlags, takes_trial_flags
 
 
 @app.command()
-@takes_trial_flags
+@takes_trial_flags()
 def run(
     method: Annotated[str, typer.Option("--method", "-m", help="How the weights are found (see `list`).")],
     task: Task,
@@ -39,6 +39,9 @@ def run(
     from hpo_bench.run.runner import run as do_run
 
     own = given(solver=solver, ray_address=ray_address, ray_timeout=ray_timeout) | flags.method_options()
+    options = together(pairs(option), own)
+    if not options.get("ray_address"):
+        refuse(given(ray_timeout=ray_timeout), "without --ray-address")
     config = configure(
         method,
         task,
@@ -46,7 +49,7 @@ def run(
         seed=seed,
         budget=budget,
         retrains=retrains,
-        method_options=together(pairs(option), own),
+        method_options=options,
         **flags.configuration(),
     )
     repetitions = [config.repetition(seed + repeat) for repeat in range(repeats)]

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import DataDir, Json, Out, at_least, finite, use_data_dir
+from hpo_bench.cli.options import DataDir, Json, Out, at_least, finite, given, refuse, use_data_dir
 from hpo_bench.cli.stops import interruptible
 
 
@@ -20,8 +20,8 @@ def study(
     workers: Annotated[int, typer.Option(parser=at_least(1), help="Runs side by side, through Ray.")] = 1,
     ray_address: Annotated[str, typer.Option(help="`auto` or an address of a Ray cluster.")] = "",
     ray_timeout: Annotated[
-        float, typer.Option(parser=finite, help="Seconds that the cluster may take to answer.")
-    ] = 60.0,
+        float | None, typer.Option(parser=finite, help="Seconds that the cluster may take to answer (60).")
+    ] = None,
     data_dir: DataDir = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check everything, train nothing.")] = False,
     as_json: Json = False,
@@ -35,6 +35,8 @@ def study(
     from hpo_bench.study.spec import read_study
 
     use_data_dir(data_dir)
+    if not ray_address:
+        refuse(given(ray_timeout=ray_timeout), "without --ray-address")
     with interruptible():
         asked = read_study(file)
         runs = expand(asked, out)
@@ -53,7 +55,9 @@ def study(
         outcomes = []
         if todo:
             with Display(asked.name, runs, found, workers) as display:
-                outcomes = execute(todo, workspace, workers, display, Cluster(ray_address, ray_timeout))
+                outcomes = execute(
+                    todo, workspace, workers, display, Cluster(ray_address, **given(timeout=ray_timeout))
+                )
         elif workspace.exists():
             with prepared(workspace):  # what a killed process left is cleared away
                 pass
