@@ -19,6 +19,7 @@ from hpo_bench.records.sessions import environment_changes
 from hpo_bench.records.shown import shown
 from hpo_bench.run.presets import PRESETS
 from hpo_bench.run.rerun import out_of, rerun
+from hpo_bench.search.base import ObjectiveWeightSearch
 
 _ENCODERS = {
     "molecules": "molecule.gin:Encoder",
@@ -68,18 +69,18 @@ def _describe_encoder(where: str) -> str:
 
 def _summary(group: str, name: str) -> str:
     try:
-        return registry.load(group, name).summary
+        return getattr(registry.load(group, name), "summary", "")
     except UserError as error:  # one plug-in that does not import takes nothing else with it
         return str(error)
 
 
 def _describe_method(name: str) -> dict[str, Any]:
     try:
-        method = registry.load(registry.METHODS, name)
+        method = registry.load(registry.METHODS, name, ObjectiveWeightSearch)
     except UserError as error:  # one plug-in that does not import takes nothing else with it
         return {"summary": str(error), "takes": [], "options": {}}
     options = {f.name: f.default for f in dataclasses.fields(method)}
-    return {"summary": method.summary, "takes": list(method.takes()), "options": options}
+    return {"summary": getattr(method, "summary", ""), "takes": list(method.takes()), "options": options}
 
 
 def show_listing(found: dict[str, Any]) -> None:
