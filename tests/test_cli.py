@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 
 from hpo_bench.__main__ import main
 from hpo_bench.cli import app
+from tests.permissions import read_only
 
 SIZES = ["--preset", "quick", "--set", "steps=12", "--set", "batch_size=16", "--set", "epochs=1", "--device", "cpu"]
 EQUAL = ["run", "--method", "equal", "--task", "quadratic", *SIZES]
@@ -143,6 +144,19 @@ def test_a_folder_that_cannot_be_made_is_refused(call, folder):
     code, _, err = call(*EQUAL, "--out", folder)
     assert code == 2
     assert "error: cannot write" in err
+
+
+@pytest.mark.parametrize("verb", ["run", "landscape", "fidelity", "transfer"])
+@pytest.mark.parametrize("out", ["file", "file/below", "shut", "/proc/below"])
+def test_a_place_that_cannot_be_written_is_told_before_the_task_is_loaded(call, monkeypatch, verb, out):
+    monkeypatch.setattr("hpo_bench.run.runner.load_task", lambda *_: pytest.fail("it may take minutes"))
+    Path("file").write_text("here")
+    Path("shut").mkdir()
+    with read_only(Path("shut")):
+        code, _, err = call(verb, *(["-m", "equal"] if verb == "run" else []), *EQUAL[3:], "--out", out)
+    assert code == 2
+    assert err.startswith(f"error: cannot write {out}")
+    assert sorted(os.listdir()) == ["file", "shut"], "nothing was left"
 
 
 def test_a_full_disk_is_told_in_a_sentence(call):
@@ -337,6 +351,24 @@ def test_the_module_and_the_console_script_are_the_same(tmp_path):
     assert told[0].returncode == told[1].returncode == 2
     assert told[0].stderr == told[1].stderr
     assert "there is no run at nowhere" in told[0].stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["export", "--to", "csv", "--tracking-uri", "http://x"], "--tracking-uri cannot go with --to csv"),
+        (["export", "--to", "parquet", "--experiment", "mine"], "--experiment cannot go with --to parquet"),
+        (["export", "--to", "mlflow", "--tracking-uri", "x", "--out", "y"], "--out cannot go with --tracking-uri"),
+        (["study", "s.yaml", "--ray-timeout", "5"], "--ray-timeout cannot go without --ray-address"),
+        (["run", "-m", "random", *EQUAL[3:], "--ray-timeout", "5"], "--ray-timeout cannot go without --ray-address"),
+        (["pretrain-base", "--corpus", "c", "--out", "o", "--data-dir", "d"], "--data-dir cannot go with --corpus"),
+    ],
+)
+def test_an_option_that_nobody_would_read_is_refused(call, words, told):
+    code, _, err = call(*words)
+    assert code == 2
+    assert told in err
+    assert os.listdir() == []
 
 
 def test_every_option_says_what_it_is():

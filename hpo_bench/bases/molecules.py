@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -14,9 +15,10 @@ import torch
 from torch import nn
 
 from hpo_bench.bases.training import Recipe, Rows, train
-from hpo_bench.bases.workplace import workplace
+from hpo_bench.bases.workplace import STATE, clear_leftovers, workplace
 from hpo_bench.core.device import prepare_process, resolve_device
 from hpo_bench.errors import UserError, unknown_name
+from hpo_bench.records.files import remove_files
 from hpo_bench.tasks.base import Pretrainable
 
 Save = Callable[[Path, nn.Module, dict[str, Any]], str]  # writes a model with its metadata, and gives the SHA-256
@@ -33,6 +35,8 @@ def pretrain_base(
     save_every: float = 60.0,
 ) -> dict[str, Any]:
     """Train on `molecules` MOSES molecules, write the checkpoint, and return its metadata with its SHA-256.
+
+    `made` in what is returned: it was not there before.
 
     `encoder` names one of `CORPORA`, `shape` what was asked for: layers, width, image_size. A training that was killed
     goes on from the folder `OUT.training`; a finished one is not made again.
@@ -51,15 +55,17 @@ def pretrain_base(
         raise UserError(f"the encoder {encoder} has no {' and no '.join(others)}", "leave it out")
     prepare_process()
     plan = {"molecules": molecules, "encoder": encoder, **shape, **asdict(recipe)}
-    finished = _finished(out, plan)
-    with workplace(out.with_name(f"{out.name}.training"), plan) as folder:
-        if finished is not None:
-            return finished
+    finished, training = _finished(out, plan), out.with_name(f"{out.name}.training")
+    if finished is not None:
+        clear_leftovers(training, plan)
+        return {**finished, "made": False}
+    with workplace(training, plan) as folder:
+        remove_files(out.parent, rf"{re.escape(out.name)}\.\d+\.tmp")  # as `save_base` writes it aside
         corpus, about, save = make_corpus(
             load_moses(molecules, recipe.seed), shape, resolve_device(device), recipe.seed
         )
         rows = Rows(about["molecules"], recipe.batch_size, recipe.seed)
-        model, outcome = train(corpus, recipe, folder / "state.safetensors", rows=rows, save_every=save_every)
+        model, outcome = train(corpus, recipe, folder / STATE, rows=rows, save_every=save_every)
         metadata = {
             **about,
             "corpus": "MOSES, train part (molsets==0.3.1)",
@@ -67,7 +73,7 @@ def pretrain_base(
             "plan": plan,
             **outcome,
         }
-        return {**metadata, "sha256": save(out, model, metadata)}
+        return {**metadata, "sha256": save(out, model, metadata), "made": True}
 
 
 def _finished(out: Path, plan: dict[str, Any]) -> dict[str, Any] | None:

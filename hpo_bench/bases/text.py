@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from hpo_bench.bases.training import Recipe, Rows, train
-from hpo_bench.bases.workplace import check_plan, workplace
+from hpo_bench.bases.workplace import FRESH, FRESH_ASIDE, STATE, check_plan, clear_leftovers, workplace
 from hpo_bench.core.device import prepare_process, resolve_device
 from hpo_bench.errors import UserError
+from hpo_bench.records.run_folder import check_new
 
 if TYPE_CHECKING:
     from hpo_bench.tasks.text.packed import PackedTexts
@@ -41,8 +42,8 @@ def pretrain_text(
     """Train a vocabulary and a BERT on a file of texts, write a folder that `--model` takes, return its metadata.
 
     A training that was killed goes on where it was saved last; the folder holds a model from the first save on, and its
-    metadata say whether it is finished. A finished one is not made again. The model claims what was trained and no
-    more: positions up to the longest input, and token type 1 only if an objective has pairs.
+    metadata say whether it is finished. A finished one is not made again (`made` in what is returned). The model claims
+    what was trained and no more: positions up to the longest input, and token type 1 only if an objective has pairs.
 
     Raises:
         UserError: the file cannot be read, `out` cannot be written or holds another training, or a setting is out of
@@ -67,19 +68,22 @@ def pretrain_text(
     check_width(shape.width)
     if out.exists() and not out.is_dir():
         raise UserError(f"{out} is a file", "a language model is a folder: give another --out")
+    check_new(out)
     texts, source = read_corpus(corpus_file)
     plan = {"corpus": source["sha256"], **asdict(shape), **asdict(recipe)}
     if (out / METADATA).exists():
         check_plan(out / METADATA, plan)
         known = json.loads((out / METADATA).read_text(encoding="utf-8"))
         if known.get("finished"):
-            return {**known, "sha256": load_base(out).sha256}
+            clear_half_written(out)
+            clear_leftovers(out / "training", plan)
+            return {**known, "sha256": load_base(out).sha256, "made": False}
     elif out.exists() and not (out / "training").exists() and any(out.iterdir()):
         raise UserError(f"{out} is there and holds no training", "give --out a new folder")
     prepare_process()
     with workplace(out / "training", plan) as folder:
         clear_half_written(out)
-        fresh = folder / "fresh"
+        fresh = folder / FRESH
         if not fresh.exists():
             _make_fresh(fresh, texts, shape, recipe.seed)
         base, tokeniser = load_base(fresh), Tokeniser(fresh)
@@ -107,11 +111,9 @@ def pretrain_text(
             write_trained(out, fresh, model, {"finished": finished, **metadata, **outcome}, shape.half)  # type: ignore[arg-type]
 
         rows = Rows(len(corpus), recipe.batch_size, recipe.seed, corpus.packed.counts[:, 0].cpu().numpy())
-        model, outcome = train(
-            corpus, recipe, folder / "state.safetensors", rows=rows, save_every=save_every, on_save=write
-        )
+        model, outcome = train(corpus, recipe, folder / STATE, rows=rows, save_every=save_every, on_save=write)
         write(model, outcome, finished=True)
-    return {"finished": True, **metadata, **outcome, "sha256": load_base(out).sha256}
+    return {"finished": True, **metadata, **outcome, "sha256": load_base(out).sha256, "made": True}
 
 
 def _say_doubts(source: dict[str, Any], packed: PackedTexts, unknown: float) -> None:
@@ -143,7 +145,7 @@ def _make_fresh(folder: Path, texts: Sequence[str], shape: TextShape, seed: int)
     from hpo_bench.tasks.text.scratch import write_fresh, write_tokeniser
     from hpo_bench.tasks.text.tokens import Tokeniser
 
-    aside = folder.with_name("fresh.tmp")
+    aside = folder.with_name(FRESH_ASIDE)
     shutil.rmtree(aside, ignore_errors=True)
     pairs = any(kind.pairs for kind in select(OBJECTIVES, shape.objectives, "objective on text"))
     write_tokeniser(aside, texts, vocabulary=shape.vocabulary, tokens=shape.tokens, typed=pairs)

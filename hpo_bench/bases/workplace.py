@@ -6,8 +6,9 @@ import json
 import os
 import re
 import shutil
+import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +19,14 @@ from hpo_bench.errors import UserError
 from hpo_bench.records.run_folder import unwritable
 
 _PLAN = "plan.json"
+STATE, FRESH, FRESH_ASIDE = "state.safetensors", "fresh", "fresh.tmp"
 _OURS = re.compile(rf"\.lock|\.{re.escape(_PLAN)}\.\d+\.tmp")  # what a kill before the plan is there leaves
+_MADE = re.compile(rf"{_OURS.pattern}|{FRESH}(\.tmp)?|{re.escape(STATE)}|\.{re.escape(STATE)}\.\d+\.tmp")
 
 
 @contextmanager
 def workplace(folder: Path, plan: dict[str, Any]) -> Iterator[Path]:
-    """`folder`, locked, for `plan` alone; it goes away when the block ends without an error.
+    """`folder`, locked, for `plan` alone; it goes away when the block ends without an error, but for what is not ours.
 
     Raises:
         UserError: it cannot be written, another process is in it, or it holds a training with another plan, or
@@ -65,14 +68,31 @@ def _check_ours(folder: Path) -> None:
         raise UserError(f"{folder} holds {foreign[0]} and no training", "give another --out, or move it away")
 
 
+def clear_leftovers(folder: Path, plan: dict[str, Any]) -> None:
+    """Remove what a kill in the last step of a training left beside its finished base.
+
+    What is not of this training stays, and so does everything where nothing can be removed: the base is there.
+    """
+    if folder.is_dir() and not folder.is_symlink():
+        with suppress(UserError), workplace(folder, plan):
+            pass
+
+
 def _clear(folder: Path) -> None:
-    """Remove it, its plan last: what a kill leaves is still known as a training's."""
-    for entry in folder.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
+    """Remove what a training makes, its plan last: what a kill leaves is still known as a training's."""
+    foreign = []
+    for entry in sorted(folder.iterdir()):
+        if not _MADE.fullmatch(entry.name):
+            foreign += [entry.name] if entry.name != _PLAN else []
+        elif entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
-        elif entry.name != _PLAN:
+        else:
             entry.unlink()
-    shutil.rmtree(folder)
+    (folder / _PLAN).unlink()
+    if foreign:
+        warnings.warn(f"{folder} stays: it holds {foreign[0]}, which no training made", stacklevel=4)
+    else:
+        folder.rmdir()
 
 
 def check_plan(path: Path, plan: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
+from hpo_bench.cli.options import given, refuse
 
 
 class Format(StrEnum):
@@ -25,28 +26,39 @@ class Format(StrEnum):
 def export(
     to: Annotated[Format, typer.Option("--to", help="csv and parquet: runs, trials, trajectories as tables.")],
     path: Annotated[Path, typer.Argument(help="Folder of the run records.")] = Path("runs"),
-    out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("export"),
+    out: Annotated[Path | None, typer.Option(help="Folder to write to (export).")] = None,
     tracking_uri: Annotated[str | None, typer.Option(help="MLflow: where to log (default: a file in OUT).")] = None,
-    experiment: Annotated[str, typer.Option(help="MLflow: name of the experiment.")] = "hpo_bench",
+    experiment: Annotated[str | None, typer.Option(help="MLflow: name of the experiment (hpo_bench).")] = None,
 ) -> None:
     """All records as CSV or Parquet tables, TensorBoard event files, or MLflow runs."""
     from hpo_bench.errors import UserError
 
+    if to is not Format.mlflow:
+        refuse(given(tracking_uri=tracking_uri, experiment=experiment), f"with --to {to.value}", "they are MLflow's")
+    elif tracking_uri is not None:
+        refuse(given(out=out), "with --tracking-uri, which says where to log")
+        _log(path, tracking_uri, experiment)
+        return
+    folder = out or Path("export")
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        _export(to, path, out, tracking_uri, experiment)
+        folder.mkdir(parents=True, exist_ok=True)
+        _export(to, path, folder, experiment)
     except OSError as error:
         raise UserError(
-            f"{out} cannot be written: {error}", "free some space, or give another folder with --out"
+            f"{folder} cannot be written: {error}", "free some space, or give another folder with --out"
         ) from error
 
 
-def _export(to: Format, path: Path, out: Path, tracking_uri: str | None, experiment: str) -> None:
-    if to is Format.mlflow:
-        from hpo_bench.compare.export.mlflow import log_runs
+def _log(path: Path, where: str, experiment: str | None) -> None:
+    from hpo_bench.compare.export.mlflow import log_runs
 
-        where = tracking_uri or f"sqlite:///{(out / 'mlflow.db').resolve()}"
-        print(f"logged {len(log_runs(path, where, experiment))} new runs to {where}, experiment {experiment}")
+    name = experiment or "hpo_bench"
+    print(f"logged {len(log_runs(path, where, name))} new runs to {where}, experiment {name}")
+
+
+def _export(to: Format, path: Path, out: Path, experiment: str | None) -> None:
+    if to is Format.mlflow:
+        _log(path, f"sqlite:///{(out / 'mlflow.db').resolve()}", experiment)
     elif to is Format.tensorboard:
         from hpo_bench.compare.export.tensorboard import write_events
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import FirstSeed, Json, Seeds, Task
+from hpo_bench.cli.options import FirstSeed, Json, Seeds, Task, refuse
 from hpo_bench.cli.stops import interruptible
 from hpo_bench.cli.trial import TrialFlags, takes_trial_flags
 
@@ -18,7 +18,7 @@ _HELP = f"METHOD, or METHOD:option=value,option=value (default: {'; '.join(ESTIM
 
 
 @app.command()
-@takes_trial_flags
+@takes_trial_flags()
 def fidelity(
     task: Task,
     flags: TrialFlags,
@@ -38,12 +38,16 @@ def fidelity(
     from hpo_bench.cli.display import Display, print_notices
     from hpo_bench.measure import landscape
     from hpo_bench.measure.fidelity import measure, plan, write
-    from hpo_bench.records.run_folder import writing
+    from hpo_bench.records.run_folder import check_new, writing
     from hpo_bench.run.runner import Observer, load_task
 
+    if known is not None:
+        told = "with --landscape, which leaves nothing to train side by side"
+        refuse(flags.method_options(), told, "leave it out; a method is given its own: -e METHOD:workers=2")
     chosen = estimator or ESTIMATORS
     config = landscape.plan(task, out=out, seed=seed, method_options=flags.method_options(), **flags.configuration())
     planned = plan(task, chosen, out=out, seed=seed, **flags.configuration())
+    check_new(out / task)
     with interruptible(), Display(seeds * (len(chosen) + (known is None))) as display:
         loaded = load_task(task, config.task_options, flags.device)
         print_notices(loaded.notices)

@@ -14,7 +14,7 @@ from hpo_bench.cli.trial import TrialFlags, takes_trial_flags
 
 
 @app.command()
-@takes_trial_flags
+@takes_trial_flags()
 def landscape(
     task: Task,
     flags: TrialFlags,
@@ -26,10 +26,11 @@ def landscape(
     """Does weighting matter? Valid score at vertices, centre and edge midpoints of the simplex × paired seeds."""
     from hpo_bench.cli.display import Display, print_notices
     from hpo_bench.measure.landscape import measure, measured_with, plan, to_json, write
-    from hpo_bench.records.run_folder import writing
+    from hpo_bench.records.run_folder import check_new, writing
     from hpo_bench.run.runner import Observer, load_task
 
     config = plan(task, out=out, seed=seed, method_options=flags.method_options(), **flags.configuration())
+    check_new(out / task)
     with interruptible(), Display(seeds) as display:
         loaded = load_task(task, config.task_options, flags.device)
         print_notices(loaded.notices)

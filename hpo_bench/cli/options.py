@@ -81,6 +81,13 @@ def together(options: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     return {**options, **flags}
 
 
+def refuse(flags: dict[str, Any], where: str, remedy: str = "leave it out") -> None:
+    """Raise UserError if there are `flags`: nobody would read them beside, or without, what `where` names."""
+    if flags:
+        named = " and ".join(f"--{name.replace('_', '-')}" for name in flags)
+        raise UserError(f"{named} cannot go {where}", remedy)
+
+
 def print_rows(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
     """A table of rows with the same keys, or JSON."""
     if as_json:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import DataDir, Json, at_least, finite, given, use_data_dir
+from hpo_bench.cli.options import DataDir, Json, at_least, finite, given, refuse, use_data_dir
 from hpo_bench.cli.stops import interruptible
 
 _EPOCHS = 10
@@ -71,7 +71,6 @@ def pretrain_base(
     from hpo_bench.bases.molecules import pretrain_base as make_base
     from hpo_bench.bases.text import TextShape, pretrain_text
     from hpo_bench.bases.training import Recipe
-    from hpo_bench.errors import UserError
 
     use_data_dir(data_dir)
     recipe = Recipe(
@@ -89,11 +88,9 @@ def pretrain_base(
     of_texts = given(vocabulary=vocabulary, tokens=tokens, dropout=dropout, half=half or None)
     if objectives is not None:
         of_texts["objectives"] = [name.strip() for name in objectives.split(",") if name.strip()]
-    of_molecules = given(molecules=molecules, encoder=encoder, image_size=image_size)
+    of_molecules = given(molecules=molecules, encoder=encoder, image_size=image_size, data_dir=data_dir)
     strange, where = (of_texts, "without") if corpus is None else (of_molecules, "with")
-    if strange:
-        flags = " and ".join(f"--{name.replace('_', '-')}" for name in strange)
-        raise UserError(f"{flags} cannot go {where} --corpus", "see pretrain-base --help for what belongs to which")
+    refuse(strange, f"{where} --corpus", "see pretrain-base --help for what belongs to which")
     with interruptible():
         if corpus is None:
             shape = given(layers=layers, width=width, image_size=image_size)
@@ -102,6 +99,5 @@ def pretrain_base(
             text = TextShape(**of_texts, **given(layers=layers, width=width))
             report = pretrain_text(out, corpus_file=corpus, shape=text, **common)
     losses = ", ".join(f"{name} {loss:.4f}" for name, loss in report["losses"].items())
-    print(
-        json.dumps(report, indent=1) if as_json else f"wrote {out}\nlosses (1: the best constant predictor's): {losses}"
-    )
+    told = f"wrote {out}" if report["made"] else f"{out} was there already, finished; it is unchanged"
+    print(json.dumps(report, indent=1) if as_json else f"{told}\nlosses (1: the best constant predictor's): {losses}")

@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from hpo_bench.cli.app import app
-from hpo_bench.cli.options import Json, Out, Task, at_least, given, pairs, together
+from hpo_bench.cli.options import Json, Out, Task, at_least, given, pairs, refuse, together
 from hpo_bench.cli.stops import interruptible
 from hpo_bench.cli.trial import TrialFlags, takes_trial_flags
 
 
 @app.command()
-@takes_trial_flags
+@takes_trial_flags()
 def run(
     method: Annotated[str, typer.Option("--method", "-m", help="How the weights are found (see `list`).")],
     task: Task,
@@ -33,11 +33,15 @@ def run(
 ) -> None:
     """Search for weights with one method on one task, retrain with them, test once per fresh seed."""
     from hpo_bench.cli.display import Display, print_notices
+    from hpo_bench.records.run_folder import check_writable, is_finished
     from hpo_bench.run.config import configure
     from hpo_bench.run.runner import Observer, load_task, vouched
     from hpo_bench.run.runner import run as do_run
 
     own = given(solver=solver, ray_address=ray_address, ray_timeout=ray_timeout) | flags.method_options()
+    options = together(pairs(option), own)
+    if not options.get("ray_address"):
+        refuse(given(ray_timeout=ray_timeout), "without --ray-address")
     config = configure(
         method,
         task,
@@ -45,14 +49,18 @@ def run(
         seed=seed,
         budget=budget,
         retrains=retrains,
-        method_options=together(pairs(option), own),
+        method_options=options,
         **flags.configuration(),
     )
+    repetitions = [config.repetition(seed + repeat) for repeat in range(repeats)]
+    for repetition in repetitions:
+        if not is_finished(repetition.folder):
+            check_writable(repetition.folder)
     records = []
     with interruptible(), Display(repeats) as display:
         loaded = None
-        for repeat in range(repeats):
-            repetition, observer = config.repetition(seed + repeat), Observer() if as_json else display
+        for repetition in repetitions:
+            observer = Observer() if as_json else display
             if loaded is None and not vouched(repetition):
                 loaded = load_task(task, config.task_options, flags.device)
                 print_notices(loaded.notices)

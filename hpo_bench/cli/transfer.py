@@ -12,11 +12,10 @@ from hpo_bench.cli.app import app
 from hpo_bench.cli.options import FirstSeed, Json, Seeds, Task
 from hpo_bench.cli.stops import interruptible
 from hpo_bench.cli.trial import TrialFlags, takes_trial_flags
-from hpo_bench.errors import UserError
 
 
 @app.command()
-@takes_trial_flags
+@takes_trial_flags("workers")  # it trains in this process
 def transfer(
     task: Task,
     flags: TrialFlags,
@@ -28,12 +27,11 @@ def transfer(
     """Does what is best on valid hold on test? Every weighting of a landscape, read on both, after the fact."""
     from hpo_bench.cli.display import Display, print_notices
     from hpo_bench.measure.transfer import measure, plan, write
-    from hpo_bench.records.run_folder import writing
+    from hpo_bench.records.run_folder import check_new, writing
     from hpo_bench.run.runner import Observer, load_task
 
-    if flags.workers is not None:
-        raise UserError("transfer trains in this process alone", "leave --workers out")
     config = plan(task, out=out, seed=seed, **flags.configuration())
+    check_new(out / task)
     with interruptible(), Display(1) as display:
         loaded = load_task(task, config.task_options, flags.device)
         print_notices(loaded.notices)

@@ -76,19 +76,24 @@ def _names(flag: str, text: str | None) -> list[str] | None:
     return names
 
 
-def takes_trial_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Decorate a verb: its parameter `flags` becomes the flags above on the command line."""
-    own = inspect.signature(command, eval_str=True)
-    shared = inspect.signature(TrialFlags, eval_str=True).parameters
-    together: list[inspect.Parameter] = []
-    for parameter in own.parameters.values():
-        together += shared.values() if parameter.name == "flags" else [parameter]
+def takes_trial_flags(*without: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Decorate a verb: its parameter `flags` becomes the flags above, but for those named, on the command line."""
+    every = inspect.signature(TrialFlags, eval_str=True).parameters
+    shared = {name: parameter for name, parameter in every.items() if name not in without}
 
-    @wraps(command)
-    def verb(**given_flags: Any) -> None:
-        flags = TrialFlags(**{name: given_flags.pop(name) for name in shared})
-        use_data_dir(flags.data_dir)
-        command(flags=flags, **given_flags)
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        own = inspect.signature(command, eval_str=True)
+        together: list[inspect.Parameter] = []
+        for parameter in own.parameters.values():
+            together += shared.values() if parameter.name == "flags" else [parameter]
 
-    verb.__signature__ = own.replace(parameters=together)  # type: ignore[attr-defined]
-    return verb
+        @wraps(command)
+        def verb(**given_flags: Any) -> None:
+            flags = TrialFlags(**{name: given_flags.pop(name) for name in shared})
+            use_data_dir(flags.data_dir)
+            command(flags=flags, **given_flags)
+
+        verb.__signature__ = own.replace(parameters=together)  # type: ignore[attr-defined]
+        return verb
+
+    return decorate

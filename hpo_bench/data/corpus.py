@@ -45,7 +45,13 @@ def sample_smiles(
     """
     opened = read_text(path)
     if n is None:
-        return list(_smiles(opened, smiles_column))
+        found = list(_smiles(opened, smiles_column))
+        if not found:
+            raise UserError(
+                f"{opened.path} holds no molecule.",
+                f"Give one SMILES a line, or a table with a column {smiles_column!r}.",
+            )
+        return found
     if total is None:
         total = sum(1 for _ in _smiles(opened, smiles_column))
     if not 1 <= n <= total:

@@ -183,13 +183,18 @@ def own_folder(path: Path) -> Path:
     Raises:
         UserError: it is a link or a file: what is written and removed there might be somebody's.
     """
+    check_own(path)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def check_own(path: Path) -> None:
+    """Raise UserError where something else than a folder is at `path`, as `own_folder` does."""
     if path.is_symlink() or (path.exists() and not path.is_dir()):
         raise UserError(
             f"{path} is {'a link' if path.is_symlink() else 'no folder'}: files would be written and removed there",
             "put a folder in its place, or give another --out",
         )
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def remove_files(folder: Path, name: str) -> None:

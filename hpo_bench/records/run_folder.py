@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -153,6 +154,34 @@ def writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise unwritable(folder, error) from error
+
+
+def check_writable(folder: Path) -> None:
+    """Raise UserError, as `held` would, where `folder` cannot be made or filled; no trace is left."""
+    there = folder
+    while not os.path.lexists(there):
+        there = there.parent
+    missing = folder.relative_to(there)
+    try:
+        with tempfile.TemporaryDirectory(prefix=".trial-", dir=there) as aside:
+            (Path(aside) / missing).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        first = Path(there, *missing.parts[:1])
+        raise unwritable(first, OSError(error.errno, os.strerror(error.errno or 0))) from error
+
+
+def check_new(folder: Path) -> None:
+    """`check_writable`, where nothing is there yet: what is there may be finished, and need no writing."""
+    if not os.path.lexists(folder):
+        check_writable(folder)
+
+
+def is_finished(folder: Path) -> bool:
+    """Does a finished run lie there?"""
+    try:
+        return schema.read_run(folder)["status"] in FINISHED
+    except UserError:
+        return False
 
 
 def unwritable(path: Path, error: OSError) -> UserError:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import groupby
+from pathlib import Path
 
 from hpo_bench.errors import UserError, one_line
-from hpo_bench.records.run_folder import check_content
+from hpo_bench.records.files import check_own
+from hpo_bench.records.run_folder import check_content, check_writable
 from hpo_bench.run.runner import load_task, make_problem, vouched
+from hpo_bench.study.places import folders_of
 from hpo_bench.study.plan import PlannedRun, State
 from hpo_bench.tasks.base import LoadedTask
 
@@ -28,6 +31,25 @@ def states(runs: list[PlannedRun]) -> list[State]:
     if problems:
         raise _all(problems, "give another --out, or the variant a label")
     return found
+
+
+def check_places(runs: list[PlannedRun], workspace: Path) -> None:
+    """Can the study and these runs be recorded where they are to be? Nothing is left there.
+
+    Raises:
+        UserError: they cannot; all places are named.
+    """
+    for folder in folders_of(workspace):
+        check_own(folder)
+    check_writable(workspace / "logs")
+    problems = {}
+    for run in runs:
+        try:
+            check_writable(run.config.folder)
+        except UserError as error:
+            problems[error.message] = error.remedy
+    if problems:
+        raise _all([*problems], next(iter(problems.values())))
 
 
 def check(runs: list[PlannedRun]) -> None:

@@ -21,7 +21,7 @@ from hpo_bench.records import scratch
 from hpo_bench.records.files import locked, own_folder
 from hpo_bench.records.run_folder import FINISHED, unwritable
 from hpo_bench.search.room import Room, fits
-from hpo_bench.study.places import Abroad, AtHome, asked
+from hpo_bench.study.places import Abroad, AtHome, asked, folders_of
 from hpo_bench.study.plan import PlannedRun
 
 _POLL = 0.5  # seconds between two looks at the clock
@@ -91,7 +91,7 @@ def prepared(workspace: Path) -> Iterator[None]:
     Raises:
         UserError: the same study is running, or part of the folder is a link.
     """
-    for folder in (workspace.parent, workspace, workspace / "logs"):
+    for folder in folders_of(workspace):
         own_folder(folder)
     try:
         with locked(workspace / ".lock"):

@@ -94,6 +94,11 @@ class Abroad:
             stack.close()
 
 
+def folders_of(workspace: Path) -> tuple[Path, ...]:
+    """The folders that a study makes for itself, from the outermost."""
+    return workspace.parent, workspace, workspace / "logs"
+
+
 def log_of(workspace: Path, run: PlannedRun) -> Path:
     """What the run's process printed on stderr."""
     return workspace / "logs" / f"{run.task}-{run.method}-seed-{run.config.seed}.log"

@@ -80,6 +80,10 @@ def test_corpus_files_of_ones_own(tmp_path: Path) -> None:
         sample_smiles(tmp_path / "broken.csv.gz")
     with pytest.raises(UserError, match="There is no file"):
         sample_smiles(tmp_path / "absent.smi")
+    for name, content in (("none.smi", "\n\n"), ("header.csv", "smiles\n"), ("blank.csv", "smiles,a\n,1\n")):
+        (tmp_path / name).write_text(content)
+        with pytest.raises(UserError, match=r"holds no molecule\.\nGive one SMILES a line"):
+            sample_smiles(tmp_path / name)
 
 
 def test_user_error_shows_both_and_survives_pickling() -> None:

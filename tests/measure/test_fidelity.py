@@ -97,6 +97,13 @@ def test_what_is_no_landscape_is_told(call, content):
     assert len(err) < 300, "what is in the file is not told"
 
 
+def test_workers_that_would_have_nothing_to_do_are_refused(call):
+    code, _, err = call("--landscape", "known.json", "--workers", 2)
+    assert code == 2
+    assert "--workers cannot go with --landscape" in err
+    assert "-e METHOD:workers=2" in err
+
+
 @pytest.mark.parametrize("text", ["nobody", "tapweight:reach", "tapweight:colour=red", ":spend=1"])
 def test_what_is_no_estimator_is_told(call, text):
     code, _, err = call("-e", text)

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.text import Text
 from typer.testing import CliRunner
 
+from hpo_bench.__main__ import main
 from hpo_bench.cli import app
 from hpo_bench.errors import UserError
 from hpo_bench.records.files import read_lines
@@ -22,6 +23,7 @@ from hpo_bench.study.plan import expand
 from hpo_bench.study.progress import Display, Forecast
 from hpo_bench.study.report import crossed
 from hpo_bench.study.spec import read_study
+from tests.permissions import read_only
 
 PAIR = "tasks: [quadratic]\nmethods: [equal, random]\n"
 
@@ -41,6 +43,11 @@ def here(*words):
     """Exit code and output of `hpo-bench WORDS` in this process: for what starts no other one."""
     done = CliRunner().invoke(app, [str(word) for word in words])
     return done.exit_code, done.output
+
+
+def ending(*words):
+    """The error that ends `hpo-bench WORDS`."""
+    return CliRunner().invoke(app, [str(word) for word in words]).exception
 
 
 def test_a_run_made_by_the_command_run_is_done(write, tmp_path):
@@ -78,6 +85,37 @@ methods: [equal]
 budget: 1
 retrains: 0
 """
+
+
+@pytest.mark.parametrize("out", ["file", "file/below", "shut", "shut/below", "/proc/below"])
+def test_a_dry_run_says_of_a_place_what_the_run_itself_says(write, tmp_path, monkeypatch, capsys, out):
+    monkeypatch.chdir(tmp_path)
+    Path("file").write_text("here")
+    Path("shut").mkdir()
+    study, told = write(PAIR), []
+    with read_only(Path("shut")):
+        for words in (["--dry-run"], ["--dry-run", "--json"], []):
+            monkeypatch.setattr("sys.argv", ["hpo-bench", "study", str(study), "--out", out, *words])
+            with pytest.raises(SystemExit) as ended:
+                main()
+            assert ended.value.code == 2
+            told.append(capsys.readouterr().err)
+    assert told[0].startswith(f"error: cannot write {out}")
+    assert "choose a folder that you can write to with --out" in told[0]
+    assert told == [told[0]] * 3
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "shut", "study.yaml"], "nothing was left"
+
+
+def test_a_dry_run_names_every_run_s_folder_that_cannot_be(write, tmp_path):
+    (tmp_path / "runs" / "quadratic").mkdir(parents=True)
+    (tmp_path / "runs" / "quadratic" / "random").write_text("in the way")
+    (tmp_path / "runs" / ".studies").symlink_to(tmp_path)
+    words = ["study", write(PAIR + "seeds: 2\n"), "--out", tmp_path / "runs", "--dry-run"]
+    assert "is a link: files would be written" in str(ending(*words))
+    (tmp_path / "runs" / ".studies").unlink()
+    told = str(ending(*words))
+    assert told.count("cannot write") == 2
+    assert "quadratic/random/seed-1: Not a directory" in told
 
 
 def test_changed_data_are_noticed_before_an_old_score_is_given(write, tmp_path, monkeypatch):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -20,6 +21,7 @@ from hpo_bench.tasks.text.vocabulary import SPECIALS, train_wordpiece
 METADATA = "hpo_bench.json"
 _HEAD_WIDTH = 32
 _ASIDE = ".writing-"
+_WRITTEN_ASIDE = re.compile(re.escape(_ASIDE) + "[a-z0-9_]{8}")  # as `tempfile` names them
 _DROPOUT = 0.1  # BERT's
 
 
@@ -83,8 +85,9 @@ def check_width(width: int) -> None:
 
 def clear_half_written(folder: Path) -> None:
     """Remove what a kill left of `write_trained`."""
-    for entry in folder.glob(f"{_ASIDE}*"):
-        shutil.rmtree(entry, ignore_errors=True)
+    for entry in folder.iterdir():
+        if _WRITTEN_ASIDE.fullmatch(entry.name):
+            shutil.rmtree(entry, ignore_errors=True)
 
 
 def write_trained(folder: Path, fresh: Path, model: Model, metadata: dict[str, Any], half: bool = False) -> None:

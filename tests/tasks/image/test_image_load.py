@@ -14,6 +14,7 @@ from hpo_bench.tasks.image import ImageCorpus, ImageTask
 from hpo_bench.tasks.image.checkpoint import load_base, save_base
 from hpo_bench.tasks.image.encoder import Encoder, resnet18
 from hpo_bench.tasks.molecule.load import csv
+from tests.permissions import read_only
 
 CPU = torch.device("cpu")
 
@@ -82,8 +83,14 @@ def test_a_base_is_made_and_started_from(monkeypatch, tmp_path, smiles):
     weights = corpus.build_model().encoder.state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in base.state.items())
     before = out.read_bytes()
+    left = tmp_path / "base.safetensors.training"
+    left.mkdir()
+    (left / "plan.json").write_text(json.dumps(report["plan"]))
     again = maker.pretrain_base(out, encoder="imagemol", shape=shape, **sizes)
-    assert again == json.loads(json.dumps(report)), "a finished one is not made again"
+    assert again == {**json.loads(json.dumps(report)), "made": False}, "a finished one is not made again"
+    assert not left.exists(), "a kill in its last step had left it"
+    with read_only(tmp_path):
+        assert maker.pretrain_base(out, encoder="imagemol", shape=shape, **sizes) == again
     with pytest.raises(UserError, match=r"a base of other settings\n.*another --out"):
         maker.pretrain_base(out, encoder="imagemol", shape=shape, **{**sizes, "molecules": 50})
     (tmp_path / "notes.txt").write_text("mine")

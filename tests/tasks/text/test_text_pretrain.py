@@ -14,6 +14,7 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from hpo_bench.bases import workplace
 from hpo_bench.bases.text import TextShape, pretrain_text
 from hpo_bench.bases.training import Recipe, Rows
 from hpo_bench.cli import app
@@ -23,6 +24,7 @@ from hpo_bench.tasks.text.load import text as load_text
 from hpo_bench.tasks.text.tokens import Tokeniser
 from hpo_bench.tasks.text.vocabulary import train_wordpiece
 from tests import program
+from tests.permissions import read_only
 from tests.tasks.text.conftest import sentences
 
 RECIPE = Recipe(
@@ -267,6 +269,48 @@ def test_a_killed_training_goes_on_to_the_weights_of_an_unbroken_one(tmp_path, c
     assert load_base(broken).sha256 == load_base(tmp_path / "unbroken").sha256
     one, two = (json.loads((tmp_path / name / "hpo_bench.json").read_text()) for name in ("broken", "unbroken"))
     assert one["losses"] == two["losses"]
+
+
+def test_a_finished_one_is_unchanged_and_what_a_kill_in_its_last_step_left_goes(tmp_path, corpus, monkeypatch):
+    out = tmp_path / "model"
+    words = ["--corpus", corpus, "--out", out, "--layers", 1, "--width", 32, "--epochs", 1, "--device", "cpu"]
+
+    def killed(folder):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(workplace, "_clear", killed)
+        assert invoke(*words).exit_code == 130
+    training = out / "training"
+    assert {"plan.json", "fresh"} <= {path.name for path in training.iterdir()}
+    (training / ".state.safetensors.17.tmp").write_bytes(b"half")
+    (out / ".writing-abc_1234").mkdir()
+    (out / ".writing-notes").write_text("mine")
+    before = {path: path.read_bytes() for path in out.iterdir() if path.is_file()}
+    told = invoke(*words)
+    assert f"{out} was there already, finished; it is unchanged" in told.stdout
+    assert "wrote" not in told.stdout
+    assert before == {path: path.read_bytes() for path in out.iterdir()}, "and the leftovers are gone"
+    training.mkdir()  # a kill between its last file and itself
+    assert json.loads(invoke(*words, "--json").stdout)["made"] is False
+    assert not training.exists()
+
+
+def test_what_is_not_of_a_finished_training_stays_beside_it(tmp_path, corpus):
+    report = make(corpus, tmp_path / "model")
+    assert report["made"]
+    training = tmp_path / "model" / "training"
+    training.mkdir()
+    (training / "notes.txt").write_text("mine")
+    assert make(corpus, tmp_path / "model") == {**json.loads(json.dumps(report)), "made": False}
+    assert [path.name for path in training.iterdir()] == ["notes.txt"]
+    (training / "plan.json").write_text(json.dumps(report["plan"]))
+    with pytest.warns(UserWarning, match=r"training stays: it holds notes\.txt"):
+        make(corpus, tmp_path / "model")
+    assert [path.name for path in training.iterdir()] == ["notes.txt"]
+    (training / "plan.json").write_text("{}")
+    with read_only(tmp_path / "model"):
+        assert make(corpus, tmp_path / "model")["sha256"] == report["sha256"]
 
 
 @pytest.mark.parametrize("name", ["notes.txt", ".env"])
