@@ -20,7 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapweight.evaluation import Passes, devices_of, draw_seed, require_finite, seed_generators, trainable
+from tapweight.evaluation import Passes, devices_of, draw_seed, seed_generators, trainable
+from tapweight.finite import require_finite
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning, Pretraining
 
