@@ -19,7 +19,6 @@ from hpo_bench.records.sessions import environment_changes
 from hpo_bench.records.shown import shown
 from hpo_bench.run.presets import PRESETS
 from hpo_bench.run.rerun import out_of, rerun
-from hpo_bench.search.base import ObjectiveWeightSearch
 
 _ENCODERS = {
     "molecules": "molecule.gin:Encoder",
@@ -75,6 +74,8 @@ def _summary(group: str, name: str) -> str:
 
 
 def _describe_method(name: str) -> dict[str, Any]:
+    from hpo_bench.search.base import ObjectiveWeightSearch  # `show` needs no search, and starts quicker without
+
     try:
         method = registry.load(registry.METHODS, name, ObjectiveWeightSearch)
     except UserError as error:  # one plug-in that does not import takes nothing else with it
