@@ -21,7 +21,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from tapweight.checks import FirstUse, agree, no_gradient
 from tapweight.errors import HypergradientFailure, lacks_derivative
-from tapweight.evaluation import Evaluator, Layout, Passes, Values
+from tapweight.evaluation import Evaluator, Layout, Passes, Values, sent
+from tapweight.finite import read_now
 
 LastStep = Literal["central", "forward", "jvp", "gradients"]
 
@@ -41,6 +42,7 @@ def difference_step(at: Values, direction: Tensor, order: int) -> float:
     carry the encoder's small ones across kinks: on the GIN of the molecule task it made central differences wrong by
     40 %. A tensor at zero has the length it would have with elements of 1e-2.
     """
+    read_now()
     relative = float(_relative_length(at, direction, _least_lengths(at)))
     return 0.0 if relative == 0.0 else _relative_step(direction, order) / relative
 
@@ -54,7 +56,7 @@ def _relative_length(at: Values, direction: Tensor, least: Tensor) -> Tensor:
 
 def _least_lengths(at: Values) -> Tensor:
     first = next(iter(at.values()))
-    return first.new_tensor([1e-2 * value.numel() ** 0.5 for value in at.values()])
+    return sent(torch.tensor([1e-2 * value.numel() ** 0.5 for value in at.values()], dtype=first.dtype), first.device)
 
 
 def _relative_step(direction: Tensor, order: int) -> float:
@@ -175,6 +177,7 @@ def _as_backward_mode(evaluate: Evaluator, layout: Layout, at: Values, direction
     Raises:
         ValueError: two passes give different losses.
     """
+    read_now()  # a direction that is not finite would say that forward mode is wrong
     first = Passes()
     alone = copy.copy(evaluate)
     alone.passes, alone.shares = first, [1.0]

@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tapweight.checks import group_of, inner, refuse_unsupported
-from tapweight.errors import HypergradientFailure
 
 Values = Mapping[str, Tensor]
 Capture = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -226,13 +225,9 @@ class Evaluator:
         return total
 
 
-def require_finite(what: str, value: Tensor) -> None:
-    """Raise `HypergradientFailure` when a number in `value` is NaN or infinite."""
-    # A finite sum has finite terms; one that is not may have overflowed, and only then is each number looked at.
-    if not bool(torch.isfinite(value.sum())) and not bool(torch.isfinite(value).all()):
-        raise HypergradientFailure(
-            f"{what} is not finite: training has diverged, a batch is empty, or a loss divides by zero on it"
-        )
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The host's `tensor` on `device`; CUDA need not be waited for, which it would be for other than pinned memory."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def devices_of(*modules: nn.Module) -> list[torch.device]:

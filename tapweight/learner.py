@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapweight.evaluation import Capture, devices_of, draw_seed, seed_generators, trainable
+from tapweight.evaluation import Capture, devices_of, draw_seed, seed_generators, sent, trainable
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning
 from tapweight.weight_learner import WeightLearner
@@ -120,9 +120,7 @@ class Learner:
 
     def _at_hand(self, weights: Tensor) -> Tensor:
         device = next(iter(trainable(self.pretraining.module).values())).device
-        if device.type != "cuda":
-            return weights
-        return weights.pin_memory().to(device, non_blocking=True)  # from other memory the host would wait
+        return sent(weights, device)
 
     def _pretraining_gradients(self, weights: Tensor, batch: Any) -> Tensor:
         with self._precision():

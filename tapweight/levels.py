@@ -27,9 +27,9 @@ from tapweight.evaluation import (
     Passes,
     Recorder,
     evaluation_mode,
-    require_finite,
     trainable,
 )
+from tapweight.finite import require_finite
 from tapweight.solvers.base import LinearProblem, Report, Solver
 from tapweight.solvers.identity import Identity
 
@@ -68,7 +68,7 @@ class EncoderGradient(NamedTuple):
     """dF/dθ (p,) of the encoder, through how level II responds to it; the loss ℓ_valid; reports of the solves."""
 
     gradient: Tensor
-    valid_loss: float
+    valid_loss: float | Tensor
     reports: dict[str, Report]
 
 
@@ -201,12 +201,14 @@ class Finetuning(TaskLevel):
         with evaluation_mode(self.module):
             shared = [pair.phi_name for pair in pairs]
             valid_loss, v = value_and_gradient(terms_of(valid), over_phi, phi, passes, must_reach=shared, own=True)
-        require_finite("the validation loss or its gradient", torch.cat([v, v.new_tensor([valid_loss])]))
+        require_finite("the validation loss or its gradient", v)
+        require_finite("the validation loss or its gradient", valid_loss)
 
-        pulls = Counter(pair.phi_name for pair in pairs)
-        each = torch.tensor([2 * self.gamma * pulls[name] for name in over_phi.names], dtype=over_phi.dtype)
-        sizes = torch.tensor(over_phi.sizes).to(over_phi.device)
-        shift = each.to(over_phi.device).repeat_interleave(sizes, output_size=over_phi.size)
+        def shift() -> Tensor:
+            pulls = Counter(pair.phi_name for pair in pairs)
+            each = zip(over_phi.names, over_phi.sizes, strict=True)
+            return torch.cat([v.new_full((size,), 2 * self.gamma * pulls[name]) for name, size in each])
+
         hessian = Hessian(terms_of(train), over_phi, phi, passes, self.first_use)
         q = solve(solver or Identity(), LinearProblem(hessian, shift, phi), v)
 

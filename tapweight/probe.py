@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from tapweight import heads
 from tapweight.checks import group_of, inner, mean_over_ranks, no_gradient, number
 from tapweight.errors import HypergradientFailure
-from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode, require_finite, trainable
+from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode, trainable
+from tapweight.finite import require_finite
 from tapweight.levels import EncoderGradient, Pretraining, TaskLevel
 from tapweight.solvers.base import Solver
 

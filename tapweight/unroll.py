@@ -19,10 +19,10 @@ from tapweight.evaluation import (
     Passes,
     draw_seed,
     evaluation_mode,
-    require_finite,
     trainable,
     untouched,
 )
+from tapweight.finite import require_finite
 from tapweight.hypergradient import Hypergradient, losses_of
 from tapweight.levels import Finetuning, Pretraining
 

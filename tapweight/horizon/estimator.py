@@ -57,7 +57,7 @@ class ThroughTraining(Estimator):
                 found = task.encoder_gradient(
                     pretraining, train_batches, valid_batches, solver=None, seed=first, passes=passes
                 )
-                return found.valid_loss, named_gradient(pretraining, found.gradient)
+                return float(found.valid_loss), named_gradient(pretraining, found.gradient)
 
             found = reverse_hypergradient(
                 pretraining,

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from tapweight.checks import refuse_off_simplex
-from tapweight.evaluation import Passes, draw_seed, require_finite, untouched
+from tapweight.evaluation import Passes, draw_seed, untouched
+from tapweight.finite import require_finite
 from tapweight.horizon.reverse import Terminal, _at
 from tapweight.horizon.trajectory import Trajectory
 from tapweight.hypergradient import Hypergradient

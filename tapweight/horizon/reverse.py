@@ -19,7 +19,8 @@ import torch
 from torch import Tensor
 
 from tapweight.checks import refuse_off_simplex, whole
-from tapweight.evaluation import Layout, Passes, draw_seed, require_finite, trainable, untouched
+from tapweight.evaluation import Layout, Passes, draw_seed, trainable, untouched
+from tapweight.finite import require_finite
 from tapweight.horizon.trajectory import Point, Trajectory
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Pretraining

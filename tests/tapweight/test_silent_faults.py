@@ -224,6 +224,24 @@ def test_an_embedding_that_forward_passes_change_is_refused():
         of(problem)
 
 
+@pytest.mark.parametrize("level", ["pretraining", "finetuning"])
+def test_a_module_under_two_names_is_refused_before_its_parameters_are_lost(level):
+    problem = Networks(0)
+    module = getattr(problem, level).module
+    module.encoder = nn.Sequential(*module.encoder, nn.ModuleList([nn.Tanh()] * 2)[0])
+    module.again = module.encoder
+    before = list(module.parameters())
+    with pytest.raises(ValueError, match="'encoder' and 'again' are one module"):
+        of(problem)
+    assert all(a is b for a, b in zip(before, module.parameters(), strict=True))
+
+
+def test_a_module_without_tensors_may_have_two_names():
+    problem, plain = Networks(0), Networks(0)
+    problem.pretraining.module.again = problem.pretraining.module.more = nn.Dropout(0.1)
+    np.testing.assert_array_equal(of(problem).gradient, of(plain).gradient)
+
+
 def test_a_loss_that_changes_a_parameter_is_told():
     problem = Networks(0)
 
