@@ -1,5 +1,7 @@
 """Fidelity in numbers that can be worked out by hand."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -85,7 +87,23 @@ def test_an_interval_ends_at_one():
     assert told(found).endswith("to +1.00)")
     assert correlation_interval(-np.array([0.99, 0.9, 0.6])).low == -1.0
     assert told(Estimate(0.9)) == "+0.90"
-    assert told(Estimate(float("nan"))) == ""
+    assert told(Estimate(float("nan"))) == "–"
+
+
+def test_weights_that_are_all_zero_have_no_direction():
+    scores = np.stack([LATTICE @ np.array([1.0, 0.0, -1.0])] * 2, axis=1)
+    found = fidelity(
+        landscape(scores), [("none", np.zeros((2, 3)), [0.2, 0.2]), ("flat", np.full((2, 3), 1 / 3), [1, 1])]
+    )
+    none, flat = (dict(zip(fidelity_table(found).columns, row, strict=True)) for row in fidelity_table(found).rows[2:])
+    assert [none[name] for name in ("centred cosine", "worst seed", "rank correlation", "spread", "flat")] == ["–"] * 5
+    assert none["trials"] == "0.2"
+    assert (flat["centred cosine"], flat["flat"]) == ("+0.00 (+0.00 to +0.00)", "2 of 2")  # it stayed at the centre
+    told_none, told_flat = json.loads(json.dumps(found.to_json(), allow_nan=False))["rows"]
+    assert told_none["cosine"]["value"] is told_none["rank"]["value"] is told_none["spread"] is None
+    assert told_none["cosines"] == [None, None]
+    assert set(told_none) == set(told_flat), "what reads one reads the other"
+    assert [name for _, name in fidelity_points(found).panels[0].y.ticks][2:] == ["flat, 1.0 trials"]
 
 
 def test_with_two_objectives_effects_are_alike_or_opposite_and_the_figure_is_drawn():
