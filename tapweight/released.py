@@ -20,10 +20,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapweight.evaluation import Passes, devices_of, draw_seed, seed_generators, trainable
+from tapweight.evaluation import Passes, draw_seed, seed_generators
 from tapweight.finite import require_finite
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning, Pretraining
+from tapweight.parts import devices_of, trainable
 
 
 def released_hypergradient(

@@ -12,18 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapweight.evaluation import (
-    Evaluator,
-    Layout,
-    Passes,
-    draw_seed,
-    evaluation_mode,
-    trainable,
-    untouched,
-)
+from tapweight.evaluation import Evaluator, Layout, Passes, draw_seed, evaluation_mode, untouched
 from tapweight.finite import require_finite
 from tapweight.hypergradient import Hypergradient, losses_of
 from tapweight.levels import Finetuning, Pretraining
+from tapweight.parts import trainable
 
 
 def unrolled_hypergradient(
