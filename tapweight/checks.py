@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
+from numbers import Integral, Real
 from typing import Any
 
 import torch
@@ -97,11 +99,22 @@ def no_gradient(what: str, where: str) -> str:
     )
 
 
-def checked_damping(damping: float, *, positive: bool = False) -> float:
-    """`damping`, or ValueError."""
-    if not (0 < damping < float("inf") if positive else 0 <= damping < float("inf")):
-        raise ValueError(f"damping is {damping}, must be {'positive' if positive else 'at least 0'} and finite")
-    return damping
+def whole(name: str, value: int, least: int, *, otherwise: str = "") -> int:
+    """`value`, or ValueError: numpy's whole numbers are taken; True, 2.0 and NaN are none.
+
+    `otherwise` tells what else may be given, such as None.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} is {value!r}, must be a whole number of at least {least}{otherwise}")
+    return int(value)
+
+
+def number(name: str, value: float, *, positive: bool = False, below: float = inf) -> float:
+    """`value`, or ValueError where it is negative (or 0, if `positive`), infinite, `below` or more, or no number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < below or (positive and value == 0):
+        least = "positive" if positive else "at least 0"
+        raise ValueError(f"{name} is {value!r}, must be {least} and {'finite' if below == inf else f'below {below:g}'}")
+    return float(value)
 
 
 def agree(a: float, b: float, scale: float, dtype: torch.dtype) -> bool:

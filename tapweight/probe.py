@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tapweight import heads
-from tapweight.checks import group_of, inner, mean_over_ranks, no_gradient
+from tapweight.checks import group_of, inner, mean_over_ranks, no_gradient, number
 from tapweight.errors import HypergradientFailure
 from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode
 from tapweight.finite import require_finite
@@ -51,8 +51,7 @@ class Probe(TaskLevel):
     def __post_init__(self) -> None:
         if self.head not in ("ridge", "logistic"):
             raise ValueError(f"unknown head {self.head!r}: ridge or logistic")
-        if not 0 < self.strength < float("inf"):
-            raise ValueError(f"strength is {self.strength}, must be positive and finite")
+        number("strength", self.strength, positive=True)
 
     def modules(self) -> tuple[nn.Module, ...]:
         return ()

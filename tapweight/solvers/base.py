@@ -12,6 +12,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
+from tapweight.checks import number
+
 HVP_COST = 9.0  # forward-equivalents of a Hessian-vector product: 3 forward + 3 backward at 2 each (curvature.py)
 
 FIRST_DAMPING = 1e-2  # in units of curvature, where a solver without damping must be given some
@@ -89,6 +91,7 @@ class Solver(ABC):
         damping = getattr(self, "damping", None)
         if damping is None:
             return None
+        number("factor", factor, positive=True)
         other = copy.copy(self)
         other.damping = factor * damping or FIRST_DAMPING  # type: ignore[attr-defined]
         return other
