@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from tapweight.checks import number, refuse_off_simplex
-from tapweight.evaluation import Passes, draw_seed, seed_generators, from tapweight.finite import require_finite
+from tapweight.evaluation import Passes, draw_seed, seed_generators
+from tapweight.finite import require_finite
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning, Pretraining
 from tapweight.parts import devices_of, trainable
