@@ -139,3 +139,10 @@ def test_another_file_under_a_data_sets_name(tmp_path: Path) -> None:
     write(tmp_path, "smiles,a,b\nC,1,0\n", "sider.csv")
     with pytest.raises(UserError, match="2 label columns, sider has 27"):
         load_table("sider", tmp_path)
+
+
+def test_a_file_of_smiles_and_names_parted_by_blanks_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "mine.smi"
+    path.write_text("CCO ethanol\nCCN ethylamine\n")
+    with pytest.raises(UserError, match=r"no SMILES column 'smiles'. Are its cells parted by blanks, as in a \.smi"):
+        read_table(path, label_columns=["active"])
