@@ -12,6 +12,8 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from tapweight.parts import parameters_of
+
 
 @dataclass
 class FirstUse:
@@ -54,7 +56,7 @@ def plain_name(name: str) -> str:
 
 def refuse_unsupported(module: nn.Module) -> None:
     """Raise ValueError for modules on which functional passes would be wrong."""
-    for name, parameter in module.named_parameters():
+    for name, parameter in parameters_of(module).items():
         if hasattr(parameter, "device_mesh"):
             raise ValueError(
                 f"parameter {name!r} is sharded (FSDP, tensor parallelism), which is not supported: use "

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tapweight.checks import group_of, inner, refuse_unsupported
+from tapweight.parts import buffers_of, devices_of, modules_of, parameters_of, trainable, unchanged
 
 Values = Mapping[str, Tensor]
 Capture = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -105,11 +106,6 @@ def _dense(tensor: Tensor) -> Tensor:
     return (tensor.to_dense() if tensor.is_sparse else tensor).detach()
 
 
-def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameters that require a gradient; a tied parameter appears once, under its first name."""
-    return {name: p for name, p in module.named_parameters() if p.requires_grad}
-
-
 class _Call(nn.Module):
     """Lets `functional_call` reach a user's function of (module, batch)."""
 
@@ -162,7 +158,7 @@ class Evaluator:
         self.group, module = group_of(module), inner(module)
         self._call = _Call(module, function)
         # `_Call` is a fresh parent whose own flag is of no interest; the user's module keeps its modes.
-        self._buffers = {f"module.{name}": b for name, b in module.named_buffers()}
+        self._buffers = {f"module.{name}": b for name, b in buffers_of(module).items()}
         self._after = self._buffers
         self._devices = devices_of(module)
 
@@ -230,12 +226,6 @@ def sent(tensor: Tensor, device: torch.device) -> Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
-def devices_of(*modules: nn.Module) -> list[torch.device]:
-    """Accelerators on which the modules keep tensors (the CPU generator is always looked after)."""
-    tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
-    return sorted({t.device for t in tensors if t.device.type != "cpu"}, key=str)
-
-
 def seed_generators(seed: int, devices: Sequence[torch.device]) -> None:
     """Seed the CPU's generator and those of `devices`. `torch.manual_seed` would reach every device."""
     torch.default_generator.manual_seed(seed)
@@ -251,13 +241,18 @@ def untouched(*modules: nn.Module) -> Iterator[None]:
 
     Gradients are on inside, whatever the caller's mode. A module that cannot be evaluated aside is refused.
     """
+    with unchanged():
+        yield from _put_back(modules)
+
+
+def _put_back(modules: Sequence[nn.Module]) -> Iterator[None]:
     for m in modules:
         refuse_unsupported(m)
-    versions = [(name, p, p._version) for root in modules for name, p in root.named_parameters()]
+    versions = [(name, p, p._version) for root in modules for name, p in parameters_of(root).items()]
     devices = devices_of(*modules)
     cpu = torch.get_rng_state()
     states = [torch.get_device_module(d).get_rng_state(d) for d in devices]
-    modes = [(m, m.training) for root in modules for m in root.modules()]
+    modes = [(m, m.training) for root in modules for m in modules_of(root)]
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
@@ -275,7 +270,7 @@ def untouched(*modules: nn.Module) -> Iterator[None]:
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """`module.eval()` inside, each submodule's own mode back on leaving."""
-    modes = [(m, m.training) for m in module.modules()]
+    modes = [(m, m.training) for m in modules_of(module)]
     module.eval()
     try:
         yield

@@ -24,18 +24,10 @@ from tapweight.checks import group_of, inner, mean_over_ranks, refuse_off_simple
 from tapweight.curvature import Hessian, solve, terms_of, value_and_gradient
 from tapweight.directional import LastStep, directional_derivatives
 from tapweight.errors import HypergradientFailure
-from tapweight.evaluation import (
-    Evaluator,
-    Layout,
-    Passes,
-    Values,
-    draw_seed,
-    evaluation_mode,
-    trainable,
-    untouched,
-)
+from tapweight.evaluation import Evaluator, Layout, Passes, Values, draw_seed, evaluation_mode, untouched
 from tapweight.finite import read_now, read_together, require_finite
 from tapweight.levels import Finetuning, Pretraining, TaskLevel
+from tapweight.parts import trainable
 from tapweight.solvers.base import LinearProblem, Report, Solver
 from tapweight.solvers.identity import Identity
 

@@ -10,9 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapweight.evaluation import Capture, devices_of, draw_seed, seed_generators, sent, trainable
+from tapweight.evaluation import Capture, draw_seed, seed_generators, sent
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning
+from tapweight.parts import devices_of, trainable
 from tapweight.weight_learner import WeightLearner
 
 

@@ -20,16 +20,9 @@ from torch import Tensor, nn
 
 from tapweight.checks import FirstUse, group_of, inner, plain_name
 from tapweight.curvature import Hessian, solve, terms_of, value_and_gradient
-from tapweight.evaluation import (
-    Capture,
-    Evaluator,
-    Layout,
-    Passes,
-    Recorder,
-    evaluation_mode,
-    trainable,
-)
+from tapweight.evaluation import Capture, Evaluator, Layout, Passes, Recorder, evaluation_mode
 from tapweight.finite import require_finite
+from tapweight.parts import parameters_by_any_name, parameters_of, trainable
 from tapweight.solvers.base import LinearProblem, Report, Solver
 from tapweight.solvers.identity import Identity
 
@@ -228,15 +221,14 @@ class Finetuning(TaskLevel):
             ValueError: names unknown to a module, shapes that differ, or no pair at all.
         """
         own, other = inner(self.module), inner(pretraining.module)
-        phi = dict(own.named_parameters(remove_duplicate=False))
-        theta = dict(other.named_parameters(remove_duplicate=False))
+        phi, theta = parameters_by_any_name(own), parameters_by_any_name(other)
         shared = self.shared
         if shared is None:
             plain = {plain_name(name): name for name in theta}
             known = {name: plain_name(name) for name in phi}
             shared = {n: plain[p] for n, p in known.items() if p.startswith("encoder.") and p in plain}
-        canonical_phi = {id(p): name for name, p in own.named_parameters()}
-        canonical_theta = {id(p): name for name, p in other.named_parameters()}
+        canonical_phi = {id(p): name for name, p in parameters_of(own).items()}
+        canonical_theta = {id(p): name for name, p in parameters_of(other).items()}
         pairs: dict[tuple[str, str], Pair] = {}
         for phi_name, theta_name in shared.items():
             if phi_name not in phi or theta_name not in theta:

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 from tapweight import heads
 from tapweight.checks import group_of, inner, mean_over_ranks, no_gradient, number
 from tapweight.errors import HypergradientFailure
-from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode, trainable
+from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode
 from tapweight.finite import require_finite
 from tapweight.levels import EncoderGradient, Pretraining, TaskLevel
+from tapweight.parts import trainable
 from tapweight.solvers.base import Solver
 
 Head = tuple[Tensor, Tensor]

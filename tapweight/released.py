@@ -21,10 +21,11 @@ import torch
 from torch import Tensor, nn
 
 from tapweight.checks import number, refuse_off_simplex
-from tapweight.evaluation import Passes, devices_of, draw_seed, seed_generators, trainable
+from tapweight.evaluation import Passes, draw_seed, seed_generators
 from tapweight.finite import require_finite
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning, Pretraining
+from tapweight.parts import devices_of, trainable
 
 
 def released_hypergradient(

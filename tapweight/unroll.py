@@ -19,12 +19,12 @@ from tapweight.evaluation import (
     Passes,
     draw_seed,
     evaluation_mode,
-    trainable,
     untouched,
 )
 from tapweight.finite import require_finite
 from tapweight.hypergradient import Hypergradient, losses_of
 from tapweight.levels import Finetuning, Pretraining
+from tapweight.parts import trainable
 
 
 def unrolled_hypergradient(

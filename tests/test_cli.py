@@ -44,6 +44,16 @@ def finished(call):
     return Path("runs/quadratic/equal/seed-0")
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "tensorboard", "mlflow"])
+def test_an_export_of_nothing_makes_no_folder(call, kind, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for path, told in (("nowhere", "There is no folder nowhere"), ("empty", "There is no run in empty")):
+        code, _, err = call("export", path, "--to", kind, "--out", "there")
+        assert code == 2
+        assert told in err
+    assert not (tmp_path / "there").exists()
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "told"),
     [

@@ -32,6 +32,7 @@ def export(
 ) -> None:
     """All records as CSV or Parquet tables, TensorBoard event files, or MLflow runs."""
     from hpo_bench.errors import UserError
+    from hpo_bench.records.load import expect_runs
 
     if to is not Format.mlflow:
         refuse(given(tracking_uri=tracking_uri, experiment=experiment), f"with --to {to.value}", "they are MLflow's")
@@ -39,6 +40,7 @@ def export(
         refuse(given(out=out), "with --tracking-uri, which says where to log")
         _log(path, tracking_uri, experiment)
         return
+    expect_runs(path)
     folder = out or Path("export")
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -40,9 +40,8 @@ def load_runs(path: str | Path) -> pd.DataFrame:
         UserError: no such folder, or no run in it.
     """
     root = Path(path)
+    expect_runs(root)
     rows = [_row(folder, record) for folder, record in _records(root)]
-    if not rows:
-        raise UserError(f"There is no run in {root}: {_what_is_there(root)}.", _how_to_run(root))
     frame = pd.DataFrame(rows)
     return frame.sort_values(["task", "method", "seed", "folder"], kind="stable", ignore_index=True)
 
@@ -104,6 +103,16 @@ def run_folders(root: Path) -> list[Path]:
         else:
             subfolders.sort()
     return sorted(found)
+
+
+def expect_runs(root: Path) -> None:
+    """Is there anything to read?
+
+    Raises:
+        UserError: no such folder, or no run in it.
+    """
+    if not run_folders(root):
+        raise UserError(f"There is no run in {root}: {_what_is_there(root)}.", _how_to_run(root))
 
 
 def readable(root: Path) -> list[tuple[Path, dict[str, Any]]]:

@@ -49,8 +49,16 @@ class Observer:
 
 
 def load_task(task: str, options: dict[str, Any], device: str) -> LoadedTask:
-    """A task from its entry point."""
-    return registry.load(registry.TASKS, task)(device=resolve_device(device), **options)
+    """A task from its entry point.
+
+    Raises:
+        UserError: the loader gives something else.
+    """
+    loaded = registry.load(registry.TASKS, task)(device=resolve_device(device), **options)
+    if not isinstance(loaded, LoadedTask):
+        told = f"the loader of the task {task} gave a {type(loaded).__name__}"
+        raise UserError(told, "return a LoadedTask: CONTRIBUTING.md has one")
+    return loaded
 
 
 def make_problem(config: RunConfig, task: Task) -> Problem:

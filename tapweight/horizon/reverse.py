@@ -19,11 +19,12 @@ import torch
 from torch import Tensor
 
 from tapweight.checks import refuse_off_simplex, whole
-from tapweight.evaluation import Layout, Passes, draw_seed, trainable, untouched
+from tapweight.evaluation import Layout, Passes, draw_seed, untouched
 from tapweight.finite import require_finite
 from tapweight.horizon.trajectory import Point, Trajectory
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Pretraining
+from tapweight.parts import trainable
 
 Terminal = Callable[[], tuple[float, Mapping[str, Tensor]]]
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hpo_bench.compare.charts.forest import fidelity_points
+from hpo_bench.compare.charts.printed import draw
 from hpo_bench.compare.stats.fidelity import centred_cosine, effects, fidelity
 from hpo_bench.compare.stats.intervals import Estimate, correlation_interval, mean_interval
 from hpo_bench.compare.stats.simplex import Point, Simplex
@@ -103,3 +104,23 @@ def test_weights_that_are_all_zero_have_no_direction():
     assert told_none["cosines"] == [None, None]
     assert set(told_none) == set(told_flat), "what reads one reads the other"
     assert [name for _, name in fidelity_points(found).panels[0].y.ticks][2:] == ["flat, 1.0 trials"]
+
+
+def test_with_two_objectives_effects_are_alike_or_opposite_and_the_figure_is_drawn():
+    """All cosines are then +1 or -1, which rounding takes beyond: before, the figure was an error's traceback."""
+    weights = np.array([[0.5, 0.5], [1, 0], [0, 1]])
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        scores = rng.normal(size=(3, 3))
+        points = [
+            Point(f"p{i}", tuple(w), mean_interval(own), None, 0.0)
+            for i, (w, own) in enumerate(zip(weights, scores, strict=True))
+        ]
+        found = fidelity(
+            Simplex("task", "rmse", False, ("a", "b"), (0, 1, 2), scores, points, None),
+            [("x", rng.dirichlet([1, 1], size=3), [1.0] * 3)],
+        )
+        estimates = [found.ceiling.cosine, found.vertices.cosine, found.rows[0].cosine]
+        assert all(-1 <= e.low <= e.value <= e.high <= 1 for e in estimates)
+        assert all(abs(one) <= 1 for one in found.ceiling.cosines)
+    draw(fidelity_points(found))

@@ -83,7 +83,7 @@ def centred_cosine(a: np.ndarray, b: np.ndarray) -> float:
     """Cosine of two vectors (K,) less their means; 0 where one has no direction."""
     a, b = a - a.mean(), b - b.mean()
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / lengths if lengths > 1e-12 else 0.0
+    return max(-1.0, min(1.0, float(a @ b) / lengths)) if lengths > 1e-12 else 0.0  # rounding takes it beyond
 
 
 def effects(weights: np.ndarray, scores: np.ndarray) -> np.ndarray:
