@@ -104,7 +104,7 @@ def run_folders(root: Path) -> list[Path]:
             subfolders.sort()
     for folder in found:
         if (shown := str(folder)) != shown.encode(errors="replace").decode():
-            told = f"the folder {ascii(shown)} has a name that is no text in this locale's encoding"
+            told = f"the folder {shown!a} has a name that is no text in this locale's encoding"
             raise UserError(told, "rename it, or set a locale that can read it (LC_ALL=C.UTF-8)")
     return sorted(found)
 
