@@ -161,3 +161,10 @@ def test_a_column_of_many_different_cells_is_read_in_one_walk() -> None:
     found = classes(table, 0)
     assert (found.names, found.codes.tolist()) == (("0.5", "2", "x"), [0.0, 1.0, 0.0, 2.0, 1.0])
     assert "'x' is 2 (line 6 alone)" in found.note
+
+
+def test_a_file_of_smiles_and_names_parted_by_blanks_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "mine.smi"
+    path.write_text("CCO ethanol\nCCN ethylamine\n")
+    with pytest.raises(UserError, match=r"no SMILES column 'smiles'. Are its cells parted by blanks, as in a \.smi"):
+        read_table(path, label_columns=["active"])
