@@ -222,6 +222,35 @@ def test_a_second_call_says_the_same_result(call, finished):
     assert (finished / "run.json").read_bytes() == before
 
 
+def test_what_is_finished_is_told_where_nothing_can_be_written(call, finished):
+    (finished / "tests.jsonl").write_bytes((finished / "tests.jsonl").read_bytes()[:-5])  # a copy that was cut short
+    with read_only(Path("runs")):
+        assert call(*EQUAL)[0] == 0
+        code, _, err = call(*EQUAL, "--repeats", "2")  # one of them is not there
+    assert code == 2
+    assert "error: cannot write runs/quadratic/equal/seed-1: Permission denied" in err
+
+
+def test_a_comparison_is_shown_where_nothing_can_be_written(call, finished):
+    words = ["compare", "runs", "--out", "analysis", "--no-figures"]
+    Path("here.md").write_text("<!-- compare: begin -->\n<!-- compare: end -->\n")
+    code, first, _ = call(*words, "--insert", "here.md")
+    assert code == 0
+    assert "equal" in Path("here.md").read_text()
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    with read_only(Path()):
+        assert call(*words, "--insert", "here.md")[:2] == (0, first)
+        code, again, err = call(*words[:2], "--out", "new", "--no-figures")
+        assert (code, again) == (2, first), "it is printed all the same"
+        assert "error: cannot write new: Permission denied" in err
+    assert before == {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    Path("analysis/table.md").write_text("of another version")
+    with read_only(Path()):
+        code, again, err = call(*words)
+    assert (code, again) == (2, first)
+    assert "error: cannot write analysis/table.md: Permission denied" in err
+
+
 def test_show(call, finished):
     code, out, _ = call("show", finished)
     record = json.loads((finished / "run.json").read_text())

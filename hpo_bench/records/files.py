@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ MOVE_AWAY = "move the folder away, then run it again"
 _ASIDE = re.compile(r"\.[^/]+\.\d+\.tmp")  # as `write_whole` names them
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write aside, flush to disk, rename: a reader sees the old file or the new one. A link there is replaced."""
+def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write aside, flush to disk if `durable`, rename: a reader sees the old file or the new. A link is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -32,10 +32,22 @@ def write_whole(path: Path, content: bytes) -> None:
         with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(aside, path)
+    except OSError as error:
+        error.filename, error.filename2 = str(path), None  # the name that it has aside tells a user nothing
+        raise
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def write_changed(path: Path, content: bytes) -> Path:
+    """Write what is made of records, unless the file holds it: it can be shown again where nothing can be written."""
+    if not path.is_file() or path.is_symlink() or path.read_bytes() != content:
+        write_whole(path, content, durable=False)
+    return path
 
 
 def append_line(path: Path, line: dict[str, Any], *, durable: bool = True) -> None:

@@ -89,7 +89,7 @@ def run_folders(root: Path) -> list[Path]:
     """Every folder at or below `root` that holds a run.json, sorted; run folders are not searched for more runs.
 
     Raises:
-        UserError: `root` is not a folder.
+        UserError: `root` is not a folder, or a folder's name is no text, which no table holds.
     """
     if root.exists() and not root.is_dir():
         raise UserError(f"{root} is not a folder.", "Name the folder that holds the records.")
@@ -102,6 +102,10 @@ def run_folders(root: Path) -> list[Path]:
             subfolders.clear()
         else:
             subfolders.sort()
+    for folder in found:
+        if (shown := str(folder)) != shown.encode(errors="replace").decode():
+            told = f"the folder {shown!a} has a name that is no text in this locale's encoding"
+            raise UserError(told, "rename it, or set a locale that can read it (LC_ALL=C.UTF-8)")
     return sorted(found)
 
 

@@ -304,7 +304,7 @@ def test_a_share_of_the_cost_has_no_exponent():
 def test_an_out_that_cannot_be_written(tmp_path):
     write_run(tmp_path / "runs")
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot write"):
         compare(tmp_path / "runs", tmp_path / "out")
 
 

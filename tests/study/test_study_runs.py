@@ -106,6 +106,19 @@ def test_a_dry_run_says_of_a_place_what_the_run_itself_says(write, tmp_path, mon
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "shut", "study.yaml"], "nothing was left"
 
 
+def test_what_is_done_is_told_where_nothing_can_be_written(write, tmp_path):
+    study = write(PAIR)
+    for run in expand(read_study(study), tmp_path / "runs"):
+        do_run(run.config)
+    (tmp_path / "runs" / ".studies" / "small" / "logs").mkdir(parents=True)
+    words = ["study", study, "--out", tmp_path / "runs"]
+    with read_only(tmp_path / "runs"):
+        for more in ([], ["--dry-run"], ["--json"]):
+            code, told = here(*words, *more)
+            assert code == 0, told
+        assert "2 were done before, 0 failed" in here(*words)[1]
+
+
 def test_a_dry_run_names_every_run_s_folder_that_cannot_be(write, tmp_path):
     (tmp_path / "runs" / "quadratic").mkdir(parents=True)
     (tmp_path / "runs" / "quadratic" / "random").write_text("in the way")
