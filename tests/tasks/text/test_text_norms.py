@@ -12,12 +12,15 @@ from hpo_bench.tasks.text.encoder import load_base
 from hpo_bench.tasks.text.norms import StreamNorm, keep_precision
 from hpo_bench.tasks.text.packed import Tokens
 from hpo_bench.tasks.text.tokens import Tokeniser
+from hpo_bench.testing.devices import device_under_test
 from tests.tasks.text.conftest import save_model, sentences
+
+DEVICE = device_under_test()
 
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_the_norm_is_torchs_own_in_float32(bias):
-    x, plain = torch.randn(4, 5, 16), nn.LayerNorm(16, bias=bias)
+    x, plain = torch.randn(4, 5, 16, device=DEVICE), nn.LayerNorm(16, bias=bias, device=DEVICE)
     ours = nn.Sequential(copy.deepcopy(plain))
     keep_precision(ours)
     assert isinstance(ours[0], StreamNorm)
@@ -27,10 +30,10 @@ def test_the_norm_is_torchs_own_in_float32(bias):
 
 @pytest.mark.parametrize("bias", [True, False])
 def test_under_autocast_it_is_the_same_up_to_the_precision(bias):
-    x, plain = torch.randn(4, 5, 16), nn.LayerNorm(16, bias=bias)
+    x, plain = torch.randn(4, 5, 16, device=DEVICE), nn.LayerNorm(16, bias=bias, device=DEVICE)
     ours = nn.Sequential(copy.deepcopy(plain))
     keep_precision(ours)
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(DEVICE.type, torch.bfloat16):
         found = ours(x)
     assert found.dtype is torch.bfloat16
     assert torch.allclose(found.float(), plain(x), rtol=2e-2, atol=2e-2)
@@ -39,7 +42,9 @@ def test_under_autocast_it_is_the_same_up_to_the_precision(bias):
 @pytest.mark.parametrize("kind", ["bert", "roberta", "deberta-v2"])
 def test_bf16_gives_the_losses_and_gradients_of_float32_to_its_precision(kind, tmp_path):
     folder = save_model(tmp_path, kind, head=True)
-    corpus = TextCorpus(sentences(30, 0), load_base(folder), Tokeniser(folder), objectives=("mlm", "contrast"))
+    corpus = TextCorpus(
+        sentences(30, 0), load_base(folder), Tokeniser(folder), objectives=("mlm", "contrast"), device=DEVICE
+    )
     batch = corpus.draw_batch(16, torch.Generator().manual_seed(0))
     model = corpus.build_model().eval()
     layers = [part for name, part in model.named_modules() if name.rpartition(".")[2].isdigit()]
