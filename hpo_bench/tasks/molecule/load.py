@@ -17,6 +17,7 @@ from hpo_bench.data.notices import Notices, yes
 from hpo_bench.data.repeats import find_repeats
 from hpo_bench.data.splits import SPLIT_KINDS
 from hpo_bench.data.table import MoleculeTable
+from hpo_bench.data.tables.rows import listed
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.tasks.base import LoadedTask
 from hpo_bench.tasks.molecule.checkpoint import Base, load_base, no_base
@@ -134,6 +135,11 @@ def _load(
     inspect_splits(notices, table, parsed.canonical, parts, repeats, scored_on)
     splits = Splits(parts.train, parts.valid, parts.test)
     regime = choose_regime(table, parsed.canonical, splits, labelled, corpus)
+    if labelled is not None:
+        left = check_split(table, replace(parts, train=regime.splits.train))["train"]
+        if lost := [label for label in scored_on["train"] if label not in left]:
+            told = f"{len(lost)} of {len(table.label_names)} labels without two values in train: {listed(lost, 5)}"
+            notices.say(f"labelled={labelled} leaves {told}; nothing is learned of them")
     if leaked := regime.report.get("corpus_in_valid_or_test"):
         notices.say(f"{leaked:,} molecules of the corpus are in valid or test, and are left out of it")
     if skipped := regime.report.get("corpus_skipped"):
