@@ -47,7 +47,7 @@ def save_base(path: str | Path, model: nn.Module, statistics: Statistics, metada
     `metadata` must hold `encoder` (arguments of `gin.Encoder`) and `objectives`, which `MoleculeCorpus.metadata` gives;
     anything else that JSON can carry (data hash, seed, losses, steps) is kept as it is.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = Path(path)
     for required in ("encoder", "objectives"):
@@ -65,7 +65,7 @@ def save_base(path: str | Path, model: nn.Module, statistics: Statistics, metada
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, aside, metadata=header)
+        aside.write_bytes(save(tensors, metadata=header))  # `save_file` lets nobody else read what it writes
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
