@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +50,7 @@ def study(
             show_plan(asked, runs, found)
         if todo:
             check_places(todo, workspace)
-        check(runs)
+        check(runs, only=dry_run, tell=lambda line: print(line, file=sys.stderr))
         if dry_run:
             if as_json:
                 print(json.dumps(as_data(asked, runs, found, []), indent=1))

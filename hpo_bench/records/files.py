@@ -75,8 +75,8 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_bytes(path: Path) -> bytes:
-    """A regular file's bytes; a link to one is followed.
+def read_bytes(path: Path, last: int | None = None) -> bytes:
+    """A regular file's bytes, or its `last` ones alone; a link to one is followed.
 
     Raises:
         FileNotFoundError: there is none.
@@ -85,8 +85,11 @@ def read_bytes(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait for a writer
         with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
                 raise UserError(f"{path} cannot be read: it is no regular file", MOVE_AWAY)
+            if last is not None:
+                file.seek(max(0, found.st_size - last))
             return file.read()
     except FileNotFoundError:
         raise
@@ -173,19 +176,15 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def is_torn(path: Path) -> bool:
     """Was the last line of a file cut short? Of no file, no."""
     try:
-        content = read_bytes(path)
+        return read_bytes(path, last=1) not in (b"", b"\n")
     except FileNotFoundError:
         return False
-    return bool(content) and not content.endswith(b"\n")
 
 
 def drop_torn_line(path: Path) -> None:
     """Remove what stands behind the last line's end: a kill cut it short."""
-    try:
+    if is_torn(path):
         content = read_bytes(path)
-    except FileNotFoundError:
-        return
-    if not content.endswith(b"\n"):
         write_whole(path, content[: content.rfind(b"\n") + 1])
 
 

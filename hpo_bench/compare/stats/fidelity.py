@@ -109,7 +109,7 @@ def fidelity(found: Simplex, learned: Sequence[tuple[str, np.ndarray, Sequence[f
     rows = []
     for name, own, costs in learned:
         centre = 1 / own.shape[1]
-        trained = own.any(axis=1)
+        trained = (own != 0).any(axis=1)
         cosines = [centred_cosine(one, mean) if some else math.nan for one, some in zip(own, trained, strict=True)]
         flat = [bool(np.abs(one - centre).max() < 1e-9) for one in own]
         ranks = [0.0 if still else _rank(weights[whole] @ one, measured) for one, still in zip(own, flat, strict=True)]

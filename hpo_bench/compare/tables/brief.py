@@ -51,7 +51,10 @@ def insert(text: str, path: Path) -> None:
         new = head + f"{BEGIN}\n{text}{END}".replace("\n", end) + tail
         write_changed(path.resolve(), new.encode())  # aside: a full disk must not leave half of somebody's README
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be changed: {error}", "name a Markdown file with --insert") from error
+        why = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{path} cannot be changed: {why}", "name a Markdown file with --insert, on a disk with room"
+        ) from error
 
 
 def _direction(row: Row) -> str:

@@ -212,7 +212,7 @@ def test_an_unknown_kind_of_label_is_named(tmp_path):
         load(write(tmp_path, classified()), kind="multiclass")
 
 
-def several(folder, *columns, kind="classification", split="s", header="smiles,a,b,s"):
+def several(folder, *columns, kind="classification", split="s", header="smiles,a,b,s", **options):
     """80 rows of two labels, 60 of train, 10 of valid, 10 of test; a column is a function of the row's number."""
     words = ["train"] * 60 + ["valid"] * 10 + ["test"] * 10
     rows = [
@@ -220,7 +220,7 @@ def several(folder, *columns, kind="classification", split="s", header="smiles,a
         for number, text in enumerate(SMILES)
     ]
     path = write(folder, rows, header)
-    return csv(device=CPU, path=path, label=["a", "b"], kind=kind, split=split, base="none")
+    return csv(device=CPU, path=path, label=["a", "b"], kind=kind, split=split, base="none", **options)
 
 
 def test_a_label_that_train_cannot_teach_is_said_to_count_all_the_same(tmp_path):
@@ -243,6 +243,13 @@ def test_a_label_that_a_split_cannot_tell_is_named(tmp_path):
 def test_a_score_that_no_label_of_train_can_reach_is_refused(tmp_path):
     with pytest.raises(UserError, match=r"No label that the valid split can be scored on has both classes in train"):
         several(tmp_path, lambda n: n % 2 if n < 60 or n >= 70 else 1, lambda n: n % 2 if n >= 60 else "")
+
+
+def test_labels_that_few_labelled_rows_cannot_teach_are_said(tmp_path):
+    """No two rows have both classes of both; before, the whole train split alone was looked at."""
+    known = {5: 0, 7: 1}
+    told = several(tmp_path, lambda n: n % 2, lambda n: known.get(n, "") if n < 60 else n % 3 // 2, labelled=2).notices
+    assert "labelled=2 leaves 1 of 2 labels without two values in train: 'b'; nothing is learned of them" in told
 
 
 def test_classes_with_hardly_a_row_are_said_of_several_labels_too(tmp_path):
