@@ -242,7 +242,19 @@ def _cautions(done: pd.DataFrame, tasks: list[TaskRuns], rows: list[Row], refere
     single = sorted({f"{row.method} on {row.task}" for row in rows if row.n == 1})
     if single:
         cautions.append(f"one repetition gives no interval: {', '.join(single)}")
-    fewest = min((row.n for row in rows if row.versus is not None and row.n > 1), default=0)
+    paired = [(row, row.versus.difference.n) for row in rows if row.versus is not None and row.retrainings]
+    alone: dict[tuple[str, int, int], list[str]] = {}
+    for row, shared in paired:
+        if shared < row.n:
+            alone.setdefault((row.task, shared, row.n), []).append(row.method)
+    for (task_name, shared, n), methods in alone.items():
+        told = (
+            f"{shared} of {n} seeds with {reference}; the differences are of these"
+            if shared
+            else f"no seed with {reference}"
+        )
+        cautions.append(f"{task_name}: {', '.join(methods)} share{'s' if len(methods) == 1 else ''} {told}")
+    fewest = min((shared for _, shared in paired if shared > 1), default=0)
     if 0 < fewest < 6:
         smallest = 2 / 2**fewest
         cautions.append(
