@@ -109,11 +109,12 @@ def whole(name: str, value: int, least: int, *, otherwise: str = "") -> int:
     return int(value)
 
 
-def number(name: str, value: float, *, positive: bool = False, below: float = inf) -> float:
+def number(name: str, value: float, *, positive: bool = False, below: float = inf, otherwise: str = "") -> float:
     """`value`, or ValueError where it is negative (or 0, if `positive`), infinite, `below` or more, or no number."""
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < below or (positive and value == 0):
         least = "positive" if positive else "at least 0"
-        raise ValueError(f"{name} is {value!r}, must be {least} and {'finite' if below == inf else f'below {below:g}'}")
+        most = "finite" if below == inf else f"below {below:g}"
+        raise ValueError(f"{name} is {value!r}, must be {least} and {most}{otherwise}")
     return float(value)
 
 

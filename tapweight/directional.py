@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tapweight.checks import FirstUse, agree, no_gradient
+from tapweight.checks import FirstUse, agree, no_gradient, whole
 from tapweight.errors import HypergradientFailure, lacks_derivative
 from tapweight.evaluation import Evaluator, Layout, Passes, Values, sent
 from tapweight.finite import read_now
@@ -28,7 +28,14 @@ LastStep = Literal["central", "forward", "jvp", "gradients"]
 
 
 def last_step_cost(how: LastStep, k: int) -> float:
-    """Forward-equivalents of K = `k` directional derivatives on one batch, ℓ(θ) not known; a backward pass is two."""
+    """Forward-equivalents of K = `k` directional derivatives on one batch, ℓ(θ) not known; a backward pass is two.
+
+    Raises:
+        ValueError: an unknown way, or K below 1.
+    """
+    whole("k", k, 1)
+    if how not in get_args(LastStep):
+        raise ValueError(f"unknown last_step {how!r}; known: {', '.join(get_args(LastStep))}")
     return {"central": 2.0, "forward": 2.0, "jvp": 3.0, "gradients": 1.0 + 2.0 * k}[how]
 
 

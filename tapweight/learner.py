@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from tapweight.checks import whole
 from tapweight.evaluation import Capture, draw_seed, seed_generators, sent
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning
@@ -56,8 +57,7 @@ class Learner:
         autocast: torch.dtype | None = None,
         before_step: Callable[[str, nn.Module], None] | None = None,
     ) -> None:
-        if not accumulate >= 1 or accumulate % 1:
-            raise ValueError(f"accumulate is {accumulate}, must be a whole number of at least 1")
+        whole("accumulate", accumulate, 1)
         self.weight_learner, self.weights = weight_learner, weight_learner.weights
         self.pretraining = weight_learner.pretraining
         self.finetuning = weight_learner.task if isinstance(weight_learner.task, Finetuning) else None

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tapweight.checks import FirstUse, group_of, inner, plain_name
+from tapweight.checks import FirstUse, group_of, inner, number, plain_name
 from tapweight.curvature import Hessian, solve, terms_of, value_and_gradient
 from tapweight.evaluation import Capture, Evaluator, Layout, Passes, Recorder, evaluation_mode
 from tapweight.finite import require_finite
@@ -127,11 +127,11 @@ class Finetuning(TaskLevel):
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.capture)
-        if not 0 < self.gamma < float("inf"):
-            raise ValueError(
-                f"gamma is {self.gamma}, must be positive and finite: without the proximal term the fine-tuned model "
-                "does not depend on pretraining. For gamma to infinity see tapweight.probe"
-            )
+        why = (
+            ": without the proximal term the fine-tuned model does not depend on pretraining. For gamma to infinity "
+            "see tapweight.probe"
+        )
+        number("gamma", self.gamma, positive=True, otherwise=why)
 
     def modules(self) -> tuple[nn.Module, ...]:
         return (self.module,)

@@ -169,6 +169,16 @@ def test_a_place_that_cannot_be_written_is_told_before_the_task_is_loaded(call, 
     assert sorted(os.listdir()) == ["file", "shut"], "nothing was left"
 
 
+@pytest.mark.parametrize("out", ["file", "file/below", "shut", "/proc/below"])
+def test_a_place_for_an_export_that_cannot_be_written_is_told_as_elsewhere(call, finished, out):
+    Path("file").write_text("here")
+    Path("shut").mkdir()
+    with read_only(Path("shut")):
+        code, _, err = call("export", "--to", "csv", "runs", "--out", out)
+    assert code == 2
+    assert err.startswith(f"error: cannot write {out}")
+
+
 def test_a_full_disk_is_told_in_a_sentence(call):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # run.json is longer

@@ -57,9 +57,9 @@ def check(runs: list[PlannedRun], only: bool = False, tell: Callable[[str], None
     """Load the task of every run, ask every method whether it can solve it; recorded runs must have seen the same data.
 
     The task of runs that are all done is not loaded where the files that they were made from are the same by each byte.
-    `only`: nothing is trained afterwards, and what training alone looks at (molecules' features) need not be made.
-    Otherwise it is made here: the runs' processes find it in the cache, and do not all make it at once. `tell` is
-    called before each task that is loaded: a large one takes minutes.
+    `only`: nothing is trained afterwards, and what training alone looks at (molecules' features) need not be made, as
+    for a task whose runs are all done. Otherwise it is made here: the runs' processes find it in the cache, and do not
+    all make it at once. `tell` is called before each task that is loaded: a large one takes minutes.
 
     Raises:
         UserError: all reasons, each once.
@@ -70,7 +70,7 @@ def check(runs: list[PlannedRun], only: bool = False, tell: Callable[[str], None
         try:
             if unsure := [run for run in group if not vouched(run.config)]:
                 tell(f"looking at {name}'s data")
-                with planning() if only else nullcontext():
+                with planning() if only or all(run.state() == "done" for run in unsure) else nullcontext():
                     problems += _of_task(unsure)
         except UserError as error:
             problems.append(f"{name}: {one_line(error)}")

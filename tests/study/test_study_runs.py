@@ -17,12 +17,14 @@ from hpo_bench.cli import app
 from hpo_bench.errors import UserError
 from hpo_bench.records.files import read_lines
 from hpo_bench.run.runner import run as do_run
+from hpo_bench.study import check as module
 from hpo_bench.study.check import check, states
 from hpo_bench.study.execute import Outcome
 from hpo_bench.study.plan import expand
 from hpo_bench.study.progress import Display, Forecast
 from hpo_bench.study.report import crossed
 from hpo_bench.study.spec import read_study
+from hpo_bench.tasks.base import only_planned
 from tests.permissions import read_only
 
 PAIR = "tasks: [quadratic]\nmethods: [equal, random]\n"
@@ -85,6 +87,18 @@ methods: [equal]
 budget: 1
 retrains: 0
 """
+
+
+def test_features_are_made_where_something_is_trained_alone(write, tmp_path, monkeypatch):
+    study = write("tasks: [quadratic, {task: quadratic, label: other}]\nmethods: [equal]\n")
+    first, second = expand(read_study(study), tmp_path / "runs")
+    do_run(first.config)
+    asked = []
+    own = module.load_task
+    monkeypatch.setattr(module, "load_task", lambda *words: asked.append(only_planned()) or own(*words))
+    check([first, second])
+    check([first, second], only=True)
+    assert asked == [True, False, True, True]
 
 
 @pytest.mark.parametrize("out", ["file", "file/below", "shut", "shut/below", "/proc/below"])

@@ -14,7 +14,19 @@ import torch
 from tapweight_problems import Networks
 
 import tapweight
-from tapweight import Implicit, ObjectiveWeights, Probe, WeightLearner, cross_fit, horizon, signal_to_noise, solvers
+from tapweight import (
+    Finetuning,
+    Implicit,
+    Learner,
+    ObjectiveWeights,
+    Probe,
+    WeightLearner,
+    cross_fit,
+    horizon,
+    last_step_cost,
+    signal_to_noise,
+    solvers,
+)
 from tapweight.horizon import Effects, ThroughTraining, effects, metasmoothness, pooled, vertices, weights_of
 
 NO_NUMBER = [True, "3", None, torch.ones(2)]
@@ -73,6 +85,21 @@ def noise(draws):
     return signal_to_noise(lambda s: torch.randn(2), draws, torch.tensor([0.5, 0.5]))
 
 
+def both_levels(**options):
+    own = learner()
+    levels = (own.pretraining, own.task)
+    return Learner(own, *(torch.optim.SGD(level.module.parameters(), lr=0.1) for level in levels), **options)
+
+
+def cost(k):
+    return last_step_cost("gradients", k)
+
+
+def finetuning(gamma):
+    problem = Networks(0)
+    return Finetuning(problem.finetuning.module, problem.loss, gamma=gamma)
+
+
 def folds(folds):
     return list(cross_fit([1, 2, 3], folds))
 
@@ -95,6 +122,8 @@ WHOLE = [  # function, parameter, the least, may it be None?
     (reverse, "checkpoints", 1, True),
     (noise, "draws", 2, False),
     (folds, "folds", 2, False),
+    (both_levels, "accumulate", 1, False),
+    (cost, "k", 1, False),
     (solvers.ConjugateGradient, "iterations", 1, False),
     (solvers.Neumann, "terms", 1, False),
     (solvers.Neumann, "power_iterations", 1, False),
@@ -113,6 +142,7 @@ NUMBERS = [  # function, parameter, must it be positive, what it must lie below,
     (weights, "floor", False, None, False),
     (weights, "prior_strength", False, None, False),
     (probe, "strength", True, None, False),
+    (finetuning, "gamma", True, None, False),
     (reach, "reach", False, None, False),
     (solvers.ConjugateGradient, "damping", False, None, False),
     (solvers.ConjugateGradient, "tolerance", False, 1.0, False),
@@ -175,6 +205,7 @@ def test_weights_off_the_simplex(function, bad):
         (lambda: pooled(vertices(3), torch.zeros(2, 0, 3)), "readings have the shape"),
         (lambda: metasmoothness(torch.zeros(2), torch.zeros(1), torch.zeros(2)), "as many parameters"),
         (lambda: ObjectiveWeights(True), "names is True"),
+        (lambda: last_step_cost("centre", 2), "unknown last_step 'centre'"),
     ],
 )
 def test_what_else_cannot_be_meant(function, told):
@@ -186,10 +217,7 @@ RESULTS = {"Attempt", "Effects", "Hypergradient", "Report"}
 ELSEWHERE = {
     "seed": "any whole number is one",
     "names": "test_what_else_cannot_be_meant",
-    "gamma": "test_silent_faults.py",
-    "accumulate": "test_silent_faults.py",
     "effort": "by_name hands it on, to the solvers above",
-    "k": "last_step_cost, a bill",
 }
 
 
