@@ -378,3 +378,20 @@ def test_runs_that_share_no_seed_or_were_not_retrained_stand_beside_the_others(t
     assert any(
         note.startswith("with 2 repetitions the permutation test cannot give p below 0.5") for note in found.notes
     )
+
+
+@pytest.mark.parametrize(("methods", "objectives"), [(("none",), ("a", "b")), (("equal", "random"), ("a",))])
+def test_figures_of_weights_are_left_out_where_there_are_none_to_choose(tmp_path, methods, objectives):
+    """The base alone, or a single objective: before, a traceback."""
+    for seed in range(3):
+        for method in methods:
+            folder = write_run(tmp_path / "runs", method=method, seed=seed, objectives=objectives)
+            record = json.loads((folder / "run.json").read_text())
+            if method == "none":
+                record["result"] |= {"weights": [0.0] * len(objectives), "schedule": [[0, [0.0] * len(objectives)]]}
+            (folder / "run.json").write_text(json.dumps(record))
+    compare(tmp_path / "runs", tmp_path / "out")
+    drawn = {path.stem for path in (tmp_path / "out" / "bace").glob("*.png")}
+    assert "cost-accuracy" in drawn
+    assert "landscape" not in drawn
+    assert ("weights" in drawn) == (methods != ("none",))
