@@ -102,8 +102,8 @@ def run_folders(root: Path) -> list[Path]:
             subfolders.clear()
         else:
             subfolders.sort()
-    for folder in found:
-        if (shown := str(folder)) != shown.encode(errors="replace").decode():
+    for run in found:
+        if (shown := str(run)) != shown.encode(errors="replace").decode():
             told = f"the folder {shown!a} has a name that is no text in this locale's encoding"
             raise UserError(told, "rename it, or set a locale that can read it (LC_ALL=C.UTF-8)")
     return sorted(found)
