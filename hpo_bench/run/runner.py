@@ -68,6 +68,19 @@ def make_problem(config: RunConfig, task: Task) -> Problem:
     return Problem(task, config.protocol, config.seed, config.budget, meter, spec)
 
 
+def supported(config: RunConfig, task: Task) -> Problem:
+    """A run's problem, if its method can solve it.
+
+    Raises:
+        UserError: it cannot, and why.
+    """
+    problem = make_problem(config, task)
+    support = config.searcher.supports(problem)
+    if not support.ok:
+        raise UserError(f"{config.method} cannot solve {config.task}: {support.reason}")
+    return problem
+
+
 def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask | None = None) -> RunFolder:
     """Do a run, or what is left of it, and return its record. One that is `vouched` for needs no `loaded` task.
 
@@ -83,10 +96,7 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
     prepare_process()
     loaded = loaded or load_task(config.task, config.task_options, config.device)
     task = loaded.task
-    problem = make_problem(config, task)
-    support = config.searcher.supports(problem)
-    if not support.ok:
-        raise UserError(f"{config.method} cannot solve {config.task}: {support.reason}")
+    problem = supported(config, task)
     identity = {
         "method": config.method,
         "task": config.task,
