@@ -36,7 +36,8 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
                 os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
-        error.filename, error.filename2 = str(path), None  # the name that it has aside tells a user nothing
+        if error.errno is not None:  # the name that it has aside tells a user nothing
+            error.filename, error.filename2 = str(path), None
         raise
     finally:
         with suppress(OSError):
