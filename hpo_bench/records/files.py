@@ -36,9 +36,9 @@ def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
                 os.fsync(file.fileno())
         os.replace(aside, path)
     except OSError as error:
-        if error.errno is not None:  # the name that it has aside tells a user nothing
-            error.filename, error.filename2 = str(path), None
-        raise
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # the name aside tells a user nothing
     finally:
         with suppress(OSError):
             aside.unlink(missing_ok=True)
