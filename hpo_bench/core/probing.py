@@ -53,13 +53,13 @@ class LinearProbe(Frozen):
 class NeighbourModel(Scorer):
     """The mean label of the nearest rows of train, by the cosine of their features."""
 
-    def __init__(self, encoder: nn.Module, rows: int, width: int, outputs: int) -> None:
+    def __init__(self, encoder: nn.Module, labels: Tensor, width: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.features: Tensor
         self.labels: Tensor
-        self.register_buffer("features", torch.zeros(rows, width))  # of unit length
-        self.register_buffer("labels", torch.zeros(rows, outputs))
+        self.register_buffer("features", torch.zeros(len(labels), width))  # of unit length
+        self.register_buffer("labels", torch.zeros_like(labels, device="cpu"))  # in the digits that they came with
 
     def scores(self, task: Task, inputs: Any, index: Tensor) -> Tensor:
         """Means over the labels that are there; where no neighbour has one, the mean of all."""
@@ -76,7 +76,7 @@ class NearestNeighbours(Frozen):
     summary: ClassVar[str] = "the mean label of the 10 nearest train rows by cosine; nothing is trained"
 
     def blank(self, task: Task, encoder: nn.Module, protocol: Protocol, seed: int) -> Scorer:
-        model = NeighbourModel(copy.deepcopy(encoder), len(task.train), task.embedding_width, task.outputs)
+        model = NeighbourModel(copy.deepcopy(encoder), task.train.labels, task.embedding_width)
         return model.to(task.device)
 
     def fit(self, task: Task, model: Any, features: Tensor) -> None:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from hpo_bench.core.adaptation import adapt
 from hpo_bench.core.judge import Judge
 from hpo_bench.core.meter import CostMeter
+from hpo_bench.core.protocol import Protocol
 from hpo_bench.data.smiles import count_atom_maps, parse_smiles, scaffolds, without_atom_maps
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.metrics import rmse
@@ -287,13 +289,32 @@ def test_labels_of_unlike_spread_are_said(tmp_path):
     )
 
 
-@pytest.mark.parametrize(("scale", "offset"), [(1e12, 3e14), (1e140, 0.0), (1e-3, 1e7)])
+UNITS = [(1e12, 3e14), (1e140, 0.0), (1e-3, 1e7)]
+
+
+def in_unit(folder, scale, offset):
+    """A regression whose labels are 0 to 1.9, times `scale`, and `offset` more."""
+    rows = [f"{text},{n * 7 % 20 / 10 * scale + offset!r}" for n, text in enumerate(SMILES)]
+    return load(write(folder, rows), kind="regression").task
+
+
+@pytest.mark.parametrize(("scale", "offset"), UNITS)
 def test_a_verdict_does_not_depend_on_the_unit_of_the_labels(scale, offset, tmp_path):
-    """They went through float32, which holds neither 1e140 nor 1e7 and a little: a metric was NaN, or went in steps."""
+    """It went through float32, which holds neither 1e140 nor 1e7 and a little: a metric was NaN, or went in steps."""
     found = []
     for a, b in ((1.0, 0.0), (scale, offset)):
-        rows = [f"{text},{n * 7 % 20 / 10 * a + b!r}" for n, text in enumerate(SMILES)]
-        task = load(write(tmp_path, rows), kind="regression").task
+        task = in_unit(tmp_path, a, b)
         read = Judge(task, CostMeter(16, CPU))(task.build_model().encoder)
         found.append({name: value / a if "metric" in name else value for name, value in read.items()})
     assert found[1] == pytest.approx(found[0], rel=1e-4)
+
+
+@pytest.mark.parametrize("mode", ["probe", "neighbours", "full"])
+@pytest.mark.parametrize(("scale", "offset"), UNITS)
+def test_an_adaptation_does_not_depend_on_the_unit_of_the_labels(mode, scale, offset, tmp_path):
+    found = []
+    for a, b in ((1.0, 0.0), (scale, offset)):
+        task, protocol = in_unit(tmp_path, a, b), Protocol(steps=1, mode=mode, epochs=1)
+        meter = CostMeter(16, CPU)
+        found.append(adapt(task, task.build_model().encoder, protocol, 0, meter).value / a)
+    assert found[1] == pytest.approx(found[0], rel=1e-2), "training makes the last digits' differences larger"
