@@ -122,7 +122,7 @@ class Judge:
         """Loss and metric of head outputs (B, L), both with the sign that makes more better."""
         loss = -float(self.task.task_loss(outputs, labels))
         try:
-            value = self.task.metric.compute(self.task.decode(outputs).float().cpu().numpy(), labels.cpu().numpy())
+            value = self.task.metric.compute(self.task.decode(outputs).double().cpu().numpy(), labels.cpu().numpy())
         except ValueError:  # a fold of one class
             value = math.nan
         return loss, value if self.task.metric.higher_is_better else -value

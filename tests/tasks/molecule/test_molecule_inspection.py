@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 
+from hpo_bench.core.judge import Judge
+from hpo_bench.core.meter import CostMeter
 from hpo_bench.data.smiles import count_atom_maps, parse_smiles, scaffolds, without_atom_maps
 from hpo_bench.errors import UserError
 from hpo_bench.tasks.metrics import rmse
@@ -283,3 +285,15 @@ def test_labels_of_unlike_spread_are_said(tmp_path):
     assert not any(
         "spreads" in notice for notice in several(tmp_path, lambda n: n, lambda n: 9 * n, kind="regression").notices
     )
+
+
+@pytest.mark.parametrize(("scale", "offset"), [(1e12, 3e14), (1e140, 0.0), (1e-3, 1e7)])
+def test_a_verdict_does_not_depend_on_the_unit_of_the_labels(scale, offset, tmp_path):
+    """They went through float32, which holds neither 1e140 nor 1e7 and a little: a metric was NaN, or went in steps."""
+    found = []
+    for a, b in ((1.0, 0.0), (scale, offset)):
+        rows = [f"{text},{n * 7 % 20 / 10 * a + b!r}" for n, text in enumerate(SMILES)]
+        task = load(write(tmp_path, rows), kind="regression").task
+        read = Judge(task, CostMeter(16, CPU))(task.build_model().encoder)
+        found.append({name: value / a if "metric" in name else value for name, value in read.items()})
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
