@@ -172,7 +172,7 @@ def _joint(
     train: Evaluator,
     valid: Evaluator,
     solver: Solver | None,
-) -> tuple[Tensor, Tensor, dict[str, Report]]:
+) -> tuple[Tensor, float | Tensor, dict[str, Report]]:
     """The bilevel ablation: r_θ of H_ω⁻¹ ∇_ω ℓ_valid."""
     theta = trainable(inner(pretraining.module))
     pairs = finetuning.pairs(pretraining)

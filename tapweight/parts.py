@@ -71,9 +71,12 @@ def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
 
 def devices_of(*modules: nn.Module) -> list[torch.device]:
     """Accelerators on which the modules keep tensors (the CPU generator is always looked after)."""
-    found = {device for module in modules for device in _once("devices", module, lambda m=module: _devices(m))}
+    found = {device for module in modules for device in _devices(module)}
     return sorted((device for device in found if device.type != "cpu"), key=str)
 
 
 def _devices(module: nn.Module) -> set[torch.device]:
-    return {tensor.device for tensor in (*parameters_of(module).values(), *buffers_of(module).values())}
+    def walk() -> set[torch.device]:
+        return {tensor.device for tensor in (*parameters_of(module).values(), *buffers_of(module).values())}
+
+    return _once("devices", module, walk)

@@ -14,7 +14,8 @@ from torch import Tensor
 
 def fields(value: Any) -> dict[Any, Any] | None:
     """What a nested value holds, by name or number; None where it holds nothing."""
-    inside = _inside(type(value))
+    kind: type = type(value)
+    inside = _inside(kind)
     return None if inside is None else inside(value)
 
 
