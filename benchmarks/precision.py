@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,13 @@ from hpo_bench.core.budget import Budget
 from hpo_bench.core.device import prepare_process
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.core.problem import Problem
-from hpo_bench.core.protocol import Protocol
+from hpo_bench.core.protocol import Precision, Protocol
 from hpo_bench.core.schedule import WeightSchedule
-from hpo_bench.run.presets import preset
+from hpo_bench.run.config import configure
 from hpo_bench.run.runner import load_task
 from hpo_bench.tasks.base import Task
+
+PRECISIONS: tuple[Precision, Precision] = ("fp32", "bf16")
 
 
 def valid_score(task: Task, protocol: Protocol, seed: int) -> float:
@@ -46,8 +49,9 @@ def main() -> None:
     if given.data_dir:
         os.environ["HPO_BENCH_DATA"] = str(given.data_dir)
     prepare_process()
-    task = load_task(given.task, {}, given.device).task
-    protocols = [Protocol.parsed(preset(given.preset).protocol | {"precision": name}) for name in ("fp32", "bf16")]
+    config = configure("equal", given.task, out=Path("runs"), preset=given.preset)  # as `run` understands a preset
+    task = load_task(given.task, config.task_options, given.device).task
+    protocols = [replace(config.protocol, precision=name) for name in PRECISIONS]
     pairs = []
     for seed in range(given.seeds):
         pairs.append([valid_score(task, protocol, seed) for protocol in protocols])

@@ -28,10 +28,14 @@ MORE_TESTS = [
     "tests/tasks/molecule/test_molecule_contract.py",
     "tests/tasks/molecule/test_molecule_stalls.py",
     "tests/tasks/molecule/test_molecule_padded.py",
+    "tests/tasks/molecule/test_molecule_assembled.py",
     "tests/tasks/molecule/test_molecule_fused.py",
     "tests/tasks/text/test_text_contract.py",
     "tests/tasks/text/test_text_fixed.py",
+    "tests/tasks/text/test_text_norms.py",
     "tests/tasks/image/test_image_contract.py",
+    "tests/tapweight/test_recording.py",
+    "tests/tapweight/test_finite.py",
 ]
 TWICE = ("equal", "implicit")  # a trial's core alone, and everything that a hypergradient adds
 

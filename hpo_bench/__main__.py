@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import warnings
@@ -23,10 +24,15 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
     except SystemExit as end:
+        _flushed()
         end_with_a_word(end)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(status())
+    except OSError as error:
+        if error.errno not in _NO_ROOM or error.filename is not None:  # of a file one is told where it is written
+            raise
+        _no_room(error)
     except MemoryError as error:
         print(f"error: the memory is not enough: {error}\ngive smaller sizes, or a smaller batch", file=sys.stderr)
         sys.exit(2)
@@ -43,8 +49,36 @@ def main() -> None:
         ignore_late_signals()
 
 
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _flushed() -> None:
+    """What was printed is out, or it is said that it is not; at the interpreter's end it would be a traceback."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except BrokenPipeError:  # whoever read it has enough
+        _let_go()
+    except OSError as error:
+        _no_room(error)
+
+
+def _no_room(error: OSError) -> None:
+    remedy = "free some space where the output goes, and run the same command again: what was recorded is kept"
+    print(f"error: the output cannot be written: {error.strerror}\n{remedy}", file=sys.stderr)
+    _let_go()
+    sys.exit(2)
+
+
+def _let_go() -> None:
+    """What is left in the buffer goes nowhere: the interpreter would write it at its end, and fail again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _speak() -> None:
     """Text that the terminal's encoding lacks is written with escapes, and warnings are sentences."""
+    if not os.environ.get("COLUMNS", "1").strip("0"):
+        del os.environ["COLUMNS"]  # in no columns nothing would be shown
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
+from numbers import Integral, Real
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
+
+from tapweight.parts import parameters_of
 
 
 @dataclass
@@ -52,7 +56,7 @@ def plain_name(name: str) -> str:
 
 def refuse_unsupported(module: nn.Module) -> None:
     """Raise ValueError for modules on which functional passes would be wrong."""
-    for name, parameter in module.named_parameters():
+    for name, parameter in parameters_of(module).items():
         if hasattr(parameter, "device_mesh"):
             raise ValueError(
                 f"parameter {name!r} is sharded (FSDP, tensor parallelism), which is not supported: use "
@@ -87,11 +91,23 @@ def no_gradient(what: str, where: str) -> str:
     )
 
 
-def checked_damping(damping: float, *, positive: bool = False) -> float:
-    """`damping`, or ValueError."""
-    if not (0 < damping < float("inf") if positive else 0 <= damping < float("inf")):
-        raise ValueError(f"damping is {damping}, must be {'positive' if positive else 'at least 0'} and finite")
-    return damping
+def whole(name: str, value: int, least: int, *, otherwise: str = "") -> int:
+    """`value`, or ValueError: numpy's whole numbers are taken; True, 2.0 and NaN are none.
+
+    `otherwise` tells what else may be given, such as None.
+    """
+    if isinstance(value, bool) or not isinstance(value, Integral) or value < least:
+        raise ValueError(f"{name} is {value!r}, must be a whole number of at least {least}{otherwise}")
+    return int(value)
+
+
+def number(name: str, value: float, *, positive: bool = False, below: float = inf, otherwise: str = "") -> float:
+    """`value`, or ValueError where it is negative (or 0, if `positive`), infinite, `below` or more, or no number."""
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value < below or (positive and value == 0):
+        least = "positive" if positive else "at least 0"
+        most = "finite" if below == inf else f"below {below:g}"
+        raise ValueError(f"{name} is {value!r}, must be {least} and {most}{otherwise}")
+    return float(value)
 
 
 def agree(a: float, b: float, scale: float, dtype: torch.dtype) -> bool:

@@ -26,7 +26,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from tapweight.checks import FirstUse, mean_over_ranks, no_gradient
 from tapweight.directional import difference_step
 from tapweight.errors import HypergradientFailure, lacks_derivative
-from tapweight.evaluation import Evaluator, Layout, Passes, Values, require_finite
+from tapweight.evaluation import Evaluator, Layout, Passes, Values, sent
+from tapweight.finite import read_now, require_finite
 from tapweight.solvers.base import LinearProblem, Solution, Solver
 
 HVP_PASSES = {"forward-over-reverse": (3, 3), "reverse-over-reverse": (3, 3), "central": (2, 2)}
@@ -60,7 +61,7 @@ def terms_of(
         return function
 
     recording = evaluate.recorder.capture is not None
-    at_hand = weights.to(evaluate.device) if recording and weights is not None else None
+    at_hand = sent(weights, evaluate.device) if recording and weights is not None else None
 
     def recorded(index: int) -> Callable[..., Any]:
         def run(kind: str, function: Callable[..., Any], *given: Any) -> Any:
@@ -87,7 +88,8 @@ def solve(solver: Solver, problem: LinearProblem, rhs: Tensor) -> Solution:
     note = problem.curvature.note if isinstance(problem.curvature, Hessian) else None
     if note is not None:
         solution.report.warning = "; ".join(filter(None, [solution.report.warning, note]))
-    require_finite(f"the solution of the {solution.report.solver} solver", solution.x)
+    if solution.x is not rhs:  # which is looked at where it comes from
+        require_finite(f"the solution of the {solution.report.solver} solver", solution.x)
     return solution
 
 
@@ -99,8 +101,8 @@ def value_and_gradient(
     must_reach: Sequence[str] = (),
     *,
     own: bool = False,
-) -> tuple[float, Tensor]:
-    """Σ share · loss, and its gradient as a flat vector. One forward and one backward pass per term.
+) -> tuple[Tensor, Tensor]:
+    """Σ share · loss, a scalar, and its gradient as a flat vector. One forward and one backward pass per term.
 
     Args:
         own: `at` are the module's own parameters, so the passes may be recorded.
@@ -108,7 +110,9 @@ def value_and_gradient(
     Raises:
         HypergradientFailure: no parameter named in `must_reach` has a gradient: it is not zero, it is missing.
     """
-    total, gradient, reached = 0.0, None, not must_reach
+    total: Tensor | None = None
+    gradient: Tensor | None = None
+    reached = not must_reach
 
     def one(loss_at: Callable[[Values], Tensor]) -> tuple[Tensor, Tensor, bool] | None:
         leaves = {name: at[name].detach().requires_grad_() for name in layout.names}
@@ -125,15 +129,20 @@ def value_and_gradient(
             raise HypergradientFailure(no_gradient(f"the {term.level} loss", "any parameter"))
         loss, flat, here = found
         reached = reached or here
-        gradient = flat.mul_(term.share) if gradient is None else gradient.add_(flat, alpha=term.share)
-        total += term.share * float(loss)
+        if gradient is None:
+            gradient = flat if term.share == 1 else flat.mul_(term.share)
+        else:
+            gradient.add_(flat, alpha=term.share)
+        loss = term.share * loss.reshape(())
+        total = loss if total is None else total + loss
         if passes is not None:
             passes.add(term.level, forward=1, backward=1)
     assert gradient is not None
+    assert total is not None
     if not reached:
         raise HypergradientFailure(no_gradient(f"the {terms[0].level} loss", "the encoder"))
-    both = mean_over_ranks(torch.cat([gradient, gradient.new_tensor([total])]), terms[0].group)
-    return float(both[-1]) if terms[0].group is not None else total, both[:-1]
+    group = terms[0].group
+    return mean_over_ranks(total, group), mean_over_ranks(gradient, group)
 
 
 class Hessian:
@@ -192,6 +201,7 @@ class Hessian:
         }
         product = mean_over_ranks(ways[self.way](x), self.terms[0].group)
         require_finite(f"a product with the Hessian of the {self.terms[0].level} loss (an objective is NaN?)", product)
+        read_now()  # solvers decide by their products
         return product
 
     def _fault(self, x: Tensor, product: Tensor) -> str | None:

@@ -19,15 +19,23 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from tapweight.checks import FirstUse, agree, no_gradient
+from tapweight.checks import FirstUse, agree, no_gradient, whole
 from tapweight.errors import HypergradientFailure, lacks_derivative
-from tapweight.evaluation import Evaluator, Layout, Passes, Values
+from tapweight.evaluation import Evaluator, Layout, Passes, Values, sent
+from tapweight.finite import read_now
 
 LastStep = Literal["central", "forward", "jvp", "gradients"]
 
 
 def last_step_cost(how: LastStep, k: int) -> float:
-    """Forward-equivalents of K = `k` directional derivatives on one batch, ℓ(θ) not known; a backward pass is two."""
+    """Forward-equivalents of K = `k` directional derivatives on one batch, ℓ(θ) not known; a backward pass is two.
+
+    Raises:
+        ValueError: an unknown way, or K below 1.
+    """
+    whole("k", k, 1)
+    if how not in get_args(LastStep):
+        raise ValueError(f"unknown last_step {how!r}; known: {', '.join(get_args(LastStep))}")
     return {"central": 2.0, "forward": 2.0, "jvp": 3.0, "gradients": 1.0 + 2.0 * k}[how]
 
 
@@ -41,6 +49,7 @@ def difference_step(at: Values, direction: Tensor, order: int) -> float:
     carry the encoder's small ones across kinks: on the GIN of the molecule task it made central differences wrong by
     40 %. A tensor at zero has the length it would have with elements of 1e-2.
     """
+    read_now()
     relative = float(_relative_length(at, direction, _least_lengths(at)))
     return 0.0 if relative == 0.0 else _relative_step(direction, order) / relative
 
@@ -54,7 +63,7 @@ def _relative_length(at: Values, direction: Tensor, least: Tensor) -> Tensor:
 
 def _least_lengths(at: Values) -> Tensor:
     first = next(iter(at.values()))
-    return first.new_tensor([1e-2 * value.numel() ** 0.5 for value in at.values()])
+    return sent(torch.tensor([1e-2 * value.numel() ** 0.5 for value in at.values()], dtype=first.dtype), first.device)
 
 
 def _relative_step(direction: Tensor, order: int) -> float:
@@ -175,6 +184,7 @@ def _as_backward_mode(evaluate: Evaluator, layout: Layout, at: Values, direction
     Raises:
         ValueError: two passes give different losses.
     """
+    read_now()  # a direction that is not finite would say that forward mode is wrong
     first = Passes()
     alone = copy.copy(evaluate)
     alone.passes, alone.shares = first, [1.0]

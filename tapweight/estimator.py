@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from torch import Tensor
 
+from tapweight.checks import whole
 from tapweight.directional import LastStep, last_step_cost
 from tapweight.hypergradient import Hypergradient, hypergradient
 from tapweight.levels import Finetuning, Pretraining, TaskLevel
@@ -108,7 +109,12 @@ class Implicit(Estimator):
     ) -> None:
         self.finetune_solver, self.pretrain_solver = finetune_solver, pretrain_solver or Identity()
         self.last_step, self.levels, self.normalise = last_step, levels, normalise
-        self.batches = batches or (1 if self.pretrain_solver.cost(1) else 4)
+        if levels not in (3, 2) or last_step not in get_args(LastStep):
+            raise ValueError(
+                f"levels is {levels!r} and last_step {last_step!r}: 3 or 2, and one of {', '.join(get_args(LastStep))}"
+            )
+        usual = 1 if self.pretrain_solver.cost(1) else 4
+        self.batches = usual if batches is None else whole("batches", batches, 1, otherwise=", or None for the usual")
         self._dampings = 0
 
     def estimate(

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tapweight.checks import group_of, inner, refuse_unsupported
-from tapweight.errors import HypergradientFailure
+from tapweight.parts import buffers_of, devices_of, modules_of, parameters_of, trainable, unchanged
 
 Values = Mapping[str, Tensor]
 Capture = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -106,11 +106,6 @@ def _dense(tensor: Tensor) -> Tensor:
     return (tensor.to_dense() if tensor.is_sparse else tensor).detach()
 
 
-def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
-    """Parameters that require a gradient; a tied parameter appears once, under its first name."""
-    return {name: p for name, p in module.named_parameters() if p.requires_grad}
-
-
 def tied_names(module: nn.Module) -> dict[str, str]:
     """Further name → first name of each tensor that several modules hold; each module is looked at once."""
     first: dict[int, str] = {}
@@ -175,7 +170,7 @@ class Evaluator:
         self.group, module = group_of(module), inner(module)
         self._call = _Call(module, function)
         # `_Call` is a fresh parent whose own flag is of no interest; the user's module keeps its modes.
-        self._buffers = {f"module.{name}": b for name, b in module.named_buffers()}
+        self._buffers = {f"module.{name}": b for name, b in buffers_of(module).items()}
         self._after = self._buffers
         self._tied = tied_names(self._call)
         self._devices = devices_of(module)
@@ -242,19 +237,9 @@ class Evaluator:
         return total
 
 
-def require_finite(what: str, value: Tensor) -> None:
-    """Raise `HypergradientFailure` when a number in `value` is NaN or infinite."""
-    # A finite sum has finite terms; one that is not may have overflowed, and only then is each number looked at.
-    if not bool(torch.isfinite(value.sum())) and not bool(torch.isfinite(value).all()):
-        raise HypergradientFailure(
-            f"{what} is not finite: training has diverged, a batch is empty, or a loss divides by zero on it"
-        )
-
-
-def devices_of(*modules: nn.Module) -> list[torch.device]:
-    """Accelerators on which the modules keep tensors (the CPU generator is always looked after)."""
-    tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
-    return sorted({t.device for t in tensors if t.device.type != "cpu"}, key=str)
+def sent(tensor: Tensor, device: torch.device) -> Tensor:
+    """The host's `tensor` on `device`; CUDA need not be waited for, which it would be for other than pinned memory."""
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def seed_generators(seed: int, devices: Sequence[torch.device]) -> None:
@@ -272,13 +257,18 @@ def untouched(*modules: nn.Module) -> Iterator[None]:
 
     Gradients are on inside, whatever the caller's mode. A module that cannot be evaluated aside is refused.
     """
+    with unchanged():
+        yield from _put_back(modules)
+
+
+def _put_back(modules: Sequence[nn.Module]) -> Iterator[None]:
     for m in modules:
         refuse_unsupported(m)
-    versions = [(name, p, p._version) for root in modules for name, p in root.named_parameters()]
+    versions = [(name, p, p._version) for root in modules for name, p in parameters_of(root).items()]
     devices = devices_of(*modules)
     cpu = torch.get_rng_state()
     states = [torch.get_device_module(d).get_rng_state(d) for d in devices]
-    modes = [(m, m.training) for root in modules for m in root.modules()]
+    modes = [(m, m.training) for root in modules for m in modules_of(root)]
     try:
         with torch.inference_mode(False), torch.enable_grad():
             yield
@@ -296,7 +286,7 @@ def untouched(*modules: nn.Module) -> Iterator[None]:
 @contextmanager
 def evaluation_mode(module: nn.Module) -> Iterator[None]:
     """`module.eval()` inside, each submodule's own mode back on leaving."""
-    modes = [(m, m.training) for m in module.modules()]
+    modes = [(m, m.training) for m in modules_of(module)]
     module.eval()
     try:
         yield

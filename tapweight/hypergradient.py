@@ -24,18 +24,10 @@ from tapweight.checks import group_of, inner, mean_over_ranks, refuse_off_simple
 from tapweight.curvature import Hessian, solve, terms_of, value_and_gradient
 from tapweight.directional import LastStep, directional_derivatives
 from tapweight.errors import HypergradientFailure
-from tapweight.evaluation import (
-    Evaluator,
-    Layout,
-    Passes,
-    Values,
-    draw_seed,
-    evaluation_mode,
-    require_finite,
-    trainable,
-    untouched,
-)
+from tapweight.evaluation import Evaluator, Layout, Passes, Values, draw_seed, evaluation_mode, untouched
+from tapweight.finite import read_now, read_together, require_finite
 from tapweight.levels import Finetuning, Pretraining, TaskLevel
+from tapweight.parts import trainable
 from tapweight.solvers.base import LinearProblem, Report, Solver
 from tapweight.solvers.identity import Identity
 
@@ -122,7 +114,7 @@ def hypergradient(
         raise ValueError("normalise needs the gradients of the whole batch, which processes do not exchange")
     passes = Passes()
     try:
-        with untouched(pretraining.module, *task.modules()):
+        with untouched(pretraining.module, *task.modules()), read_together():
             first = draw_seed() if seed is None else seed
             losses = losses_of(pretraining, weights, pretrain_batches, passes, first)
             if levels == 2:
@@ -136,7 +128,7 @@ def hypergradient(
                 theta = trainable(inner(pretraining.module))
                 layout = Layout(theta)
                 hessian = Hessian(terms_of(losses, weights), layout, theta, passes, pretraining.first_use)
-                solution = solve(pretrain_solver or Identity(), LinearProblem(hessian, layout.zeros(), theta), u)
+                solution = solve(pretrain_solver or Identity(), LinearProblem(hessian, layout.zeros, theta), u)
                 r, reports = solution.x, {**reports, "pretrain": solution.report}
             return _along(pretraining, losses, r, valid_loss, reports, last_step, normalise, known_losses)
     except HypergradientFailure as failure:
@@ -148,7 +140,7 @@ def _along(
     pretraining: Pretraining,
     losses: Evaluator,
     r: Tensor,
-    valid_loss: float,
+    valid_loss: float | Tensor,
     reports: dict[str, Report],
     last_step: LastStep,
     normalise: bool,
@@ -167,8 +159,9 @@ def _along(
     )
     derivatives = mean_over_ranks(derivatives, losses.group)
     require_finite("the hypergradient", derivatives)
+    read_now()
     values = None if values is None else mean_over_ranks(values, losses.group)
-    return Hypergradient(-derivatives, valid_loss, values, reports, dict(losses.passes), how)
+    return Hypergradient(-derivatives, float(valid_loss), values, reports, dict(losses.passes), how)
 
 
 def _joint(
@@ -179,7 +172,7 @@ def _joint(
     train: Evaluator,
     valid: Evaluator,
     solver: Solver | None,
-) -> tuple[Tensor, float, dict[str, Report]]:
+) -> tuple[Tensor, Tensor, dict[str, Report]]:
     """The bilevel ablation: r_θ of H_ω⁻¹ ∇_ω ℓ_valid."""
     theta = trainable(inner(pretraining.module))
     pairs = finetuning.pairs(pretraining)
@@ -199,9 +192,10 @@ def _joint(
     with evaluation_mode(finetuning.module):
         valid_loss, v = value_and_gradient(terms_of(valid, view=as_phi), layout, omega, valid.passes)
     require_finite("the validation loss or its gradient", v)
+    require_finite("the validation loss or its gradient", valid_loss)
     terms = terms_of(losses, weights, view=as_theta) + terms_of(train, view=as_phi)
     hessian = Hessian(terms, layout, omega, losses.passes)
-    r = solve(solver or Identity(), LinearProblem(hessian, layout.zeros(), omega), v)
+    r = solve(solver or Identity(), LinearProblem(hessian, layout.zeros, omega), v)
     return r.x[: Layout(theta).size], valid_loss, {"joint": r.report}
 
 

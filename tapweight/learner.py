@@ -10,9 +10,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapweight.evaluation import Capture, devices_of, draw_seed, seed_generators, trainable
+from tapweight.checks import whole
+from tapweight.evaluation import Capture, draw_seed, seed_generators, sent
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning
+from tapweight.parts import devices_of, trainable
 from tapweight.weight_learner import WeightLearner
 
 
@@ -55,8 +57,7 @@ class Learner:
         autocast: torch.dtype | None = None,
         before_step: Callable[[str, nn.Module], None] | None = None,
     ) -> None:
-        if not accumulate >= 1 or accumulate % 1:
-            raise ValueError(f"accumulate is {accumulate}, must be a whole number of at least 1")
+        whole("accumulate", accumulate, 1)
         self.weight_learner, self.weights = weight_learner, weight_learner.weights
         self.pretraining = weight_learner.pretraining
         self.finetuning = weight_learner.task if isinstance(weight_learner.task, Finetuning) else None
@@ -120,9 +121,7 @@ class Learner:
 
     def _at_hand(self, weights: Tensor) -> Tensor:
         device = next(iter(trainable(self.pretraining.module).values())).device
-        if device.type != "cuda":
-            return weights
-        return weights.pin_memory().to(device, non_blocking=True)  # from other memory the host would wait
+        return sent(weights, device)
 
     def _pretraining_gradients(self, weights: Tensor, batch: Any) -> Tensor:
         with self._precision():

@@ -18,18 +18,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from tapweight.checks import FirstUse, group_of, inner, plain_name
+from tapweight.checks import FirstUse, group_of, inner, number, plain_name
 from tapweight.curvature import Hessian, solve, terms_of, value_and_gradient
-from tapweight.evaluation import (
-    Capture,
-    Evaluator,
-    Layout,
-    Passes,
-    Recorder,
-    evaluation_mode,
-    require_finite,
-    trainable,
-)
+from tapweight.evaluation import Capture, Evaluator, Layout, Passes, Recorder, evaluation_mode
+from tapweight.finite import require_finite
+from tapweight.parts import parameters_by_any_name, parameters_of, trainable
 from tapweight.solvers.base import LinearProblem, Report, Solver
 from tapweight.solvers.identity import Identity
 
@@ -68,7 +61,7 @@ class EncoderGradient(NamedTuple):
     """dF/dθ (p,) of the encoder, through how level II responds to it; the loss ℓ_valid; reports of the solves."""
 
     gradient: Tensor
-    valid_loss: float
+    valid_loss: float | Tensor
     reports: dict[str, Report]
 
 
@@ -134,11 +127,11 @@ class Finetuning(TaskLevel):
 
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.capture)
-        if not 0 < self.gamma < float("inf"):
-            raise ValueError(
-                f"gamma is {self.gamma}, must be positive and finite: without the proximal term the fine-tuned model "
-                "does not depend on pretraining. For gamma to infinity see tapweight.probe"
-            )
+        why = (
+            ": without the proximal term the fine-tuned model does not depend on pretraining. For gamma to infinity "
+            "see tapweight.probe"
+        )
+        number("gamma", self.gamma, positive=True, otherwise=why)
 
     def modules(self) -> tuple[nn.Module, ...]:
         return (self.module,)
@@ -201,12 +194,14 @@ class Finetuning(TaskLevel):
         with evaluation_mode(self.module):
             shared = [pair.phi_name for pair in pairs]
             valid_loss, v = value_and_gradient(terms_of(valid), over_phi, phi, passes, must_reach=shared, own=True)
-        require_finite("the validation loss or its gradient", torch.cat([v, v.new_tensor([valid_loss])]))
+        require_finite("the validation loss or its gradient", v)
+        require_finite("the validation loss or its gradient", valid_loss)
 
-        pulls = Counter(pair.phi_name for pair in pairs)
-        each = torch.tensor([2 * self.gamma * pulls[name] for name in over_phi.names], dtype=over_phi.dtype)
-        sizes = torch.tensor(over_phi.sizes).to(over_phi.device)
-        shift = each.to(over_phi.device).repeat_interleave(sizes, output_size=over_phi.size)
+        def shift() -> Tensor:
+            pulls = Counter(pair.phi_name for pair in pairs)
+            each = zip(over_phi.names, over_phi.sizes, strict=True)
+            return torch.cat([v.new_full((size,), 2 * self.gamma * pulls[name]) for name, size in each])
+
         hessian = Hessian(terms_of(train), over_phi, phi, passes, self.first_use)
         q = solve(solver or Identity(), LinearProblem(hessian, shift, phi), v)
 
@@ -226,15 +221,14 @@ class Finetuning(TaskLevel):
             ValueError: names unknown to a module, shapes that differ, or no pair at all.
         """
         own, other = inner(self.module), inner(pretraining.module)
-        phi = dict(own.named_parameters(remove_duplicate=False))
-        theta = dict(other.named_parameters(remove_duplicate=False))
+        phi, theta = parameters_by_any_name(own), parameters_by_any_name(other)
         shared = self.shared
         if shared is None:
             plain = {plain_name(name): name for name in theta}
             known = {name: plain_name(name) for name in phi}
             shared = {n: plain[p] for n, p in known.items() if p.startswith("encoder.") and p in plain}
-        canonical_phi = {id(p): name for name, p in own.named_parameters()}
-        canonical_theta = {id(p): name for name, p in other.named_parameters()}
+        canonical_phi = {id(p): name for name, p in parameters_of(own).items()}
+        canonical_theta = {id(p): name for name, p in parameters_of(other).items()}
         pairs: dict[tuple[str, str], Pair] = {}
         for phi_name, theta_name in shared.items():
             if phi_name not in phi or theta_name not in theta:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapweight.checks import refuse_off_simplex, whole
 from tapweight.weights import logits_gradient
 
 
@@ -51,10 +52,10 @@ def signal_to_noise(draw: Callable[[int], Tensor], draws: int, weights: Tensor) 
             dF/dλ that all objectives share counts neither as signal nor as noise.
 
     Raises:
-        ValueError: fewer than two draws.
+        ValueError: fewer than two draws, which have no standard deviation, or weights off the simplex.
     """
-    if draws < 2:
-        raise ValueError("at least 2 draws are needed for a standard deviation")
+    whole("draws", draws, 2)
+    refuse_off_simplex(weights)
     weights = weights.double().cpu()
     samples = torch.stack([logits_gradient(weights, draw(s).detach().double().cpu()) for s in range(draws)])
     mean, std = samples.mean(0), samples.std(0)
@@ -71,7 +72,7 @@ def cross_fit(batches: Sequence[Any], folds: int) -> Iterator[tuple[list[Any], l
     Raises:
         ValueError: fewer than two folds, or more than batches; when the first fold is asked for.
     """
-    if not 2 <= folds <= len(batches):
+    if whole("folds", folds, 2) > len(batches):
         raise ValueError(f"folds is {folds}, must lie between 2 and the number of batches, {len(batches)}")
     for fold in range(folds):
         yield [b for i, b in enumerate(batches) if i % folds != fold], list(batches[fold::folds])

@@ -18,10 +18,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from tapweight import heads
-from tapweight.checks import group_of, inner, mean_over_ranks, no_gradient
+from tapweight.checks import group_of, inner, mean_over_ranks, no_gradient, number
 from tapweight.errors import HypergradientFailure
-from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode, require_finite, trainable
+from tapweight.evaluation import Evaluator, Layout, Passes, evaluation_mode
+from tapweight.finite import require_finite
 from tapweight.levels import EncoderGradient, Pretraining, TaskLevel
+from tapweight.parts import trainable
 from tapweight.solvers.base import Solver
 
 Head = tuple[Tensor, Tensor]
@@ -49,8 +51,7 @@ class Probe(TaskLevel):
     def __post_init__(self) -> None:
         if self.head not in ("ridge", "logistic"):
             raise ValueError(f"unknown head {self.head!r}: ridge or logistic")
-        if not 0 < self.strength < float("inf"):
-            raise ValueError(f"strength is {self.strength}, must be positive and finite")
+        number("strength", self.strength, positive=True)
 
     def modules(self) -> tuple[nn.Module, ...]:
         return ()

@@ -20,9 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapweight.evaluation import Passes, devices_of, draw_seed, require_finite, seed_generators, trainable
+from tapweight.checks import number, refuse_off_simplex
+from tapweight.evaluation import Passes, draw_seed, seed_generators
+from tapweight.finite import require_finite
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning, Pretraining
+from tapweight.parts import devices_of, trainable
 
 
 def released_hypergradient(
@@ -48,7 +51,10 @@ def released_hypergradient(
 
     Raises:
         HypergradientFailure: a number is not finite.
+        ValueError: weights off the simplex, or a radius that is not positive.
     """
+    number("radius", radius, positive=True)
+    refuse_off_simplex(weights)
     passes = Passes()
     phi, theta = trainable(finetuning.module), trainable(pretraining.module)
     device = next(iter(theta.values())).device.type

@@ -12,18 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapweight.checks import number, refuse_off_simplex, whole
 from tapweight.evaluation import (
     Evaluator,
     Layout,
     Passes,
     draw_seed,
     evaluation_mode,
-    require_finite,
-    trainable,
     untouched,
 )
+from tapweight.finite import require_finite
 from tapweight.hypergradient import Hypergradient, losses_of
 from tapweight.levels import Finetuning, Pretraining
+from tapweight.parts import trainable
 
 
 def unrolled_hypergradient(
@@ -49,13 +50,18 @@ def unrolled_hypergradient(
     Args:
         pretrain_steps: S_I ≥ 1.
         finetune_steps: S_II ≥ 1.
-        pretrain_lr: length of level I's steps, stable for the curvature.
+        pretrain_lr: length of level I's steps, positive, stable for the curvature.
         finetune_lr: the same of level II.
 
     Raises:
         HypergradientFailure: a number is not finite.
-        ValueError: as `hypergradient`.
+        ValueError: as `hypergradient`, and for steps or rates that are out of range.
     """
+    whole("pretrain_steps", pretrain_steps, 1)
+    whole("finetune_steps", finetune_steps, 1)
+    number("pretrain_lr", pretrain_lr, positive=True)
+    number("finetune_lr", finetune_lr, positive=True)
+    refuse_off_simplex(weights)
     passes = Passes()
     with untouched(pretraining.module, finetuning.module):
         first = draw_seed() if seed is None else seed

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
+from tapweight.checks import whole
 from tapweight.errors import HypergradientFailure, SolverFailure
 from tapweight.estimator import Estimator, Implicit
 from tapweight.hypergradient import Hypergradient
@@ -69,12 +70,11 @@ class WeightLearner:
         retries: int = 6,
         patience: int | None = 10,
     ) -> None:
-        if not every >= 1 or every % 1 or not warmup >= 0 or not retries >= 0:
-            raise ValueError(
-                f"every is {every}, warmup {warmup}, retries {retries}: whole numbers of at least 1, 0 and 0 are needed"
-            )
-        if patience is not None and not patience >= 0:
-            raise ValueError(f"patience is {patience}, must be at least 0, or None for any number of failures")
+        whole("every", every, 1)
+        whole("warmup", warmup, 0)
+        whole("retries", retries, 0)
+        if patience is not None:
+            whole("patience", patience, 0, otherwise=", or None for any number of failures")
         self.pretraining, self.task, self.weights = pretraining, task, weights
         self.estimator = Implicit() if estimator is None else estimator
         self.every, self.warmup, self.retries, self.patience = every, warmup, retries, patience

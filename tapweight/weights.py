@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from tapweight.checks import number, whole
 from tapweight.evidence import Evidence
 
 
@@ -55,27 +55,28 @@ class ObjectiveWeights:
     ) -> None:
         if isinstance(names, str):
             raise ValueError(f"names is the text {names!r}: give a list of names, or their number")
-        self.names = tuple(f"objective_{i}" for i in range(names)) if isinstance(names, int) else tuple(names)
+        if isinstance(names, int):
+            names = [f"objective_{i}" for i in range(whole("names", names, 1, otherwise=", or a list of names"))]
+        self.names = tuple(names)
         k = len(self.names)
         if k < 1:
             raise ValueError("at least one objective is needed")
         if len(set(self.names)) < k:
             raise ValueError(f"two objectives have the same name: {', '.join(self.names)}")
-        if not 0 <= floor < 1 / k:
+        if not number("floor", floor) < 1 / k:
             raise ValueError(f"floor is {floor}, must lie in [0, 1/K) = [0, {1 / k:.3g})")
         if parametrisation not in ("evidence", "mirror", "softmax") or optimizer not in ("adam", "sgd"):
             raise ValueError(
                 f"unknown parametrisation {parametrisation!r} or optimizer {optimizer!r}: evidence, mirror or softmax; "
                 "adam or sgd"
             )
-        lr = (1.0 if parametrisation == "evidence" else 0.05) if lr is None else lr
-        if not (lr > 0 and math.isfinite(lr)) or not 0 <= trust < math.inf:
-            raise ValueError(f"lr is {lr} and trust {trust}: finite, positive and at least 0")
+        lr = number("lr", (1.0 if parametrisation == "evidence" else 0.05) if lr is None else lr, positive=True)
+        number("trust", trust)
         if scaled and parametrisation == "evidence":
             raise ValueError("evidence has no scale already: scaled is for mirror descent and sgd")
         if scaled and parametrisation == "softmax" and optimizer == "adam":
             raise ValueError("Adam scales the gradient itself: scaled is for mirror descent and sgd")
-        if (prior is None) != (prior_strength == 0.0) or not 0 <= prior_strength < math.inf:
+        if (prior is None) != (number("prior_strength", prior_strength) == 0.0):
             raise ValueError("prior and prior_strength belong together: give both or neither, the latter positive")
         self.parametrisation, self.lr, self.floor = parametrisation, lr, floor
         self.prior = None if prior is None else torch.tensor(prior, dtype=torch.float64)
@@ -85,7 +86,7 @@ class ObjectiveWeights:
             raise ValueError(f"prior must be {k} positive numbers, got {self.prior.tolist()}")
         if self.prior is not None:
             self.prior = self.prior / self.prior.sum()
-        self.prior_strength, self.average_from = prior_strength, average_from
+        self.prior_strength, self.average_from = prior_strength, whole("average_from", average_from, 1)
         self.logits = torch.zeros(k, dtype=torch.float64, requires_grad=True)
         kind = torch.optim.Adam if parametrisation == "softmax" and optimizer == "adam" else torch.optim.SGD
         # Exponentiated gradient is plain descent on the logits along dF/dλ instead of dF/dα.

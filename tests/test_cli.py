@@ -44,6 +44,16 @@ def finished(call):
     return Path("runs/quadratic/equal/seed-0")
 
 
+@pytest.mark.parametrize("kind", ["csv", "parquet", "tensorboard", "mlflow"])
+def test_an_export_of_nothing_makes_no_folder(call, kind, tmp_path):
+    (tmp_path / "empty").mkdir()
+    for path, told in (("nowhere", "There is no folder nowhere"), ("empty", "There is no run in empty")):
+        code, _, err = call("export", path, "--to", kind, "--out", "there")
+        assert code == 2
+        assert told in err
+    assert not (tmp_path / "there").exists()
+
+
 @pytest.mark.parametrize(
     ("flag", "value", "told"),
     [
@@ -159,6 +169,16 @@ def test_a_place_that_cannot_be_written_is_told_before_the_task_is_loaded(call, 
     assert sorted(os.listdir()) == ["file", "shut"], "nothing was left"
 
 
+@pytest.mark.parametrize("out", ["file", "file/below", "shut", "/proc/below"])
+def test_a_place_for_an_export_that_cannot_be_written_is_told_as_elsewhere(call, finished, out):
+    Path("file").write_text("here")
+    Path("shut").mkdir()
+    with read_only(Path("shut")):
+        code, _, err = call("export", "--to", "csv", "runs", "--out", out)
+    assert code == 2
+    assert err.startswith(f"error: cannot write {out}")
+
+
 def test_a_full_disk_is_told_in_a_sentence(call):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, hard))  # run.json is longer
@@ -210,6 +230,35 @@ def test_a_second_call_says_the_same_result(call, finished):
     assert code == 0
     assert "valid rmse" in err
     assert (finished / "run.json").read_bytes() == before
+
+
+def test_what_is_finished_is_told_where_nothing_can_be_written(call, finished):
+    (finished / "tests.jsonl").write_bytes((finished / "tests.jsonl").read_bytes()[:-5])  # a copy that was cut short
+    with read_only(Path("runs")):
+        assert call(*EQUAL)[0] == 0
+        code, _, err = call(*EQUAL, "--repeats", "2")  # one of them is not there
+    assert code == 2
+    assert "error: cannot write runs/quadratic/equal/seed-1: Permission denied" in err
+
+
+def test_a_comparison_is_shown_where_nothing_can_be_written(call, finished):
+    words = ["compare", "runs", "--out", "analysis", "--no-figures"]
+    Path("here.md").write_text("<!-- compare: begin -->\n<!-- compare: end -->\n")
+    code, first, _ = call(*words, "--insert", "here.md")
+    assert code == 0
+    assert "equal" in Path("here.md").read_text()
+    before = {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    with read_only(Path()):
+        assert call(*words, "--insert", "here.md")[:2] == (0, first)
+        code, again, err = call(*words[:2], "--out", "new", "--no-figures")
+        assert (code, again) == (2, first), "it is printed all the same"
+        assert "error: cannot write new: Permission denied" in err
+    assert before == {path: path.stat().st_mtime_ns for path in Path().rglob("*")}
+    Path("analysis/table.md").write_text("of another version")
+    with read_only(Path()):
+        code, again, err = call(*words)
+    assert (code, again) == (2, first)
+    assert "error: cannot write analysis/table.md: Permission denied" in err
 
 
 def test_show(call, finished):

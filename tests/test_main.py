@@ -14,7 +14,7 @@ from hpo_bench.cli import stops
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def start(*words, folder, **environment):
+def start(*words, folder, stdout=subprocess.PIPE, **environment):
     # The package is found by its path here: the folder that is left out must not be where it lies.
     inherited = {key: value for key, value in os.environ.items() if key != "PYTHONSAFEPATH"}
     paths = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -22,13 +22,14 @@ def start(*words, folder, **environment):
         [sys.executable, "-m", "hpo_bench", *words],
         cwd=folder,
         env={**inherited, "PYTHONPATH": paths, **environment},
-        capture_output=True,
+        stdout=stdout,
+        stderr=subprocess.PIPE,
         check=False,
     )
 
 
 def test_a_folder_with_files_named_like_modules(tmp_path):
-    for name in ("random", "tokenizers", "typing", "typing_extensions", "rich", "torch"):
+    for name in ("random", "tokenizers", "typing", "typing_extensions", "contextlib", "rich", "torch"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit('the working folder was imported')")
     told = start("list", "--json", folder=tmp_path)
     assert told.returncode == 0, told.stderr.decode()
@@ -39,6 +40,25 @@ def test_a_terminal_that_lacks_letters(tmp_path):
     told = start("list", folder=tmp_path, PYTHONIOENCODING="ascii")
     assert (told.returncode, told.stderr) == (0, b"")
     assert b"tapweight" in told.stdout
+
+
+@pytest.mark.parametrize("columns", ["0", ""])
+def test_a_terminal_of_no_columns(columns, tmp_path):
+    """Before, nothing at all was shown."""
+    told = start("list", folder=tmp_path, COLUMNS=columns)
+    assert told.returncode == 0
+    assert b"tapweight" in told.stdout
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is full")
+@pytest.mark.parametrize("words", [("list", "--json"), ("list",), ("--help",)])
+def test_an_output_without_room_is_a_sentence(words, tmp_path):
+    with open("/dev/full", "wb") as full:
+        told = start(*words, folder=tmp_path, stdout=full)
+    assert told.returncode == 2
+    assert told.stderr.startswith(b"error: the output cannot be written: No space left on device\nfree some space")
+    assert b"Traceback" not in told.stderr
+    assert b"Exception ignored" not in told.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

@@ -24,18 +24,19 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """One table of all finished runs, with intervals and bills; figures and tables go into OUT."""
-    from hpo_bench.compare import compare as do_compare
+    from hpo_bench.compare import compared, written
     from hpo_bench.compare.stats.equivalence import Region
 
     region = None if equivalent is None else Region.parse(equivalent)
-    comparison = do_compare(path, out, reference=reference, figures=figures, equivalent=region)
-    if insert is not None:
-        from hpo_bench.compare.tables.brief import insert as insert_into
-
-        insert_into(comparison.to_brief_markdown(), insert)
+    comparison = compared(path, reference=reference, equivalent=region)
     if as_json:
         print(comparison.to_json())
     else:
         from rich.console import Console
 
         Console(markup=False).print(comparison)
+    if insert is not None:  # after printing: what is found is shown, whatever becomes of the files
+        from hpo_bench.compare.tables.brief import insert as insert_into
+
+        insert_into(comparison.to_brief_markdown(), insert)
+    written(comparison, out, figures)

@@ -33,7 +33,7 @@ def data_fetch(
 
     wanted = [row.name for row in list_sources(data_dir)] if "all" in names else names
     found = fetch(wanted, data_dir, lambda line: print(line, file=sys.stderr))
-    print_rows("fetched", [vars(located) for located in found], as_json)
+    print_rows("on this machine", [vars(located) for located in found], as_json)
 
 
 @data_app.command("verify")

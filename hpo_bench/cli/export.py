@@ -31,7 +31,8 @@ def export(
     experiment: Annotated[str | None, typer.Option(help="MLflow: name of the experiment (hpo_bench).")] = None,
 ) -> None:
     """All records as CSV or Parquet tables, TensorBoard event files, or MLflow runs."""
-    from hpo_bench.errors import UserError
+    from hpo_bench.records.load import expect_runs
+    from hpo_bench.records.run_folder import writing
 
     if to is not Format.mlflow:
         refuse(given(tracking_uri=tracking_uri, experiment=experiment), f"with --to {to.value}", "they are MLflow's")
@@ -39,14 +40,10 @@ def export(
         refuse(given(out=out), "with --tracking-uri, which says where to log")
         _log(path, tracking_uri, experiment)
         return
+    expect_runs(path)
     folder = out or Path("export")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
         _export(to, path, folder, experiment)
-    except OSError as error:
-        raise UserError(
-            f"{folder} cannot be written: {error}", "free some space, or give another folder with --out"
-        ) from error
 
 
 def _log(path: Path, where: str, experiment: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -35,16 +36,16 @@ def landscape(
         loaded = load_task(task, config.task_options, flags.device)
         print_notices(loaded.notices)
         found = measure(config, seeds, loaded, Observer() if as_json else display)
-    with writing(out / task):
-        files = write(found, out / task)
     if as_json:
         print(to_json(found, measured_with(config, loaded)))
-        return
-    from rich.console import Console
+    else:
+        from rich.console import Console
 
-    from hpo_bench.compare.tables.simplex import simplex_table
+        from hpo_bench.compare.tables.simplex import simplex_table
 
-    console = Console(markup=False)
-    console.print(found.sentence, style="bold", highlight=False)
-    console.print(simplex_table(found))
-    console.print(f"written: {', '.join(str(file) for file in files)}", highlight=False, markup=False, soft_wrap=True)
+        console = Console(markup=False)
+        console.print(found.sentence, style="bold", highlight=False)
+        console.print(simplex_table(found))
+    with writing(out / task):  # after printing: what was measured is shown, whatever becomes of the files
+        files = write(found, out / task)
+    print(f"files: {', '.join(str(file) for file in files)}", file=sys.stderr)

@@ -68,18 +68,20 @@ def _describe_encoder(where: str) -> str:
 
 def _summary(group: str, name: str) -> str:
     try:
-        return registry.load(group, name).summary
+        return getattr(registry.load(group, name), "summary", "")
     except UserError as error:  # one plug-in that does not import takes nothing else with it
         return str(error)
 
 
 def _describe_method(name: str) -> dict[str, Any]:
+    from hpo_bench.search.base import ObjectiveWeightSearch  # `show` needs no search, and starts quicker without
+
     try:
-        method = registry.load(registry.METHODS, name)
+        method = registry.load(registry.METHODS, name, ObjectiveWeightSearch)
     except UserError as error:  # one plug-in that does not import takes nothing else with it
         return {"summary": str(error), "takes": [], "options": {}}
     options = {f.name: f.default for f in dataclasses.fields(method)}
-    return {"summary": method.summary, "takes": list(method.takes()), "options": options}
+    return {"summary": getattr(method, "summary", ""), "takes": list(method.takes()), "options": options}
 
 
 def show_listing(found: dict[str, Any]) -> None:

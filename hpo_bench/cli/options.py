@@ -98,7 +98,7 @@ def print_rows(title: str, rows: list[dict[str, Any]], as_json: bool) -> None:
 
     table = Table(title=title)
     for column in rows[0] if rows else ():
-        table.add_column(column)
+        table.add_column(column, overflow="fold")  # a path must not end in an ellipsis
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     Console(markup=False).print(table)

@@ -72,7 +72,6 @@ def pretrain_base(
     from hpo_bench.bases.text import TextShape, pretrain_text
     from hpo_bench.bases.training import Recipe
 
-    use_data_dir(data_dir)
     recipe = Recipe(
         epochs=_EPOCHS if epochs is None and minutes is None else epochs,
         minutes=minutes,
@@ -91,6 +90,7 @@ def pretrain_base(
     of_molecules = given(molecules=molecules, encoder=encoder, image_size=image_size, data_dir=data_dir)
     strange, where = (of_texts, "without") if corpus is None else (of_molecules, "with")
     refuse(strange, f"{where} --corpus", "see pretrain-base --help for what belongs to which")
+    use_data_dir(data_dir)
     with interruptible():
         if corpus is None:
             shape = given(layers=layers, width=width, image_size=image_size)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -11,6 +13,7 @@ import typer
 from hpo_bench.cli.app import app
 from hpo_bench.cli.options import DataDir, Json, Out, at_least, finite, given, refuse, use_data_dir
 from hpo_bench.cli.stops import interruptible
+from hpo_bench.errors import UserError
 
 
 @app.command()
@@ -47,7 +50,7 @@ def study(
             show_plan(asked, runs, found)
         if todo:
             check_places(todo, workspace)
-        check(runs)
+        check(runs, only=dry_run, tell=lambda line: print(line, file=sys.stderr))
         if dry_run:
             if as_json:
                 print(json.dumps(as_data(asked, runs, found, []), indent=1))
@@ -59,7 +62,7 @@ def study(
                     todo, workspace, workers, display, Cluster(ray_address, **given(timeout=ray_timeout))
                 )
         elif workspace.exists():
-            with prepared(workspace):  # what a killed process left is cleared away
+            with suppress(UserError, OSError), prepared(workspace):  # what a killed process left is cleared away
                 pass
     if as_json:
         print(json.dumps(as_data(asked, runs, found, outcomes), indent=1))

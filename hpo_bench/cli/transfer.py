@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -36,16 +37,16 @@ def transfer(
         loaded = load_task(task, config.task_options, flags.device)
         print_notices(loaded.notices)
         found = measure(config, seeds, loaded, Observer() if as_json else display)
-    with writing(out / task):
-        files = write(found, out / task)
     if as_json:
         print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
-        return
-    from rich.console import Console
+    else:
+        from rich.console import Console
 
-    from hpo_bench.compare.tables.transfer import transfer_table
+        from hpo_bench.compare.tables.transfer import transfer_table
 
-    console = Console(markup=False)
-    console.print(found.sentence, style="bold", highlight=False)
-    console.print(transfer_table(found))
-    console.print(f"written: {', '.join(str(file) for file in files)}", highlight=False, markup=False, soft_wrap=True)
+        console = Console(markup=False)
+        console.print(found.sentence, style="bold", highlight=False)
+        console.print(transfer_table(found))
+    with writing(out / task):  # after printing: what was measured is shown, whatever becomes of the files
+        files = write(found, out / task)
+    print(f"files: {', '.join(str(file) for file in files)}", file=sys.stderr)

@@ -4,6 +4,6 @@ from hpo_bench.compare import compare
 print(compare("runs", "analysis"))
 """
 
-from hpo_bench.compare.comparison import Comparison, TaskVerdict, compare
+from hpo_bench.compare.comparison import Comparison, TaskVerdict, compare, compared, written
 
-__all__ = ["Comparison", "TaskVerdict", "compare"]
+__all__ = ["Comparison", "TaskVerdict", "compare", "compared", "written"]

@@ -23,9 +23,10 @@ from hpo_bench.compare.tables.matrix import Matrix
 from hpo_bench.compare.tables.over_tasks import equivalence_table, overall_table, profile_table
 from hpo_bench.compare.tables.table import TerminalTable, by_task, table_frame, to_csv, to_json, to_markdown
 from hpo_bench.compare.tables.verdict import power_of, pretraining_pays, verdict, weights_matter
-from hpo_bench.errors import UserError, unknown_name
-from hpo_bench.records.files import without_nan
+from hpo_bench.errors import unknown_name
+from hpo_bench.records.files import without_nan, write_changed
 from hpo_bench.records.load import finished, load_runs
+from hpo_bench.records.run_folder import writing
 from hpo_bench.records.sessions import environment_changes, machine_kinds
 
 if TYPE_CHECKING:
@@ -144,30 +145,30 @@ def compare(
     figures: bool = True,
     equivalent: Region | None = None,
 ) -> Comparison:
-    """Compare all finished runs below `path`; tables and figures go to `out`, nothing is printed.
+    """`compared`, and what is found `written` to `out`; nothing is printed."""
+    comparison = compared(path, reference, seed, equivalent)
+    written(comparison, out, figures)
+    return comparison
 
-    `out` gets the table as .csv, .parquet, .md, .tex and .json, report.html, one folder of figures (PNG and SVG) per
-    task, and figures over all tasks. The same records and seed give the same bytes.
+
+def compared(
+    path: str | Path, reference: str | None = None, seed: int = 0, equivalent: Region | None = None
+) -> Comparison:
+    """Compare all finished runs below `path`; nothing is written.
 
     Args:
         reference: the method that differences are taken to; by default `equal`, and where that was not run the table
             has no difference.
         seed: of the resampling.
-        figures: draw them; they take most of the time.
         equivalent: differences to the reference that are none for the user's purposes; adds their probabilities.
 
     Raises:
-        UserError: nothing to compare in `path`, a record that cannot be read, or an `out` that cannot be written.
+        UserError: nothing to compare in `path`, or a record that cannot be read.
     """
     runs = load_runs(path)
     done = finished(runs, path)
     tasks, notes = cohorts(done)
     reference = _reference(reference, tasks)
-    folder = Path(out)  # made when there is something to compare, and before the time that comparing takes
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error}.", "give another folder with --out") from error
     rng = np.random.default_rng(seed)
     rows, verdicts = [], []
     for task in tasks:
@@ -182,14 +183,23 @@ def compare(
     notes = [*left_out(runs), *notes, *_cautions(done, tasks, rows, reference)]
     same = [entry for task in tasks for entry in equivalences(task, reference, equivalent)] if equivalent else []
     profile = task_profile(tasks) if ranking is not None else None
-    comparison = Comparison(
-        rows, verdicts, over_tasks, ranking, profile, equivalent, same, notes, reference, runs, tasks
-    )
-    try:
-        comparison.files.extend(_write(comparison, folder, figures))
-    except OSError as error:
-        raise UserError(f"{folder} cannot be written: {error}.", "give another folder with --out") from error
-    return comparison
+    return Comparison(rows, verdicts, over_tasks, ranking, profile, equivalent, same, notes, reference, runs, tasks)
+
+
+def written(comparison: Comparison, out: str | Path, figures: bool = True) -> None:
+    """Tables and figures in `out`, and their names in `comparison.files`.
+
+    `out` gets the table as .csv, .parquet, .md, .tex and .json, report.html, one folder of figures (PNG and SVG) per
+    task, and figures over all tasks. The same records and seed give the same bytes; a file that holds them is left.
+
+    Args:
+        figures: draw them; they take most of the time.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    with writing(Path(out)):
+        comparison.files.extend(_write(comparison, Path(out), figures))
 
 
 def _reference(asked: str | None, tasks: list[TaskRuns]) -> str:
@@ -214,12 +224,8 @@ def _write(comparison: Comparison, folder: Path, figures: bool) -> list[Path]:
         "table.tex": to_latex(rows, reference),
         "table.json": comparison.to_json(),
     }
-    files = []
-    for name, text in texts.items():
-        (folder / name).write_text(text, encoding="utf-8")
-        files.append(folder / name)
-    comparison.frame().to_parquet(folder / "table.parquet", index=False)
-    files.append(folder / "table.parquet")
+    files = [write_changed(folder / name, text.encode()) for name, text in texts.items()]
+    files.append(write_changed(folder / "table.parquet", comparison.frame().to_parquet(index=False)))
     jobs: list[Job] = [partial(write_report, comparison, folder / "report.html")]
     if figures:
         from hpo_bench.compare.charts import draw
@@ -236,7 +242,19 @@ def _cautions(done: pd.DataFrame, tasks: list[TaskRuns], rows: list[Row], refere
     single = sorted({f"{row.method} on {row.task}" for row in rows if row.n == 1})
     if single:
         cautions.append(f"one repetition gives no interval: {', '.join(single)}")
-    fewest = min((row.n for row in rows if row.versus is not None and row.n > 1), default=0)
+    paired = [(row, row.versus.difference.n) for row in rows if row.versus is not None and row.retrainings]
+    alone: dict[tuple[str, int, int], list[str]] = {}
+    for row, shared in paired:
+        if shared < row.n:
+            alone.setdefault((row.task, shared, row.n), []).append(row.method)
+    for (task_name, shared, n), methods in alone.items():
+        told = (
+            f"{shared} of {n} seeds with {reference}; the differences are of these"
+            if shared
+            else f"no seed with {reference}"
+        )
+        cautions.append(f"{task_name}: {', '.join(methods)} share{'s' if len(methods) == 1 else ''} {told}")
+    fewest = min((shared for _, shared in paired if shared > 1), default=0)
     if 0 < fewest < 6:
         smallest = 2 / 2**fewest
         cautions.append(

@@ -10,17 +10,33 @@ import numpy as np
 from hpo_bench.errors import UserError
 
 
-def on_simplex(weights: object, size: int | None = None) -> np.ndarray:
+def one_per_objective(weights: object, size: int | None = None, giver: str = "") -> np.ndarray:
+    """`weights` as a float64 array (K,); `giver` is who is told of in an error.
+
+    Raises:
+        UserError: they are no numbers, or not as many as there are objectives.
+    """
+    told = f"the weights that {giver} gave" if giver else "weights"
+    try:
+        array = np.asarray(weights, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise UserError(f"{told} are no numbers: {weights!r:.80}", "give one number per objective") from error
+    if array.ndim != 1 or (size is not None and len(array) != size):
+        fit = f"do not fit {size} objectives" if size is not None else "are no list of numbers"
+        raise UserError(f"{told} have the shape {array.shape} and {fit}", "give one number per objective")
+    return array
+
+
+def on_simplex(weights: object, size: int | None = None, giver: str = "") -> np.ndarray:
     """`weights` as a float64 array (K,), exactly normalised.
 
     Raises:
-        UserError: wrong length, a negative or non-finite entry, or a sum that is not 1.
+        UserError: as `one_per_objective`; a negative or non-finite entry, or a sum that is not 1.
     """
-    array = np.asarray(weights, dtype=np.float64)
-    if array.ndim != 1 or (size is not None and len(array) != size):
-        raise UserError(f"weights of shape {array.shape} do not fit {size} objectives", "give one number per objective")
+    array = one_per_objective(weights, size, giver)
     if not np.isfinite(array).all() or (array < 0).any() or abs(array.sum() - 1) > 1e-6:
-        raise UserError(f"weights {array.tolist()} are not on the simplex", "give non-negative numbers that sum to 1")
+        told = f"the weights {array.tolist()}{f' that {giver} gave' if giver else ''} are not on the simplex"
+        raise UserError(told, "give non-negative numbers that sum to 1")
     return array / array.sum()
 
 

@@ -61,4 +61,4 @@ def _write(path: Path, content: bytes) -> None:
         write_whole(path, content)
         write_whole(digest_path(path), hashlib.sha256(content).hexdigest().encode())
     except OSError as error:
-        warnings.warn(f"nothing can be kept in {path.parent}: {error}", stacklevel=3)
+        warnings.warn(f"nothing can be kept in {path.parent}: {error.strerror or error}", stacklevel=3)

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 
+import numpy as np
+
 from hpo_bench.errors import UserError
 
 OPTION = "allow_suspicious"
 STOP_ABOVE = 0.2  # share of rows left out, or of test rows that are in train too, that nobody wants unawares
 FEW = 5  # rows of a class below which a split's score is mostly luck
+FAR, FAR_CODE = 100, 5  # widths of the middle half: from the median; of a repeated extreme (-999) from the next value
+UNLIKE = 100  # times by which the spreads of labels may differ before one decides a mean over them
 
 
 class Notices:
@@ -64,6 +68,24 @@ class Notices:
         ]
         if thin:
             self.say(f"few rows of a class in {name}: {', '.join(thin[:6])}; scores there hang on single rows")
+
+    def far(self, name: str, values: np.ndarray, lines: np.ndarray | None = None) -> None:
+        """Say which values (N,; NaN = missing) of a label are far from all others: a single one decides an RMSE."""
+        known = np.flatnonzero(~np.isnan(values))
+        low, middle, high = np.percentile(values[known], (25, 50, 75))
+        found = np.abs(values[known] - middle) > FAR * (high - low)
+        distinct = np.unique(values[known])
+        for extreme, following in ((distinct[0], distinct[1:2]), (distinct[-1], distinct[-2:-1])):
+            rows = values[known] == extreme
+            found |= rows & (rows.sum() > 1) & bool(np.any(np.abs(extreme - following) > FAR_CODE * (high - low)))
+        if high > low and found.any():
+            first = known[np.flatnonzero(found)[0]]
+            at = "" if lines is None else f", line {lines[first]}"
+            self.say(
+                f"{found.sum():,} of {len(known):,} values of {name} are far from all others (first: "
+                f"{values[first]:g}{at}; half of them lie between {low:g} and {high:g}): a slip, or a code for a "
+                "missing value?"
+            )
 
 
 def _percent(share: float) -> str:

@@ -160,7 +160,7 @@ def check_split(table: MoleculeTable, split: Split) -> dict[str, list[str]]:
     A label counts where the part has both classes (classification), or any value (regression; two in train).
 
     Raises:
-        UserError: no label counts in a part; which, and what to do, is told.
+        UserError: no label counts in a part, or none that train can teach; which, and what to do, is told.
     """
     usable: dict[str, list[str]] = {}
     for name, part in split.parts().items():
@@ -176,6 +176,13 @@ def check_split(table: MoleculeTable, split: Split) -> dict[str, list[str]]:
             lack = "both classes" if table.kind == "classification" else "two values" if least == 2 else "a value"
             raise UserError(
                 f"The {name} split ({part.size} molecules) has {lack} in none of its {len(table.label_names)} labels.",
+                _remedy(split.kind),
+            )
+    for name in ("valid", "test"):
+        if not set(usable["train"]) & set(usable[name]):
+            lack = "both classes" if table.kind == "classification" else "two values"
+            raise UserError(
+                f"No label that the {name} split can be scored on has {lack} in train: its score would be luck.",
                 _remedy(split.kind),
             )
     return usable

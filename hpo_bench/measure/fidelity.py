@@ -17,9 +17,9 @@ from hpo_bench.compare.stats.simplex import Simplex
 from hpo_bench.core.budget import Budget
 from hpo_bench.errors import UserError
 from hpo_bench.measure import landscape
-from hpo_bench.records.files import write_whole
+from hpo_bench.records.files import write_changed
 from hpo_bench.run.config import RunConfig, configure
-from hpo_bench.run.runner import Observer, run
+from hpo_bench.run.runner import Observer, run, supported
 from hpo_bench.tasks.base import LoadedTask
 
 BUDGET = 100.0  # trials: no estimator is kept from finishing, what it cost is in the table
@@ -80,6 +80,8 @@ def measure(
     Raises:
         UserError: what `run` refuses.
     """
+    for _, own in planned:  # before the landscape, which takes longest
+        supported(own, loaded.task)
     found = found or landscape.measure(config, seeds, loaded, observer)
     first = max(found.seeds) + 1
     learned = []
@@ -96,5 +98,5 @@ def measure(
 def write(found: Fidelity, folder: Path) -> list[Path]:
     """fidelity.json, .png and .svg in `folder`."""
     path = folder / "fidelity.json"
-    write_whole(path, (json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
+    write_changed(path, (json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
     return [path, *save(fidelity_points(found), folder / "fidelity")]

@@ -18,7 +18,7 @@ from hpo_bench.compare.stats.intervals import mean_interval
 from hpo_bench.compare.stats.simplex import Point, Simplex, simplex
 from hpo_bench.core.budget import Budget
 from hpo_bench.errors import UserError
-from hpo_bench.records.files import write_whole
+from hpo_bench.records.files import write_changed
 from hpo_bench.records.load import finished, load_runs
 from hpo_bench.records.run_folder import differences
 from hpo_bench.run.config import RunConfig, configure
@@ -144,7 +144,7 @@ def _check_measured(path: Path, there: dict[str, Any] | None, here: dict[str, An
 def write(found: Simplex, folder: Path) -> list[Path]:
     """landscape.csv, .png and .svg in `folder`."""
     table = folder / "landscape.csv"
-    write_whole(table, found.frame().to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
+    write_changed(table, found.frame().to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
     return [table, *save(simplex_points(found), folder / "landscape")]
 
 

@@ -25,7 +25,7 @@ from hpo_bench.core.schedule import WeightSchedule
 from hpo_bench.errors import UserError
 from hpo_bench.measure.landscape import RESOLUTION
 from hpo_bench.records import environment
-from hpo_bench.records.files import append_line, drop_torn_line, read_lines, write_whole
+from hpo_bench.records.files import append_line, drop_torn_line, read_lines, write_changed
 from hpo_bench.records.journal import Progress
 from hpo_bench.records.run_folder import held
 from hpo_bench.records.schema import TransferLine, check
@@ -48,15 +48,21 @@ def measure(config: RunConfig, seeds: int, loaded: LoadedTask, observer: Observe
     points = _weightings(len(task.objectives))
     wanted = [(config.seed + number, index) for number in range(seeds) for index in range(len(points))]
     path = config.out / config.task / "transfer.jsonl"
-    with held(path.parent):
-        done = {(line["seed"], line["point"]): line for line in _begun(path, config, loaded)}
-        for count, (seed, index) in enumerate(wanted):
-            if (seed, index) not in done:
-                observer.progressed(
-                    Progress(f"point {count + 1} of {len(wanted)}", count / len(wanted), points[index].tolist())
-                )
-                done[seed, index] = {"seed": seed, "point": index, **_scores(config, seed, points[index], loaded)}
-                append_line(path, done[seed, index])
+    asked = json.loads(json.dumps({"config": config.to_json(), "content": loaded.content}))
+    done = _on_record(path, asked)
+    if any(one not in done for one in wanted):
+        with held(path.parent):
+            drop_torn_line(path)
+            if not read_lines(path):
+                append_line(path, {**asked, "environment": environment.describe()})
+            done = _on_record(path, asked)
+            for count, (seed, index) in enumerate(wanted):
+                if (seed, index) not in done:
+                    observer.progressed(
+                        Progress(f"point {count + 1} of {len(wanted)}", count / len(wanted), points[index].tolist())
+                    )
+                    done[seed, index] = {"seed": seed, "point": index, **_scores(config, seed, points[index], loaded)}
+                    append_line(path, done[seed, index])
     sign = 1 if task.metric.higher_is_better else -1
 
     def table(split: str) -> np.ndarray:
@@ -73,22 +79,18 @@ def _weightings(size: int) -> np.ndarray:
     return np.vstack([centre, *(point for point in others if np.abs(point - centre).max() > 1e-9)])
 
 
-def _begun(path: Path, config: RunConfig, loaded: LoadedTask) -> list[dict[str, Any]]:
-    """The scores on record; the first line says of what, and where they were measured.
+def _on_record(path: Path, asked: dict[str, Any]) -> dict[tuple[int, int], dict[str, Any]]:
+    """The scores on record by seed and point; the first line says of what, and where they were measured.
 
     Raises:
-        UserError: it is not this configuration, or not these data, or a line is damaged.
+        UserError: it is not what is `asked`, another configuration or other data, or a line is damaged.
     """
-    drop_torn_line(path)
-    asked = json.loads(json.dumps({"config": config.to_json(), "content": loaded.content}))
     lines = read_lines(path)
-    if not lines:
-        append_line(path, {**asked, "environment": environment.describe()})
-    elif {key: lines[0].get(key) for key in asked} != asked:
+    if lines and {key: lines[0].get(key) for key in asked} != asked:
         raise UserError(f"{path} holds another configuration or other data", "give another --out, or move it away")
     for number, line in enumerate(lines[1:], start=2):
         check(TransferLine, line, f"{path}, line {number},")
-    return lines[1:]
+    return {(line["seed"], line["point"]): line for line in lines[1:]}
 
 
 def _scores(config: RunConfig, seed: int, weights: np.ndarray, loaded: LoadedTask) -> dict[str, Any]:
@@ -106,7 +108,7 @@ def _scores(config: RunConfig, seed: int, weights: np.ndarray, loaded: LoadedTas
 def write(found: Transfer, folder: Path) -> list[Path]:
     """transfer.json in `folder`."""
     path = folder / "transfer.json"
-    write_whole(path, (json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
+    write_changed(path, (json.dumps(found.to_json(), indent=1, ensure_ascii=False) + "\n").encode())
     return [path]
 
 

@@ -13,7 +13,7 @@ import os
 import re
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +23,8 @@ MOVE_AWAY = "move the folder away, then run it again"
 _ASIDE = re.compile(r"\.[^/]+\.\d+\.tmp")  # as `write_whole` names them
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write aside, flush to disk, rename: a reader sees the old file or the new one. A link there is replaced."""
+def write_whole(path: Path, content: bytes, *, durable: bool = True) -> None:
+    """Write aside, flush to disk if `durable`, rename: a reader sees the old file or the new. A link is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -32,10 +32,23 @@ def write_whole(path: Path, content: bytes) -> None:
         with open(os.open(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
             file.write(content)
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         os.replace(aside, path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error  # the name aside tells a user nothing
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink(missing_ok=True)
+
+
+def write_changed(path: Path, content: bytes) -> Path:
+    """Write what is made of records, unless the file holds it: it can be shown again where nothing can be written."""
+    if not path.is_file() or path.is_symlink() or path.read_bytes() != content:
+        write_whole(path, content, durable=False)
+    return path
 
 
 def append_line(path: Path, line: dict[str, Any], *, durable: bool = True) -> None:
@@ -63,8 +76,8 @@ def without_nan(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read_bytes(path: Path) -> bytes:
-    """A regular file's bytes; a link to one is followed.
+def read_bytes(path: Path, last: int | None = None) -> bytes:
+    """A regular file's bytes, or its `last` ones alone; a link to one is followed.
 
     Raises:
         FileNotFoundError: there is none.
@@ -73,8 +86,11 @@ def read_bytes(path: Path) -> bytes:
     try:
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # opening a pipe would wait for a writer
         with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode):
                 raise UserError(f"{path} cannot be read: it is no regular file", MOVE_AWAY)
+            if last is not None:
+                file.seek(max(0, found.st_size - last))
             return file.read()
     except FileNotFoundError:
         raise
@@ -161,19 +177,15 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
 def is_torn(path: Path) -> bool:
     """Was the last line of a file cut short? Of no file, no."""
     try:
-        content = read_bytes(path)
+        return read_bytes(path, last=1) not in (b"", b"\n")
     except FileNotFoundError:
         return False
-    return bool(content) and not content.endswith(b"\n")
 
 
 def drop_torn_line(path: Path) -> None:
     """Remove what stands behind the last line's end: a kill cut it short."""
-    try:
+    if is_torn(path):
         content = read_bytes(path)
-    except FileNotFoundError:
-        return
-    if not content.endswith(b"\n"):
         write_whole(path, content[: content.rfind(b"\n") + 1])
 
 

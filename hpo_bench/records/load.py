@@ -40,9 +40,8 @@ def load_runs(path: str | Path) -> pd.DataFrame:
         UserError: no such folder, or no run in it.
     """
     root = Path(path)
+    expect_runs(root)
     rows = [_row(folder, record) for folder, record in _records(root)]
-    if not rows:
-        raise UserError(f"There is no run in {root}: {_what_is_there(root)}.", _how_to_run(root))
     frame = pd.DataFrame(rows)
     return frame.sort_values(["task", "method", "seed", "folder"], kind="stable", ignore_index=True)
 
@@ -90,7 +89,7 @@ def run_folders(root: Path) -> list[Path]:
     """Every folder at or below `root` that holds a run.json, sorted; run folders are not searched for more runs.
 
     Raises:
-        UserError: `root` is not a folder.
+        UserError: `root` is not a folder, or a folder's name is no text, which no table holds.
     """
     if root.exists() and not root.is_dir():
         raise UserError(f"{root} is not a folder.", "Name the folder that holds the records.")
@@ -103,7 +102,21 @@ def run_folders(root: Path) -> list[Path]:
             subfolders.clear()
         else:
             subfolders.sort()
+    for run in found:
+        if (shown := str(run)) != shown.encode(errors="replace").decode():
+            told = f"the folder {shown!a} has a name that is no text in this locale's encoding"
+            raise UserError(told, "rename it, or set a locale that can read it (LC_ALL=C.UTF-8)")
     return sorted(found)
+
+
+def expect_runs(root: Path) -> None:
+    """Is there anything to read?
+
+    Raises:
+        UserError: no such folder, or no run in it.
+    """
+    if not run_folders(root):
+        raise UserError(f"There is no run in {root}: {_what_is_there(root)}.", _how_to_run(root))
 
 
 def readable(root: Path) -> list[tuple[Path, dict[str, Any]]]:

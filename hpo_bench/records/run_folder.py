@@ -8,7 +8,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -112,6 +112,8 @@ def now() -> str:
 def open_run(folder: Path, identity: dict[str, Any], content: dict[str, str] | None = None) -> Iterator[RunFolder]:
     """Lock a run folder and read or start its record; what killed processes left behind is cleared away.
 
+    A finished run needs no lock, and no permission to write.
+
     `identity` (method, task, seed, config, …) must equal that of the run which the folder already holds, and so must
     `content`, the SHA-256 of what the task was loaded from, by part (table, split, corpus).
 
@@ -119,11 +121,21 @@ def open_run(folder: Path, identity: dict[str, Any], content: dict[str, str] | N
         UserError: the folder can't be written (also later, inside the block), is in use by another process, holds
             another configuration, or its data have changed since.
     """
-    with held(folder):
-        sweep(folder)
-        if (folder / "workspace").exists():
-            scratch.clear(own_folder(folder / "workspace"))
+    if is_finished(folder):  # nobody writes there any more, and it may be a folder that is only read
+        with suppress(UserError), held(folder):
+            _clear(folder)
         yield _read_or_start(folder, identity, content)
+        return
+    with held(folder):
+        _clear(folder)
+        yield _read_or_start(folder, identity, content)
+
+
+def _clear(folder: Path) -> None:
+    """Remove what a killed process left."""
+    sweep(folder)
+    if (folder / "workspace").exists():
+        scratch.clear(own_folder(folder / "workspace"))
 
 
 @contextmanager
@@ -203,8 +215,9 @@ def _read_or_start(folder: Path, identity: dict[str, Any], content: dict[str, st
         start = {"schema": SCHEMA, "status": "running", "error": None, "started": now(), "ended": None, "sessions": 0}
         run.update(**start, **identity, content=content or {}, environments=[])
         return run
-    drop_torn_line(folder / "tests.jsonl")
     there = schema.read_run(folder)
+    if there["status"] not in FINISHED:
+        drop_torn_line(folder / "tests.jsonl")
     if made_way(there, identity):
         aside = _set_aside(folder)
         warnings.warn(f"the run of another configuration that diverged in {folder} lies in {aside} now", stacklevel=2)

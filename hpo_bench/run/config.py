@@ -164,4 +164,4 @@ def make_method(name: str, options: dict[str, Any]) -> ObjectiveWeightSearch:
     Raises:
         UserError: an unknown method or option, or a value that the option cannot take.
     """
-    return read_settings(registry.load(registry.METHODS, name), options, f"option of {name}")
+    return read_settings(registry.load(registry.METHODS, name, ObjectiveWeightSearch), options, f"option of {name}")

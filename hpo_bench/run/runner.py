@@ -49,8 +49,16 @@ class Observer:
 
 
 def load_task(task: str, options: dict[str, Any], device: str) -> LoadedTask:
-    """A task from its entry point."""
-    return registry.load(registry.TASKS, task)(device=resolve_device(device), **options)
+    """A task from its entry point.
+
+    Raises:
+        UserError: the loader gives something else.
+    """
+    loaded = registry.load(registry.TASKS, task)(device=resolve_device(device), **options)
+    if not isinstance(loaded, LoadedTask):
+        told = f"the loader of the task {task} gave a {type(loaded).__name__}"
+        raise UserError(told, "return a LoadedTask: CONTRIBUTING.md has one")
+    return loaded
 
 
 def make_problem(config: RunConfig, task: Task) -> Problem:
@@ -58,6 +66,19 @@ def make_problem(config: RunConfig, task: Task) -> Problem:
     meter = CostMeter(config.protocol.batch_size, task.device)
     spec = ProblemSpec(config.task, config.task_options, config.protocol.to_json(), config.seed, str(task.device))
     return Problem(task, config.protocol, config.seed, config.budget, meter, spec)
+
+
+def supported(config: RunConfig, task: Task) -> Problem:
+    """A run's problem, if its method can solve it.
+
+    Raises:
+        UserError: it cannot, and why.
+    """
+    problem = make_problem(config, task)
+    support = config.searcher.supports(problem)
+    if not support.ok:
+        raise UserError(f"{config.method} cannot solve {config.task}: {support.reason}")
+    return problem
 
 
 def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask | None = None) -> RunFolder:
@@ -75,10 +96,7 @@ def run(config: RunConfig, observer: Observer | None = None, loaded: LoadedTask 
     prepare_process()
     loaded = loaded or load_task(config.task, config.task_options, config.device)
     task = loaded.task
-    problem = make_problem(config, task)
-    support = config.searcher.supports(problem)
-    if not support.ok:
-        raise UserError(f"{config.method} cannot solve {config.task}: {support.reason}")
+    problem = supported(config, task)
     identity = {
         "method": config.method,
         "task": config.task,

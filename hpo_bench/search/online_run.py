@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
@@ -15,8 +16,9 @@ from hpo_bench.core.checkpoint import load_state, save_state
 from hpo_bench.core.device import to_device
 from hpo_bench.core.micro_batches import parts_of, summed
 from hpo_bench.core.problem import Problem, Trial
-from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.core.schedule import WeightSchedule, one_per_objective
 from hpo_bench.core.valid_gradient import ValidGradient, grads, trainable
+from hpo_bench.errors import Doubt
 from hpo_bench.records.journal import Journal, Progress
 
 if TYPE_CHECKING:
@@ -124,6 +126,7 @@ class OnlineRun:
         self.valid_gradient = ValidGradient(problem.task, problem.seed, problem.meter)
         size = problem.num_objectives
         self.weights: np.ndarray = np.full(size, 1 / size)  # in force: of any sum
+        self.used = self.unusable = 0  # weights that the method gave, see `use`
         self.losses = torch.full((size,), float("nan"))
         self._pieces: list[tuple[int, tuple[float, ...]]] = []
         self.state = method.begin(self)
@@ -144,6 +147,7 @@ class OnlineRun:
                 self.method.advance(self)
             self.trial.pretrainer.check(self.losses)
             self._save()
+        self._doubt()
 
     def step(self, method: OnlineSearch) -> None:
         """One step of pretraining, looked at if it is due."""
@@ -200,10 +204,29 @@ class OnlineRun:
         return summed(found), jacobian
 
     def use(self, weights: Tensor) -> None:
-        """The weights (K,) of the next step. With a negative one, a sum of 0, NaN or inf the last ones stay."""
-        array = weights.detach().cpu().double().numpy()
-        if np.isfinite(array).all() and array.sum() > 0 and (array >= 0).all():
+        """The weights (K,) of the next step. With a negative one, a sum of 0, NaN or inf the last ones stay.
+
+        Raises:
+            UserError: they are not K numbers.
+        """
+        numbers = weights.detach().cpu() if isinstance(weights, Tensor) else weights
+        array = one_per_objective(numbers, self.problem.num_objectives, self.method.name)
+        if not (np.isfinite(array).all() and (array >= 0).all()):
+            self.unusable += 1
+        elif array.sum() > 0:
+            self.used += 1
             self.weights = array
+
+    def _doubt(self) -> None:
+        """Say so where weights that count as the method's are not what it gave."""
+        name, looks = self.method.name, self.used + self.unusable
+        if self.unusable:
+            told = f"{self.unusable:,} of {looks:,} times {name} gave weights that are negative or not finite"
+            warnings.warn(f"{told}; those of the step before stayed", Doubt, stacklevel=2)
+        elif not self.used:
+            warnings.warn(
+                f"{name} gave no weights in {self.trial.step:,} steps: they stayed equal", Doubt, stacklevel=2
+            )
 
     def record(self, number: int, weights: np.ndarray | None = None, **more: Any) -> None:
         """Note the weights of step `number`, by default those in force.
@@ -236,7 +259,7 @@ class OnlineRun:
         method = {
             key: value.state_dict() if hasattr(value, "state_dict") else value for key, value in self.state.items()
         }
-        run = {"weights": self.weights.tolist(), "pieces": self._pieces}
+        run = {"weights": self.weights.tolist(), "pieces": self._pieces, "used": self.used, "unusable": self.unusable}
         state = {"pretrainer": self.trial.pretrainer.state_dict(), "method": method, "run": run}
         save_state(self.journal.workspace / STATE, state)
         step, steps = self.trial.step, self.problem.protocol.steps
@@ -255,6 +278,7 @@ class OnlineRun:
                     self.state[key] = value
             self.weights = np.asarray(saved["run"]["weights"])
             self._pieces = [(int(step), tuple(own)) for step, own in saved["run"]["pieces"]]
+            self.used, self.unusable = (saved["run"].get(key, 0) for key in ("used", "unusable"))
         journal.rewind(self.trial.step)
 
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from hpo_bench.core.pretraining import Diverged
 from hpo_bench.core.problem import Problem
-from hpo_bench.core.schedule import WeightSchedule
-from hpo_bench.errors import Doubt
+from hpo_bench.core.schedule import WeightSchedule, on_simplex
+from hpo_bench.errors import Doubt, UserError
 from hpo_bench.records.journal import Journal, Progress, TrialRecord
 from hpo_bench.search.base import ObjectiveWeightSearch, SearchResult, Support
 from hpo_bench.search.outcome import Outcome, whole_trial
@@ -111,7 +111,12 @@ class TrialSearch(SideBySide, ObjectiveWeightSearch):
             if new:
                 for record in begun:
                     self.replay(problem, record)
-            return [(number, self.propose(problem, number)) for number in new]
+            return [(number, self._proposed(problem, number)) for number in new]
+
+    def _proposed(self, problem: Problem, number: int) -> np.ndarray:
+        proposal = self.propose(problem, number)
+        on_simplex(proposal, problem.num_objectives, self.name)  # trained as it is, recorded as it is
+        return np.asarray(proposal)
 
     def payable(self, problem: Problem, records: Sequence[TrialRecord], wanted: int) -> int:
         """How many of `wanted` further trials the budget pays for, whatever they turn out to cost."""
@@ -161,7 +166,11 @@ def best_of(problem: Problem, records: Sequence[TrialRecord]) -> SearchResult:
 
     Raises:
         Diverged: no trial ended with a score.
+        UserError: no trial was made.
     """
+    if not records:
+        told = "no trial was made: the budget pays for none, or the method asks for none"
+        raise UserError(told, "give a larger --budget")
     best: TrialRecord | None = None
     for record in records:
         if record.state != "done" or record.value is None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import nullcontext
 from itertools import groupby
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from hpo_bench.records.run_folder import check_content, check_writable
 from hpo_bench.run.runner import load_task, make_problem, vouched
 from hpo_bench.study.places import folders_of
 from hpo_bench.study.plan import PlannedRun, State
-from hpo_bench.tasks.base import LoadedTask
+from hpo_bench.tasks.base import LoadedTask, planning
 
 
 def states(runs: list[PlannedRun]) -> list[State]:
@@ -52,10 +53,13 @@ def check_places(runs: list[PlannedRun], workspace: Path) -> None:
         raise _all([*problems], next(iter(problems.values())))
 
 
-def check(runs: list[PlannedRun]) -> None:
+def check(runs: list[PlannedRun], only: bool = False, tell: Callable[[str], None] = lambda line: None) -> None:
     """Load the task of every run, ask every method whether it can solve it; recorded runs must have seen the same data.
 
     The task of runs that are all done is not loaded where the files that they were made from are the same by each byte.
+    `only`: nothing is trained afterwards, and what training alone looks at (molecules' features) need not be made, as
+    for a task whose runs are all done. Otherwise it is made here: the runs' processes find it in the cache, and do not
+    all make it at once. `tell` is called before each task that is loaded: a large one takes minutes.
 
     Raises:
         UserError: all reasons, each once.
@@ -64,7 +68,10 @@ def check(runs: list[PlannedRun]) -> None:
     ordered = sorted(runs, key=lambda run: run.task)
     for name, group in groupby(ordered, key=lambda run: run.task):
         try:
-            problems += _of_task([run for run in group if not vouched(run.config)])
+            if unsure := [run for run in group if not vouched(run.config)]:
+                tell(f"looking at {name}'s data")
+                with planning() if only or all(run.state() == "done" for run in unsure) else nullcontext():
+                    problems += _of_task(unsure)
         except UserError as error:
             problems.append(f"{name}: {one_line(error)}")
     if problems:
@@ -73,8 +80,6 @@ def check(runs: list[PlannedRun]) -> None:
 
 def _of_task(runs: list[PlannedRun]) -> list[str]:
     """What keeps runs of one task from being done, or from being taken as they are."""
-    if not runs:
-        return []
     first = runs[0].config
     loaded = load_task(first.task, first.task_options, first.device)
     problems = []

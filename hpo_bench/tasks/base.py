@@ -63,6 +63,27 @@ def only_gradient_needed() -> bool:
     return _GRADIENT_ALONE.get()
 
 
+_PLANNING: ContextVar[bool] = ContextVar("planning", default=False)
+
+
+@contextmanager
+def planning() -> Iterator[None]:
+    """Inside, a task is loaded to be asked what methods cost on it, and to be compared with records; it trains nothing.
+
+    A loader may then leave out inputs. Objectives, model, labels and `content` are what they are.
+    """
+    token = _PLANNING.set(True)
+    try:
+        yield
+    finally:
+        _PLANNING.reset(token)
+
+
+def only_planned() -> bool:
+    """Is this inside `planning`?"""
+    return _PLANNING.get()
+
+
 class Pretrainable(ABC):
     """K self-supervised objectives on an unlabelled corpus, and a model: all that continued pretraining needs.
 

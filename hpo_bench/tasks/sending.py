@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -13,12 +14,20 @@ from torch import Tensor
 
 def fields(value: Any) -> dict[Any, Any] | None:
     """What a nested value holds, by name or number; None where it holds nothing."""
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: getattr(value, field.name) for field in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return dict(enumerate(value))
+    inside = _inside(type(value))
+    return None if inside is None else inside(value)
+
+
+@cache
+def _inside(kind: type) -> Callable[[Any], dict[Any, Any]] | None:
+    """How to look into values of a type, found out once: batches are walked at every step."""
+    if dataclasses.is_dataclass(kind):
+        names = [field.name for field in dataclasses.fields(kind)]
+        return lambda value: {name: getattr(value, name) for name in names}
+    if issubclass(kind, Mapping):
+        return dict
+    if issubclass(kind, Sequence) and not issubclass(kind, str | bytes):
+        return lambda value: dict(enumerate(value))
     return None
 
 

@@ -14,19 +14,24 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from tapweight.checks import number, whole
+
 
 def vertices(size: int) -> Tensor:
-    """(K, K): each objective alone."""
+    """(K, K): each of K objectives alone, K ≥ 1."""
+    whole("size", size, 1)
     return torch.eye(size, dtype=torch.float64)
 
 
 def leave_one_out(size: int) -> Tensor:
-    """(K, K): all objectives but one, with equal weights."""
+    """(K, K): all of K ≥ 2 objectives but one, with equal weights."""
+    whole("size", size, 2)
     return (1 - torch.eye(size, dtype=torch.float64)) / (size - 1)
 
 
 def halves(size: int) -> Tensor:
-    """(K, K): half of the weight on one objective, the rest on the others alike."""
+    """(K, K): half of the weight on one of K ≥ 2 objectives, the rest on the others alike."""
+    whole("size", size, 2)
     eye = torch.eye(size, dtype=torch.float64)
     return eye / 2 + (1 - eye) / (2 * (size - 1))
 
@@ -62,16 +67,18 @@ class Effects:
 
 
 def effects(design: Tensor, scores: Tensor) -> Effects:
-    """Slopes by least squares of scores (R, D) of R replicates on the weightings of a design (D, K).
+    """Slopes by least squares of scores (R, D) of R replicates on the weightings of a design (D, K), K ≥ 2.
 
     A replicate's own level is taken off. The design must tell all objectives apart: rank K − 1 about its mean.
 
     Raises:
-        ValueError: shapes that do not fit, a design of lower rank, or a score that is not finite.
+        ValueError: shapes that do not fit, a design of lower rank, or a number that is not finite.
     """
     design, scores = design.double(), scores.double()
-    if scores.ndim != 2 or scores.shape[1] != len(design):
-        raise ValueError(f"scores of shape {tuple(scores.shape)} do not fit {len(design)} weightings")
+    if design.ndim != 2 or design.shape[1] < 2 or not bool(torch.isfinite(design).all()):
+        raise ValueError(f"a design is (D, K) finite numbers for K ≥ 2 objectives, not of shape {tuple(design.shape)}")
+    if scores.ndim != 2 or scores.shape[1] != len(design) or not len(scores):
+        raise ValueError(f"scores of shape {tuple(scores.shape)} do not fit (replicates, {len(design)} weightings)")
     if not bool(torch.isfinite(scores).all()):
         raise ValueError("a branch's score is not finite")
     size = design.shape[1]
@@ -106,7 +113,7 @@ def pooled(design: Tensor, readings: Tensor) -> Effects:
     Raises:
         ValueError: as `effects`.
     """
-    if readings.ndim != 3:
+    if readings.ndim != 3 or not readings.shape[1]:
         raise ValueError(f"readings have the shape (replicates, readings, weightings), not {tuple(readings.shape)}")
     each = torch.stack([effects(design, readings[:, n]).per_replicate for n in range(readings.shape[1])])
     lengths = each.norm(dim=2, keepdim=True)
@@ -129,7 +136,11 @@ def weights_of(found: Effects, reach: float = 0.4) -> Tensor:
     squared distance from the centre: along the slopes inside, and on the simplex's faces where they lead outside, so
     that one objective far worse than the others does not end the step for all. A softmax of the effects bends their
     direction: it stretches the largest and levels the rest. Where the estimate is within its noise weights stay equal.
+
+    Raises:
+        ValueError: a reach that is negative or not finite.
     """
+    number("reach", reach)
     size = len(found.values)
     centre = torch.full_like(found.values, 1 / size)
     if found.flat:
@@ -152,6 +163,8 @@ def metasmoothness(start: Tensor, once: Tensor, twice: Tensor) -> float:
     direction in which they set out? Near 0 a derivative through the run says nothing about a finite change
     (Engstrom et al. 2025, arXiv 2503.13751). NaN where nothing moved.
     """
+    if not start.shape == once.shape == twice.shape:
+        raise ValueError(f"three runs have as many parameters, not {start.numel()}, {once.numel()}, {twice.numel()}")
     moved = (twice - start).abs()
     agree = (once - start).sign() * (twice - once).sign()
     total = float(moved.sum())

@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from tapweight.checks import whole
 from tapweight.estimator import Cost, Estimator
 from tapweight.evaluation import Passes, draw_seed, untouched
-from tapweight.horizon.reverse import named_gradient, reverse_hypergradient
+from tapweight.horizon.reverse import checked_checkpoints, named_gradient, reverse_hypergradient
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Pretraining, TaskLevel
 
@@ -33,9 +34,8 @@ class ThroughTraining(Estimator):
         rate: Callable[[int], float] | None = None,
         checkpoints: int | None = None,
     ) -> None:
-        if steps < 1:
-            raise ValueError(f"steps is {steps}, must be at least 1")
-        self.optimizer, self.batches, self.rate, self.checkpoints = optimizer, steps, rate, checkpoints
+        self.optimizer, self.batches, self.rate = optimizer, whole("steps", steps, 1), rate
+        self.checkpoints = checked_checkpoints(checkpoints)
 
     def estimate(
         self,
@@ -57,7 +57,7 @@ class ThroughTraining(Estimator):
                 found = task.encoder_gradient(
                     pretraining, train_batches, valid_batches, solver=None, seed=first, passes=passes
                 )
-                return found.valid_loss, named_gradient(pretraining, found.gradient)
+                return float(found.valid_loss), named_gradient(pretraining, found.gradient)
 
             found = reverse_hypergradient(
                 pretraining,

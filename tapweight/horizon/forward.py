@@ -12,7 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapweight.evaluation import Passes, draw_seed, require_finite, untouched
+from tapweight.checks import refuse_off_simplex
+from tapweight.evaluation import Passes, draw_seed, untouched
+from tapweight.finite import require_finite
 from tapweight.horizon.reverse import Terminal, _at
 from tapweight.horizon.trajectory import Trajectory
 from tapweight.hypergradient import Hypergradient
@@ -34,6 +36,7 @@ def forward_hypergradient(
     Tangents are taken by the double-backward trick: the product with a Jacobian is the derivative, in an arbitrary u,
     of its transposed product with u. No operation needs a forward-mode formula.
     """
+    refuse_off_simplex(weights)
     passes = Passes()
     with untouched(pretraining.module):
         first = draw_seed() if seed is None else seed

@@ -18,10 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tapweight.evaluation import Layout, Passes, draw_seed, require_finite, trainable, untouched
+from tapweight.checks import refuse_off_simplex, whole
+from tapweight.evaluation import Layout, Passes, draw_seed, untouched
+from tapweight.finite import require_finite
 from tapweight.horizon.trajectory import Point, Trajectory
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Pretraining
+from tapweight.parts import trainable
 
 Terminal = Callable[[], tuple[float, Mapping[str, Tensor]]]
 
@@ -46,7 +49,7 @@ def reverse_hypergradient(
         optimizer: SGD, Adam or AdamW over θ; its moments are taken as they are.
         terminal: called while the module stands at θ_h; gives F and dF/dθ_h by the parameter's name (those that are
             missing count as zero). A probe's or a fine-tuned copy's encoder gradient is one.
-        checkpoints: states kept; default √h.
+        checkpoints: states kept, at least 1; default √h.
         rate: learning rate of step 0, 1, … from here; default: the optimiser's own.
 
     F is read under the running statistics of batch norm that training has come to; they count as constants of the
@@ -54,13 +57,15 @@ def reverse_hypergradient(
 
     Raises:
         HypergradientFailure: a number is not finite.
-        ValueError: no batch, or an optimiser that cannot be differentiated.
+        ValueError: no batch, weights off the simplex, or an optimiser that cannot be differentiated.
     """
+    kept_at_most = checked_checkpoints(checkpoints)
+    refuse_off_simplex(weights)
     passes, module = Passes(), pretraining.module
     with untouched(module):
         first = draw_seed() if seed is None else seed
         path = Trajectory(pretraining, optimizer, batches, seed=first, passes=passes, rate=rate)
-        length = math.ceil(path.steps / (checkpoints or max(1, math.isqrt(path.steps))))
+        length = math.ceil(path.steps / (kept_at_most or max(1, math.isqrt(path.steps))))
         starts = list(range(0, path.steps, length))
         kept = [path.start]
         for begin in starts[1:]:
@@ -83,6 +88,11 @@ def reverse_hypergradient(
                 adjoint = _named(before, found[1:])
     require_finite("the hypergradient through training", total)
     return Hypergradient(total.detach(), value, None, passes=dict(passes))
+
+
+def checked_checkpoints(checkpoints: int | None) -> int | None:
+    """`checkpoints`, or ValueError."""
+    return None if checkpoints is None else whole("checkpoints", checkpoints, 1, otherwise=", or None for √h")
 
 
 def _at(

@@ -8,9 +8,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from tapweight.evaluation import Evaluator, Passes, trainable
+from tapweight.evaluation import Evaluator, Passes
 from tapweight.horizon.rules import Named, Rule, State, rule_of
 from tapweight.levels import Pretraining
+from tapweight.parts import trainable
 
 
 class Point(NamedTuple):

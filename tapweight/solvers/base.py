@@ -6,10 +6,13 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
+
+from tapweight.checks import number
 
 HVP_COST = 9.0  # forward-equivalents of a Hessian-vector product: 3 forward + 3 backward at 2 each (curvature.py)
 
@@ -22,13 +25,18 @@ class LinearProblem:
 
     Attributes:
         curvature: x (n,) ↦ ∇²loss · x (n,).
-        shift: (n,) the part known in closed form: 2γ on the shared coordinates at level II, else 0.
+        make_shift: gives `shift` (n,), the part known in closed form: 2γ on the shared coordinates at level II, else 0.
+            It is asked once at most: solvers that leave H out do without n numbers.
         parameters: the tensors behind the coordinates, in order: a solver that reads an optimiser's state needs them.
     """
 
     curvature: Callable[[Tensor], Tensor]
-    shift: Tensor
+    make_shift: Callable[[], Tensor]
     parameters: Mapping[str, nn.Parameter] = field(default_factory=dict)
+
+    @cached_property
+    def shift(self) -> Tensor:
+        return self.make_shift()
 
     @property
     def size(self) -> int:
@@ -83,6 +91,7 @@ class Solver(ABC):
         damping = getattr(self, "damping", None)
         if damping is None:
             return None
+        number("factor", factor, positive=True)
         other = copy.copy(self)
         other.damping = factor * damping or FIRST_DAMPING  # type: ignore[attr-defined]
         return other

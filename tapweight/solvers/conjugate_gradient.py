@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tapweight.checks import checked_damping
+from tapweight.checks import number, whole
 from tapweight.errors import SolverFailure
 from tapweight.solvers.base import HVP_COST, LinearProblem, Report, Solution, Solver
 
@@ -21,16 +21,15 @@ class ConjugateGradient(Solver):
 
     Args:
         iterations: at most.
-        tolerance: relative residual at which to stop.
+        tolerance: relative residual at which to stop, below 1; 0 makes all iterations.
         damping: δ added to the diagonal, in units of curvature.
     """
 
     name: ClassVar[str] = "cg"
 
     def __init__(self, iterations: int = 20, *, tolerance: float = 1e-6, damping: float = 0.0) -> None:
-        if iterations < 1:
-            raise ValueError("iterations must be at least 1")
-        self.iterations, self.tolerance, self.damping = iterations, tolerance, checked_damping(damping)
+        self.iterations, self.damping = whole("iterations", iterations, 1), number("damping", damping)
+        self.tolerance = number("tolerance", tolerance, below=1.0)
 
     def cost(self, size: int) -> float:
         return HVP_COST * (self.iterations + 1)

@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tapweight.checks import checked_damping
+from tapweight.checks import number, whole
 from tapweight.errors import SolverFailure
 from tapweight.solvers.base import HVP_COST, LinearProblem, Report, Solution, Solver
 
@@ -28,7 +28,7 @@ class Exact(Solver):
     largest: int = 5000  # the matrix then takes 200 MB in float64
 
     def __init__(self, *, damping: float = 0.0, largest: int = largest) -> None:
-        self.damping, self.largest = checked_damping(damping), largest
+        self.damping, self.largest = number("damping", damping), whole("largest", largest, 1)
 
     def cost(self, size: int) -> float:
         return HVP_COST * size

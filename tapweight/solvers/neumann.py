@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tapweight.checks import checked_damping
+from tapweight.checks import number, whole
 from tapweight.errors import SolverFailure
 from tapweight.solvers.base import HVP_COST, LinearProblem, Report, Solution, Solver, random_matrix
 
@@ -25,8 +25,8 @@ class Neumann(Solver):
         terms: summands of the series, at least 1.
         damping: δ added to the diagonal, in units of curvature.
         step: η, if known; saves the power iteration.
-        tolerance: relative residual below which the series stops and counts as converged.
-        power_iterations: products spent on λ̂.
+        tolerance: relative residual, below 1, under which the series stops and counts as converged.
+        power_iterations: products spent on λ̂, at least 1.
     """
 
     name: ClassVar[str] = "neumann"
@@ -40,10 +40,10 @@ class Neumann(Solver):
         tolerance: float = 1e-6,
         power_iterations: int = 10,
     ) -> None:
-        if terms < 1:
-            raise ValueError("terms must be at least 1")
-        self.terms, self.damping, self.step = terms, checked_damping(damping), step
-        self.tolerance, self.power_iterations = tolerance, power_iterations
+        self.terms, self.damping = whole("terms", terms, 1), number("damping", damping)
+        self.step = None if step is None else number("step", step, positive=True)
+        self.tolerance = number("tolerance", tolerance, below=1.0)
+        self.power_iterations = whole("power_iterations", power_iterations, 1)
 
     def cost(self, size: int) -> float:
         return HVP_COST * (self.terms + (self.power_iterations if self.step is None else 0))

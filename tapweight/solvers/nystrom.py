@@ -7,7 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from tapweight.checks import checked_damping
+from tapweight.checks import number, whole
 from tapweight.errors import SolverFailure
 from tapweight.solvers.base import HVP_COST, LinearProblem, Report, Solution, Solver, random_matrix
 
@@ -30,9 +30,7 @@ class Nystrom(Solver):
     name: ClassVar[str] = "nystrom"
 
     def __init__(self, rank: int = 10, *, damping: float = 1e-2) -> None:
-        if rank < 1:
-            raise ValueError("rank must be at least 1")
-        self.rank, self.damping = rank, checked_damping(damping, positive=True)
+        self.rank, self.damping = whole("rank", rank, 1), number("damping", damping, positive=True)
 
     def cost(self, size: int) -> float:
         return HVP_COST * (min(self.rank, size) + 1)

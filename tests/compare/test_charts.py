@@ -14,6 +14,7 @@ from hpo_bench.compare import compare
 from hpo_bench.compare.charts import draw, printed
 from hpo_bench.compare.charts.anytime import anytime
 from hpo_bench.compare.charts.cells import shade
+from hpo_bench.compare.charts.cost_accuracy import side_by_side
 from hpo_bench.compare.charts.landscape import landscape
 from hpo_bench.compare.charts.marks import INK, Axis, Bars, Chart, Line, Panel, Points, Rule, Text
 from hpo_bench.compare.charts.over_tasks import heat_map
@@ -189,3 +190,19 @@ def test_the_heads_of_a_heat_map_do_not_touch(long_named):
     boxes = [word.get_window_extent() for word in figure.axes[0].get_xticklabels()]
     assert len(boxes) == 5
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+
+
+def test_marks_of_like_cost_are_moved_apart_but_hardly():
+    """The axis is a measurement: with many methods at one cost a mark had stood at twice its own."""
+    costs = [180.0, 490.0, 490.0, 630.0, *[4400.0] * 11, 4600.0, 2700.0]
+    places = side_by_side(costs)
+    moves = [place / cost for place, cost in zip(places, costs, strict=True)]
+    assert max(*moves, *(1 / move for move in moves)) <= 1.15 + 1e-9
+    assert places[0] == pytest.approx(180)
+    assert places[-1] == pytest.approx(2700)
+    order = sorted(range(len(costs)), key=lambda index: costs[index])
+    ranked = [places[index] for index in order]
+    assert ranked == sorted(ranked)
+    assert len(set(places)) == len(places)
+    assert side_by_side([500.0, 500.0])[1] / side_by_side([500.0, 500.0])[0] == pytest.approx(10**0.055)
+    assert side_by_side([]) == []

@@ -304,7 +304,7 @@ def test_a_share_of_the_cost_has_no_exponent():
 def test_an_out_that_cannot_be_written(tmp_path):
     write_run(tmp_path / "runs")
     (tmp_path / "out").write_text("a file")
-    with pytest.raises(UserError, match="cannot be written"):
+    with pytest.raises(UserError, match="cannot write"):
         compare(tmp_path / "runs", tmp_path / "out")
 
 
@@ -359,3 +359,39 @@ def test_where_there_is_nothing_to_compare_no_folder_is_made(tmp_path):
     with pytest.raises(UserError, match="no finished run of a method named 'nix'"):
         compare(tmp_path / "runs", tmp_path / "out", reference="nix")
     assert [path.name for path in tmp_path.iterdir()] == ["runs"]
+
+
+def test_runs_that_share_no_seed_or_were_not_retrained_stand_beside_the_others(tmp_path):
+    """Before, one method whose seeds the reference does not have ended everything with a traceback."""
+    seeds = {"equal": (1, 2, 3), "tpe": (0, 1, 2), "random": (5, 6), "gp": (5, 6), "pbt": (1, 2, 3)}
+    for task in ("bace", "bbbp"):
+        for method, own in seeds.items():
+            for seed in own:
+                write_run(tmp_path / "runs", task, method, seed, retrains=0 if method == "pbt" else 2)
+    found = compare(tmp_path / "runs", tmp_path / "out")
+    rows = {row.method: row for row in found.rows if row.task == "bace"}
+    assert [rows[name].versus.difference.n for name in ("random", "gp", "tpe", "pbt")] == [0, 0, 2, 0]
+    assert np.isnan(rows["random"].versus.difference.value)
+    assert [rows[name].on_front for name in ("equal", "pbt")] == [True, False], "no score, no front"
+    assert "bace: random, gp share no seed with equal" in found.notes
+    assert "bace: tpe shares 2 of 3 seeds with equal; the differences are of these" in found.notes
+    assert any(
+        note.startswith("with 2 repetitions the permutation test cannot give p below 0.5") for note in found.notes
+    )
+
+
+@pytest.mark.parametrize(("methods", "objectives"), [(("none",), ("a", "b")), (("equal", "random"), ("a",))])
+def test_figures_of_weights_are_left_out_where_there_are_none_to_choose(tmp_path, methods, objectives):
+    """The base alone, or a single objective: before, a traceback."""
+    for seed in range(3):
+        for method in methods:
+            folder = write_run(tmp_path / "runs", method=method, seed=seed, objectives=objectives)
+            record = json.loads((folder / "run.json").read_text())
+            if method == "none":
+                record["result"] |= {"weights": [0.0] * len(objectives), "schedule": [[0, [0.0] * len(objectives)]]}
+            (folder / "run.json").write_text(json.dumps(record))
+    compare(tmp_path / "runs", tmp_path / "out")
+    drawn = {path.stem for path in (tmp_path / "out" / "bace").glob("*.png")}
+    assert "cost-accuracy" in drawn
+    assert "landscape" not in drawn
+    assert ("weights" in drawn) == (methods != ("none",))

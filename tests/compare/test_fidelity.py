@@ -1,9 +1,12 @@
 """Fidelity in numbers that can be worked out by hand."""
 
+import json
+
 import numpy as np
 import pytest
 
 from hpo_bench.compare.charts.forest import fidelity_points
+from hpo_bench.compare.charts.printed import draw
 from hpo_bench.compare.stats.fidelity import centred_cosine, effects, fidelity
 from hpo_bench.compare.stats.intervals import Estimate, correlation_interval, mean_interval
 from hpo_bench.compare.stats.simplex import Point, Simplex
@@ -84,4 +87,40 @@ def test_an_interval_ends_at_one():
     assert told(found).endswith("to +1.00)")
     assert correlation_interval(-np.array([0.99, 0.9, 0.6])).low == -1.0
     assert told(Estimate(0.9)) == "+0.90"
-    assert told(Estimate(float("nan"))) == ""
+    assert told(Estimate(float("nan"))) == "–"
+
+
+def test_weights_that_are_all_zero_have_no_direction():
+    scores = np.stack([LATTICE @ np.array([1.0, 0.0, -1.0])] * 2, axis=1)
+    found = fidelity(
+        landscape(scores), [("none", np.zeros((2, 3)), [0.2, 0.2]), ("flat", np.full((2, 3), 1 / 3), [1, 1])]
+    )
+    none, flat = (dict(zip(fidelity_table(found).columns, row, strict=True)) for row in fidelity_table(found).rows[2:])
+    assert [none[name] for name in ("centred cosine", "worst seed", "rank correlation", "spread", "flat")] == ["–"] * 5
+    assert none["trials"] == "0.2"
+    assert (flat["centred cosine"], flat["flat"]) == ("+0.00 (+0.00 to +0.00)", "2 of 2")  # it stayed at the centre
+    told_none, told_flat = json.loads(json.dumps(found.to_json(), allow_nan=False))["rows"]
+    assert told_none["cosine"]["value"] is told_none["rank"]["value"] is told_none["spread"] is None
+    assert told_none["cosines"] == [None, None]
+    assert set(told_none) == set(told_flat), "what reads one reads the other"
+    assert [name for _, name in fidelity_points(found).panels[0].y.ticks][2:] == ["flat, 1.0 trials"]
+
+
+def test_with_two_objectives_effects_are_alike_or_opposite_and_the_figure_is_drawn():
+    """All cosines are then +1 or -1, which rounding takes beyond: before, the figure was an error's traceback."""
+    weights = np.array([[0.5, 0.5], [1, 0], [0, 1]])
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        scores = rng.normal(size=(3, 3))
+        points = [
+            Point(f"p{i}", tuple(w), mean_interval(own), None, 0.0)
+            for i, (w, own) in enumerate(zip(weights, scores, strict=True))
+        ]
+        found = fidelity(
+            Simplex("task", "rmse", False, ("a", "b"), (0, 1, 2), scores, points, None),
+            [("x", rng.dirichlet([1, 1], size=3), [1.0] * 3)],
+        )
+        estimates = [found.ceiling.cosine, found.vertices.cosine, found.rows[0].cosine]
+        assert all(-1 <= e.low <= e.value <= e.high <= 1 for e in estimates)
+        assert all(abs(one) <= 1 for one in found.ceiling.cosines)
+    draw(fidelity_points(found))

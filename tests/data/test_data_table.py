@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from hpo_bench.data import DATASETS, load_table, read_table
+from hpo_bench.data.tables.values import classes, numbers
 from hpo_bench.errors import UserError
 
 GOOD = "smiles,a,b\nCCO,0,1.5\nCC,1,\nC,,\nCCC,1,2.5\n"
@@ -139,3 +141,30 @@ def test_another_file_under_a_data_sets_name(tmp_path: Path) -> None:
     write(tmp_path, "smiles,a,b\nC,1,0\n", "sider.csv")
     with pytest.raises(UserError, match="2 label columns, sider has 27"):
         load_table("sider", tmp_path)
+
+
+class Column(list):
+    """Cells that may be walked through, and not searched for each of them: 22,000 numbers would take a minute."""
+
+    def index(self, *_):
+        pytest.fail("a search for every cell is quadratic")
+
+
+def test_a_column_of_many_different_cells_is_read_in_one_walk() -> None:
+    cells = Column(["0.5", "2", " 0.5", "x", "2"])
+    table = SimpleNamespace(
+        column=lambda place: cells, lines=[2, 3, 5, 6, 9], header=["y"], path="a.csv", at="{}".format
+    )
+    with pytest.raises(UserError, match=r"6: 'x' in column 'y' is not a number"):
+        numbers(table, 0)
+    assert numbers(table, 0, {"x": 7.0}).tolist() == [0.5, 2.0, 0.5, 7.0, 2.0]
+    found = classes(table, 0)
+    assert (found.names, found.codes.tolist()) == (("0.5", "2", "x"), [0.0, 1.0, 0.0, 2.0, 1.0])
+    assert "'x' is 2 (line 6 alone)" in found.note
+
+
+def test_a_file_of_smiles_and_names_parted_by_blanks_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "mine.smi"
+    path.write_text("CCO ethanol\nCCN ethylamine\n")
+    with pytest.raises(UserError, match=r"no SMILES column 'smiles'. Are its cells parted by blanks, as in a \.smi"):
+        read_table(path, label_columns=["active"])

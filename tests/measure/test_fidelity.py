@@ -109,3 +109,10 @@ def test_what_is_no_estimator_is_told(call, text):
     code, _, err = call("-e", text)
     assert code == 2
     assert err
+
+
+def test_an_estimator_that_cannot_solve_the_task_is_told_before_the_landscape_is_measured(call):
+    code, _, err = call("-e", "equal", "-e", "pbt:intervals=500")
+    assert code == 2
+    assert "pbt cannot solve quadratic" in err
+    assert not Path("fidelity/quadratic/grid").exists()

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from hpo_bench.compare.stats.transfer import transfer
+from hpo_bench.compare.tables.transfer import transfer_table
+from hpo_bench.errors import UserError
 from hpo_bench.records.files import locked, own_folder
 
 POINTS = np.array([[1 / 2, 1 / 2], [1, 0], [0, 1]])
@@ -44,8 +46,26 @@ def test_effects_are_those_of_each_split():
 def test_a_weighting_without_a_score_is_left_out_and_one_seed_says_nothing():
     told = found([[0.5, 0.5], [math.nan, 0.7], [0.3, 0.3]], [[0.5, 0.5], [math.nan, 0.6], [0.4, 0.4]])
     assert math.isfinite(told.valid_to_test.value)
+    assert told.chosen.value == told.possible.value == 0.0, "of what has scores the centre is the best"
+    assert told.sentence.endswith("1 weightings are not counted, where a trial diverged.")
     alone = transfer("task", "rmse", ("a", "b"), (0,), POINTS, np.ones((3, 1)), np.ones((3, 1)))
     assert alone.sentence.startswith("With 1 seed nothing can be said")
+
+
+@pytest.mark.parametrize(
+    ("lost", "told"), [([0], "under equal weights"), ([0, 1, 2], "equal"), ([1, 2], "all weights")]
+)
+def test_where_what_is_compared_diverged_a_sentence_says_so(lost, told):
+    """Before, a traceback, or NaN for what a choice gains."""
+    scores = np.array([[0.5, 0.5], [0.7, 0.7], [0.3, 0.3]])
+    scores[lost, 1] = math.nan
+    with pytest.raises(UserError, match=rf"{told}.* a training diverged.*\n.*learning_rate"):
+        found(scores, scores)
+
+
+def test_a_gain_without_an_interval_is_a_dash():
+    table = transfer_table(transfer("task", "rmse", ("a", "b"), (0,), POINTS, np.ones((3, 1)), np.ones((3, 1))))
+    assert [list(column.cells)[-1] for column in table.columns] == ["best on test, minus equal", "", "–"]
 
 
 def test_it_trains_every_point_once_and_reads_both_splits(call):

@@ -11,7 +11,7 @@ from hpo_bench.core.cost import Cost
 from hpo_bench.core.meter import CostMeter
 from hpo_bench.errors import UserError
 from hpo_bench.records import journal as module
-from hpo_bench.records.files import append_line, drop_torn_line, read_lines
+from hpo_bench.records.files import append_line, drop_torn_line, is_torn, read_lines
 from hpo_bench.records.journal import Journal, Progress
 
 BILL = Cost(step_equivalents=3).to_json()
@@ -117,6 +117,18 @@ def test_a_file_cut_anywhere_loses_its_torn_line_alone(tmp_path, lines, kept):
     assert read_lines(path) == lines[: content[:kept].count(b"\n")]
     drop_torn_line(path)
     assert path.read_bytes() == content[: content[:kept].rfind(b"\n") + 1]
+
+
+@pytest.mark.parametrize(("end", "torn"), [(b"\n", False), (b"}", True)])
+def test_of_a_file_larger_than_memory_the_end_alone_is_read(tmp_path, end, torn):
+    path = tmp_path / "trials.jsonl"
+    with path.open("wb") as file:
+        file.seek(2**38)  # sparse: it takes no room on the disk
+        file.write(end)
+    assert is_torn(path) is torn
+    path.write_bytes(b"")
+    assert not is_torn(path)
+    assert not is_torn(tmp_path / "none.jsonl")
 
 
 def test_a_damaged_line_is_named(tmp_path):

@@ -92,6 +92,15 @@ def test_empty_and_missing_folders(tmp_path):
         load_runs(Path(os.devnull))
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of folders are text")
+def test_a_folder_whose_name_is_no_text_is_told(tmp_path):
+    """Before, pandas ended with a traceback."""
+    strange = tmp_path / os.fsdecode(b"caf\xe9")
+    write_run(strange)
+    with pytest.raises(UserError, match=r"caf.udce9.* has a name that is no text .*\n.*LC_ALL"):
+        load_runs(tmp_path)
+
+
 def test_trials_and_trajectories(tmp_path):
     folder = write_run(tmp_path, method="tapweight")
     write_run(tmp_path, method="tpe", trials=4)

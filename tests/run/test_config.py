@@ -38,7 +38,9 @@ def own_presets(monkeypatch):
         return quadratic(device=device)
 
     found = registry.load
-    monkeypatch.setattr(registry, "load", lambda group, name: load if name == "own" else found(group, name))
+    monkeypatch.setattr(
+        registry, "load", lambda group, name, *rest: load if name == "own" else found(group, name, *rest)
+    )
     return told
 
 

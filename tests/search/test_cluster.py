@@ -183,10 +183,10 @@ def test_fewer_cpus_than_workers_are_told_and_a_file_of_the_user_is_sent(nodes, 
 @pytest.mark.parametrize("method", ["random", "pbt"])
 def test_an_address_in_the_environment_hinders_nobody(nodes, tmp_path, method):
     words = ["run", "--method", method, "--budget", "4", *SIZES, "--set", "steps=24", "--out", tmp_path]
-    words += ["--ray-timeout", LONG]
     code, out, err = call(*words, "--workers", 2, RAY_ADDRESS="127.0.0.1:1")
     assert code == 0, out + err
-    code, out, err = call(*words, "--workers", 2, "--seed", 1, "--ray-address", "auto", RAY_ADDRESS=nodes.address)
+    words += ["--seed", 1, "--ray-address", "auto", "--ray-timeout", LONG]
+    code, out, err = call(*words, "--workers", 2, RAY_ADDRESS=nodes.address)
     assert code == 0, out + err
 
 

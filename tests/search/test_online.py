@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hpo_bench.core.schedule import WeightSchedule
+from hpo_bench.errors import Doubt, UserError
 from hpo_bench.records.journal import Journal
 from hpo_bench.search import online_run
 from hpo_bench.search.online import OnlineSearch
@@ -155,6 +156,32 @@ def test_weights_that_say_nothing_leave_the_last_ones_in_force(tmp_path, monkeyp
     result, _ = search(Curious(retrain_with="schedule"), quick_problem("9"), tmp_path)
     assert result.schedule.at(1).tolist() == [0.5, 0.25, 0.25]
     assert result.schedule.at(2) == pytest.approx([0.1, 0.1, 0.8])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (float("nan"), r"24 of 24 times curious gave weights that are negative or not finite"),
+        (-1.0, r"24 of 24 times curious gave weights that are negative or not finite"),
+        (0.0, r"curious gave no weights in 24 steps: they stayed equal"),
+    ],
+)
+def test_a_method_whose_weights_cannot_be_used_is_no_quiet_equal(tmp_path, monkeypatch, given, told):
+    """Before, such a run counted as the method's, without a word. After a kill nothing is counted twice."""
+    monkeypatch.setattr(Curious, "weigh", lambda self, state, look: self.seen.append({}) or torch.full((3,), given))
+    monkeypatch.setattr(online_run, "CHECKPOINT_EVERY", 10)
+    problem = quick_problem("9")
+    with pytest.raises(Interruption):
+        search(Curious(), problem, tmp_path, Watch(at_pass=35))
+    with pytest.warns(Doubt, match=told):
+        search(Curious(), quick_problem("9"), tmp_path)
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2,), (4,), (3, 1), (1, 3)])
+def test_weights_of_another_shape_are_told_whose_they_are(tmp_path, monkeypatch, shape):
+    monkeypatch.setattr(Curious, "weigh", lambda self, state, look: self.seen.append({}) or torch.ones(shape))
+    with pytest.raises(UserError, match=r"weights that curious gave have the shape .* do not fit 3 objectives"):
+        search(Curious(), quick_problem("9"), tmp_path)
 
 
 def test_how_the_result_is_retrained_is_the_methods_to_say(tmp_path):

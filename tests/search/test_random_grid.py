@@ -5,9 +5,11 @@ from math import comb
 import numpy as np
 import pytest
 
+from hpo_bench.errors import UserError
 from hpo_bench.search.grid import Grid, finest_resolution, lattice, visits
 from hpo_bench.search.random import Random, draw_simplex
 from hpo_bench.testing.problems import quick_problem
+from hpo_bench.testing.watched import run
 
 
 def points(method, problem):
@@ -94,3 +96,33 @@ class TestGrid:
         assert resolutions == sorted(resolutions)
         found = np.array([method.propose(problem, number) for number in range(60)])
         assert len(np.unique(np.round(found, 9), axis=0)) == 60
+
+
+class TestProposalsOfAnybody:
+    """A method of one's own, in which something is wrong."""
+
+    @pytest.mark.parametrize(
+        ("proposal", "told"),
+        [
+            ([0.5, 0.5], r"weights that random gave have the shape \(2,\) and do not fit 3 objectives"),
+            (np.full((3, 1), 1 / 3), r"weights that random gave have the shape \(3, 1\)"),
+            (None, r"weights that random gave have the shape \(\)"),
+            ("equal", r"weights that random gave are no numbers: 'equal'"),
+            ([1.0, 1.0, 1.0], r"the weights \[1.0, 1.0, 1.0\] that random gave are not on the simplex"),
+            ([float("nan")] * 3, r"that random gave are not on the simplex"),
+        ],
+    )
+    def test_is_told_with_the_methods_name(self, proposal, told, tmp_path, monkeypatch):
+        monkeypatch.setattr(Random, "propose", lambda self, problem, number: proposal)
+        with pytest.raises(UserError, match=told):
+            run(Random(), quick_problem("2"), tmp_path)
+
+    def test_may_be_a_list(self, tmp_path, monkeypatch):
+        monkeypatch.setattr(Random, "propose", lambda self, problem, number: [0.25, 0.25, 0.5])
+        assert run(Random(), quick_problem("2"), tmp_path)[1].trials[0].weights == [0.25, 0.25, 0.5]
+
+    def test_none_at_all_is_no_divergence(self, tmp_path, monkeypatch):
+        """Before, it was told to lower the learning rate."""
+        monkeypatch.setattr(Random, "planned_trials", lambda self, problem: 0)
+        with pytest.raises(UserError, match=r"no trial was made.*\n.*--budget"):
+            run(Random(), quick_problem("2"), tmp_path)

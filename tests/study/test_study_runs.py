@@ -17,12 +17,14 @@ from hpo_bench.cli import app
 from hpo_bench.errors import UserError
 from hpo_bench.records.files import read_lines
 from hpo_bench.run.runner import run as do_run
+from hpo_bench.study import check as module
 from hpo_bench.study.check import check, states
 from hpo_bench.study.execute import Outcome
 from hpo_bench.study.plan import expand
 from hpo_bench.study.progress import Display, Forecast
 from hpo_bench.study.report import crossed
 from hpo_bench.study.spec import read_study
+from hpo_bench.tasks.base import only_planned
 from tests.permissions import read_only
 
 PAIR = "tasks: [quadratic]\nmethods: [equal, random]\n"
@@ -87,6 +89,18 @@ retrains: 0
 """
 
 
+def test_features_are_made_where_something_is_trained_alone(write, tmp_path, monkeypatch):
+    study = write("tasks: [quadratic, {task: quadratic, label: other}]\nmethods: [equal]\n")
+    first, second = expand(read_study(study), tmp_path / "runs")
+    do_run(first.config)
+    asked = []
+    own = module.load_task
+    monkeypatch.setattr(module, "load_task", lambda *words: asked.append(only_planned()) or own(*words))
+    check([first, second])
+    check([first, second], only=True)
+    assert asked == [True, False, True, True]
+
+
 @pytest.mark.parametrize("out", ["file", "file/below", "shut", "shut/below", "/proc/below"])
 def test_a_dry_run_says_of_a_place_what_the_run_itself_says(write, tmp_path, monkeypatch, capsys, out):
     monkeypatch.chdir(tmp_path)
@@ -104,6 +118,19 @@ def test_a_dry_run_says_of_a_place_what_the_run_itself_says(write, tmp_path, mon
     assert "choose a folder that you can write to with --out" in told[0]
     assert told == [told[0]] * 3
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "shut", "study.yaml"], "nothing was left"
+
+
+def test_what_is_done_is_told_where_nothing_can_be_written(write, tmp_path):
+    study = write(PAIR)
+    for run in expand(read_study(study), tmp_path / "runs"):
+        do_run(run.config)
+    (tmp_path / "runs" / ".studies" / "small" / "logs").mkdir(parents=True)
+    words = ["study", study, "--out", tmp_path / "runs"]
+    with read_only(tmp_path / "runs"):
+        for more in ([], ["--dry-run"], ["--json"]):
+            code, told = here(*words, *more)
+            assert code == 0, told
+        assert "2 were done before, 0 failed" in here(*words)[1]
 
 
 def test_a_dry_run_names_every_run_s_folder_that_cannot_be(write, tmp_path):

@@ -155,7 +155,8 @@ def test_a_state_of_another_parametrisation_is_refused(there, here):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"names": 0}, "at least one"),
+        ({"names": 0}, "names is 0"),
+        ({"names": []}, "at least one"),
         ({"names": 2, "floor": 0.5}, "floor"),
         ({"names": 2, "lr": -1.0}, "lr"),
         ({"names": 2, "prior": [0.5, 0.5]}, "together"),
@@ -165,7 +166,7 @@ def test_a_state_of_another_parametrisation_is_refused(there, here):
         ({"names": "mask"}, "a list of names"),
         ({"names": ["mask", "mask"]}, "the same name"),
         ({"names": 2, "prior": [1.0, float("inf")], "prior_strength": 1.0}, "positive numbers"),
-        ({"names": 2, "prior": [1.0, 1.0], "prior_strength": -1.0}, "positive"),
+        ({"names": 2, "prior": [1.0, 1.0], "prior_strength": -1.0}, "prior_strength is -1.0"),
         ({"names": 2, "prior": [1.0, 0.0], "prior_strength": 1.0}, "positive"),
     ],
 )

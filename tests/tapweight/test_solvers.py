@@ -17,7 +17,7 @@ def problem(eigenvalues: list[float], shift: float = 0.0, seed: int = 0) -> tupl
     n = len(eigenvalues)
     basis = np.linalg.qr(rng.standard_normal((n, n)))[0]
     matrix = torch.from_numpy((basis * np.array(eigenvalues)) @ basis.T)
-    return LinearProblem(lambda x: matrix @ x, torch.full((n,), shift, dtype=torch.float64)), matrix
+    return LinearProblem(lambda x: matrix @ x, lambda: torch.full((n,), shift, dtype=torch.float64)), matrix
 
 
 RHS = torch.from_numpy(np.random.default_rng(1).standard_normal(6))
@@ -105,7 +105,7 @@ def test_truncation_is_reported_not_hidden():
 def test_zero_right_hand_side_and_products(name):
     calls = []
     system, matrix = problem([1.0, 2.0, 3.0, 4.0, 5.0, 6.0])
-    counted = LinearProblem(lambda x: (calls.append(1), matrix @ x)[1], system.shift)
+    counted = LinearProblem(lambda x: (calls.append(1), matrix @ x)[1], system.make_shift)
     report = MAKE[name](0.1).solve(counted, RHS).report
     assert report.products == len(calls)
     assert MAKE[name](0.1).cost(6) >= 9.0 * len(calls)
@@ -124,7 +124,7 @@ def test_adam_diagonal_is_the_optimizers_own_preconditioner(kind, amsgrad):
         parameter.grad = scale * gradient
         optimizer.step()
     moved = before - parameter.detach()
-    system = LinearProblem(lambda x: x, torch.zeros(4), {"p": parameter})
+    system = LinearProblem(lambda x: x, lambda: torch.zeros(4), {"p": parameter})
     x = AdamDiagonal(optimizer).solve(system, gradient).x
     np.testing.assert_allclose(x.numpy(), moved.numpy() / 0.1, rtol=1e-6)
 
@@ -135,9 +135,9 @@ def test_adam_diagonal_says_what_it_lacks():
         AdamDiagonal(torch.optim.SGD([parameter], lr=0.1))
     adam = AdamDiagonal(torch.optim.Adam([parameter]))
     with pytest.raises(SolverFailure, match="warm up"):
-        adam.solve(LinearProblem(lambda x: x, torch.zeros(2), {"p": parameter}), torch.ones(2))
+        adam.solve(LinearProblem(lambda x: x, lambda: torch.zeros(2), {"p": parameter}), torch.ones(2))
     with pytest.raises(ValueError, match="does not hold parameter 'q'"):
-        adam.solve(LinearProblem(lambda x: x, torch.zeros(2), {"q": stranger}), torch.ones(2))
+        adam.solve(LinearProblem(lambda x: x, lambda: torch.zeros(2), {"q": stranger}), torch.ones(2))
 
 
 def test_exact_refuses_what_it_cannot_hold():
@@ -158,7 +158,7 @@ def test_names_and_options():
 def test_conditioning_up_to_a_million():
     rng = np.random.default_rng(0)
     matrix = torch.from_numpy(positive_definite(rng, 6, 1e6))
-    system = LinearProblem(lambda x: matrix @ x, torch.zeros(6, dtype=torch.float64))
+    system = LinearProblem(lambda x: matrix @ x, lambda: torch.zeros(6, dtype=torch.float64))
     for name in ("exact", "cg"):
         x = MAKE[name](0.0).solve(system, RHS).x.numpy()
         np.testing.assert_allclose(x, np.linalg.solve(matrix.numpy(), RHS.numpy()), rtol=1e-6)

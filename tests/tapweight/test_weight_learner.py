@@ -172,7 +172,7 @@ def test_costs_are_what_an_estimate_spends():
     assert isinstance(cost, Cost)
 
 
-@pytest.mark.parametrize(("options", "message"), [({"every": 0}, "every is 0"), ({"warmup": -1}, "warmup -1")])
+@pytest.mark.parametrize(("options", "message"), [({"every": 0}, "every is 0"), ({"warmup": -1}, "warmup is -1")])
 def test_refuses_nonsense(options, message):
     problem = Networks(0)
     with pytest.raises(ValueError, match=message):

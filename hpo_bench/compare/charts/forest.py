@@ -81,8 +81,8 @@ def simplex_points(found: Simplex) -> Chart:
 
 
 def fidelity_points(found: Fidelity) -> Chart:
-    """Centred cosine of learned weights to measured effects: what brute force knows, then the estimators."""
-    rows = sorted(found.rows, key=lambda row: -row.cosine.value)
+    """Centred cosine of learned weights to measured effects: what brute force knows, then estimators that have one."""
+    rows = sorted((row for row in found.rows if row.has_direction), key=lambda row: -row.cosine.value)
     entries = [Entry(f"{one.name}, {one.trials} trials", one.cosine, one.cosines, GREY) for one in found.brute]
     entries += [Entry(f"{row.name}, {row.trials.value:.1f} trials", row.cosine, row.cosines) for row in rows]
     panel = forest(entries, "centred cosine of learned weights to measured effects", (-1.05, 1.05))

@@ -22,7 +22,7 @@ def landscape(task: TaskRuns, reference: str) -> Chart | None:
     where a repetition lacks the reference, every score is shown as it is.
     """
     weights, values, relative = scored_weights(task, reference)
-    if len(values) < MIN_TRIALS:
+    if len(values) < MIN_TRIALS or len(task.objectives) < 2:
         return None
     kept = np.unique(np.linspace(0, len(values) - 1, min(len(values), MOST_TRIALS)).round().astype(int))
     order = kept[np.argsort(values[kept] if task.higher_is_better else -values[kept], kind="stable")]  # best on top

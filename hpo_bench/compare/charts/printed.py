@@ -35,6 +35,7 @@ from hpo_bench.compare.charts.marks import (
     method_size,
 )  # fmt: skip
 from hpo_bench.compare.charts.pairs import every_pair
+from hpo_bench.records.files import write_changed
 
 DPI = 150
 COLOURS = {INK: "#333333", PAPER: "white", FAINT: "#BBBBBB"}
@@ -63,7 +64,6 @@ def save(chart: Chart, path: Path) -> list[Path]:
     Each file takes one drawing: `Figure.savefig` would lay out and draw everything once more before every file, which
     was most of the time of `compare`. The user's own settings of matplotlib neither count nor change.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     settings: dict[Any, Any] = {**matplotlib.rcParamsDefault, **LOOK, "backend": matplotlib.rcParams["backend"]}
     with matplotlib.rc_context(settings):
         figure = draw(chart)
@@ -77,8 +77,7 @@ def save(chart: Chart, path: Path) -> list[Path]:
     written = []
     for kind, buffer in (("png", png), ("svg", svg)):
         target = path.with_name(f"{path.name}.{kind}")
-        target.write_bytes(buffer.getvalue())
-        written.append(target)
+        written.append(write_changed(target, buffer.getvalue()))
     return written
 
 

@@ -14,8 +14,13 @@ MOST_STEPS = 100  # of one line: a panel has hardly more pixels to show them
 MOST_BARS = 8  # methods beside each other in a group; of more, nobody could tell the bars apart
 
 
-def final_weights(task: TaskRuns) -> Chart:
-    """Where weights end: bars by objective for a few methods, a table of coloured cells for more."""
+def final_weights(task: TaskRuns) -> Chart | None:
+    """Where weights end: bars by objective for a few methods, a table of coloured cells for more.
+
+    None where no run pretrained.
+    """
+    if not task.weightings:
+        return None
     return _as_bars(task) if len(task.weightings) <= MOST_BARS else _as_cells(task)
 
 

@@ -14,6 +14,7 @@ from hpo_bench.compare.report.on_page import Plot, Runs, plot
 from hpo_bench.compare.report.records import plain, run_entries
 from hpo_bench.compare.report.tables import Table, matrix_table, runs_table, task_table
 from hpo_bench.compare.tables.table import by_task
+from hpo_bench.records.files import write_changed
 
 if TYPE_CHECKING:
     from hpo_bench.compare.comparison import Comparison
@@ -24,8 +25,7 @@ UNSAFE = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026", "\u2028": "\\u2028", "
 
 def write_report(comparison: Comparison, path: Path) -> list[Path]:
     """Write the comparison as one HTML file that loads nothing from anywhere; the same comparison, the same bytes."""
-    path.write_text(render(comparison), encoding="utf-8")
-    return [path]
+    return [write_changed(path, render(comparison).encode())]
 
 
 def render(comparison: Comparison) -> str:

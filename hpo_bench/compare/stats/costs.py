@@ -94,9 +94,12 @@ def cost_to_reach(curves: Sequence[Curve], target: float, higher_is_better: bool
 
 
 def pareto_front(cost: np.ndarray, score: np.ndarray, higher_is_better: bool) -> np.ndarray:
-    """Mask (M,) of the entries that no other beats: none is at most as dear and at least as good, and better in one."""
+    """Mask (M,) of the entries that no other beats: none is at most as dear and at least as good, and better in one.
+
+    An entry without a score (NaN) is not on it.
+    """
     cost, gain = np.asarray(cost, dtype=float), np.asarray(score, dtype=float)
     gain = gain if higher_is_better else -gain
     no_worse = (cost[None] <= cost[:, None]) & (gain[None] >= gain[:, None])
     better = (cost[None] < cost[:, None]) | (gain[None] > gain[:, None])
-    return np.logical_not((no_worse & better).any(axis=1))
+    return np.logical_not((no_worse & better).any(axis=1)) & np.isfinite(gain)

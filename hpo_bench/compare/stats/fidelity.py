@@ -28,7 +28,8 @@ class Row:
     """One estimator: over its seeds the centred cosine, the rank correlation over all weightings, the cost in trials.
 
     `weights` (R, K) are those it learned. A run that stayed at the centre claims nothing: its cosine counts as 0, and
-    `flat` counts such runs. `spread` is the largest standard deviation of one final weight over seeds.
+    `flat` counts such runs. `spread` is the largest standard deviation of one final weight over seeds. A run whose
+    weights are all 0 trained nothing and has no direction: its cosine, rank correlation and spread are NaN.
     """
 
     name: str
@@ -39,6 +40,10 @@ class Row:
     weights: tuple[tuple[float, ...], ...]
     flat: int
     spread: float
+
+    @property
+    def has_direction(self) -> bool:
+        return not math.isnan(self.cosine.value)
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,7 @@ def centred_cosine(a: np.ndarray, b: np.ndarray) -> float:
     """Cosine of two vectors (K,) less their means; 0 where one has no direction."""
     a, b = a - a.mean(), b - b.mean()
     lengths = float(np.linalg.norm(a) * np.linalg.norm(b))
-    return float(a @ b) / lengths if lengths > 1e-12 else 0.0
+    return max(-1.0, min(1.0, float(a @ b) / lengths)) if lengths > 1e-12 else 0.0  # rounding takes it beyond
 
 
 def effects(weights: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -104,10 +109,12 @@ def fidelity(found: Simplex, learned: Sequence[tuple[str, np.ndarray, Sequence[f
     rows = []
     for name, own, costs in learned:
         centre = 1 / own.shape[1]
-        cosines = [centred_cosine(one, mean) for one in own]
+        trained = (own != 0).any(axis=1)
+        cosines = [centred_cosine(one, mean) if some else math.nan for one, some in zip(own, trained, strict=True)]
         flat = [bool(np.abs(one - centre).max() < 1e-9) for one in own]
         ranks = [0.0 if still else _rank(weights[whole] @ one, measured) for one, still in zip(own, flat, strict=True)]
-        spread = float(own.std(axis=0, ddof=1).max()) if len(own) > 1 else math.nan
+        ranks = [rank if some else math.nan for rank, some in zip(ranks, trained, strict=True)]
+        spread = float(own.std(axis=0, ddof=1).max()) if len(own) > 1 and trained.any() else math.nan
         rows.append(
             Row(
                 name,

@@ -77,8 +77,8 @@ def mean_interval(scores: np.ndarray, confidence: float = CONFIDENCE) -> Estimat
 
 
 def correlation_interval(values: np.ndarray) -> Estimate:
-    """`mean_interval` of correlations (R,): its ends stay within ±1."""
-    found = mean_interval(values)
+    """`mean_interval` of correlations (R,): it stays within ±1, and so does a value that rounding took beyond."""
+    found = mean_interval(np.clip(values, -1.0, 1.0))
     if not found.has_interval:
         return found
     return Estimate(found.value, max(-1.0, found.low), min(1.0, found.high), found.n)

@@ -86,7 +86,7 @@ def probability_of_improvement(gains: np.ndarray, confidence: float = CONFIDENCE
 
     The interval counts a repetition as one observation, since its retrainings share their weights.
     """
-    gains = np.asarray(gains, dtype=float).reshape(len(gains), -1)
+    gains = np.asarray(gains, dtype=float)
     wins = np.where(np.isfinite(gains), (gains > 0) + 0.5 * (gains == 0), np.nan)
     shares = repetition_means(wins)
     if len(shares) < 2:

@@ -13,6 +13,7 @@ import numpy as np
 
 from hpo_bench.compare.stats.fidelity import centred_cosine, effects
 from hpo_bench.compare.stats.intervals import Estimate, correlation_interval, mean_interval
+from hpo_bench.errors import UserError
 from hpo_bench.records.files import without_nan
 
 
@@ -36,6 +37,7 @@ class Transfer:
     test_to_test: Estimate
     chosen: Estimate
     possible: Estimate
+    left_out: int  # weightings under which a training diverged
 
     @property
     def sentence(self) -> str:
@@ -46,11 +48,12 @@ class Transfer:
         verdict = (
             "holds on test" if found.low > 0 else "is reversed on test" if found.high < 0 else "may not hold on test"
         )
+        left_out = f" {self.left_out} weightings are not counted, where a trial diverged." if self.left_out else ""
         side = "better" if best.value >= 0 else "worse"
         return (
             f"What weights do on {self.task}'s valid split {verdict}: centred cosine of effects {found.value:+.2f} "
             f"({max(-1, found.low):+.2f} to {min(1, found.high):+.2f}). On test the weighting that valid puts first is "
-            f"{abs(best.value):.4f} ± {best.half_width:.4f} {side} than equal weights."
+            f"{abs(best.value):.4f} ± {best.half_width:.4f} {side} than equal weights.{left_out}"
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -67,7 +70,21 @@ def transfer(
     valid: np.ndarray,
     test: np.ndarray,
 ) -> Transfer:
-    """From weightings (P, K), the centre first, and their scores (P, S) on valid and test, more being better."""
+    """From weightings (P, K), the centre first, and their scores (P, S) on valid and test, more being better.
+
+    A weighting without a score of every seed on both (NaN) is left out, and counted.
+
+    Raises:
+        UserError: the centre is such a one, or all others are.
+    """
+    whole = np.isfinite(valid).all(axis=1) & np.isfinite(test).all(axis=1)
+    if not whole[0] or whole.sum() < 2:
+        what = "equal weights" if not whole[0] else "all weights but equal ones"
+        raise UserError(
+            f"{task}: under {what} a training diverged: there is nothing to compare",
+            "lower the learning rate (--set learning_rate=…) with another --out",
+        )
+    weights, valid, test = weights[whole], valid[whole], test[whole]
     on_valid, on_test = effects(weights, valid), effects(weights, test)
     several = range(len(seeds)) if len(seeds) > 1 else range(0)
 
@@ -79,8 +96,8 @@ def transfer(
     for seed in several:
         rest = np.delete(test, seed, axis=1).mean(axis=1)
         gain = rest - rest[0]
-        chosen.append(gain[np.nanargmax(valid[:, seed])])
-        possible.append(gain[np.nanargmax(test[:, seed])])
+        chosen.append(gain[valid[:, seed].argmax()])
+        possible.append(gain[test[:, seed].argmax()])
     return Transfer(
         task,
         metric,
@@ -93,4 +110,5 @@ def transfer(
         across(on_test, on_test),
         mean_interval(np.array(chosen)),
         mean_interval(np.array(possible)),
+        int((~whole).sum()),
     )

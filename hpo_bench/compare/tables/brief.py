@@ -11,6 +11,7 @@ from hpo_bench.compare.style import method_order, metric_name
 from hpo_bench.compare.tables.over_tasks import gain
 from hpo_bench.compare.tables.table import by_task, number, plus_minus
 from hpo_bench.errors import UserError
+from hpo_bench.records.files import write_changed
 
 BEGIN, END = "<!-- compare: begin -->", "<!-- compare: end -->"
 
@@ -46,12 +47,14 @@ def insert(text: str, path: Path) -> None:
         _, ended, tail = rest.partition(END)
         if not begun or not ended:
             raise UserError(f"{path} has no place for the result", f"put a line {BEGIN} and below it a line {END}")
-        aside = path.with_name(f"{path.name}.new")  # a full disk must not leave half of somebody's README
         end = "\r\n" if "\r\n" in old else "\n"
-        aside.write_text(head + f"{BEGIN}\n{text}{END}".replace("\n", end) + tail, encoding="utf-8", newline="")
-        aside.replace(path)
+        new = head + f"{BEGIN}\n{text}{END}".replace("\n", end) + tail
+        write_changed(path.resolve(), new.encode())  # aside: a full disk must not leave half of somebody's README
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be changed: {error}", "name a Markdown file with --insert") from error
+        why = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"{path} cannot be changed: {why}", "name a Markdown file with --insert, on a disk with room"
+        ) from error
 
 
 def _direction(row: Row) -> str:

@@ -27,6 +27,5 @@ def transfer_table(found: Transfer) -> Table:
     table.add_row("cosine of a seed's test effects to others'", "", told(found.test_to_test))
     gains = (("best on valid, minus equal", found.chosen), ("best on test, minus equal", found.possible))
     for name, gain in gains:
-        told_gain = f"{gain.value:+.4f} ± {gain.half_width:.4f}" if gain.has_interval else f"{gain.value:+.4f}"
-        table.add_row(name, "", told_gain)
+        table.add_row(name, "", f"{gain.value:+.4f} ± {gain.half_width:.4f}" if gain.has_interval else "–")
     return table

@@ -64,6 +64,8 @@ class TableFile:
         hint = f" Did you mean {' or '.join(map(repr, close))}?" if close else ""
         if not close and any(_is_data(cell) for cell in self.header):
             hint = " Its first line looks like data: is the line with the columns' names missing?"
+        elif not close and len(self.header) == 1 and len(self.header[0].split()) > 1:
+            hint = " Are its cells parted by blanks, as in a .smi file? Part them by commas under a line with names."
         raise UserError(
             f"{self.path} has no {what} {name!r}.{hint}",
             f"Its columns are: {listed(self.header)}. Name one with {option}.",

@@ -77,16 +77,24 @@ def numbers(table: TableFile, place: int, values: Mapping[str, float] | None = N
     """
     column = table.column(place)
     known: dict[str, float] = {}  # labels repeat, parsing does not
-    for cell in dict.fromkeys(column):
+    for cell, row in _first_rows(column).items():
         text = tidy(cell)
         if values and text in values:
             known[cell] = values[text]
         elif is_missing(text):
             known[cell] = float("nan")
         else:
-            known[cell] = _checked(table, place, table.lines[column.index(cell)], text)
+            known[cell] = _checked(table, place, table.lines[row], text)
     found = np.fromiter(map(known.__getitem__, column), dtype=np.float64, count=len(column))
     _check_squares(table, place, found[~np.isnan(found)])
+    return found
+
+
+def _first_rows(column: Sequence[str]) -> dict[str, int]:
+    """Each different cell with its first row, in their order. Looking for each in the column would be quadratic."""
+    found: dict[str, int] = {}
+    for row, cell in enumerate(column):
+        found.setdefault(cell, row)
     return found
 
 
@@ -161,10 +169,10 @@ def classes(table: TableFile, place: int) -> Classes:
     spelt = {cell: _spelling(tidy(cell)) for cell in times_of}
     first: dict[str, int] = {}
     counts: Counter[str] = Counter()
-    for cell, times in times_of.items():
+    for cell, row in _first_rows(column).items():
         if spelt[cell]:
-            first.setdefault(spelt[cell], table.lines[column.index(cell)])
-            counts[spelt[cell]] += times
+            first.setdefault(spelt[cell], table.lines[row])
+            counts[spelt[cell]] += times_of[cell]
     seen: dict[str, str] = {}
     for word in first:
         other = seen.setdefault(_folded(word), word)

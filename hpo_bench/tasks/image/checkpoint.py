@@ -35,7 +35,7 @@ def save_base(path: str | Path, encoder: nn.Module, metadata: dict[str, Any]) ->
 
     `metadata` must hold `encoder`, the arguments of `encoder.Encoder`; what else JSON can carry is kept as it is.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     if "encoder" not in metadata:
         raise KeyError("metadata of a base checkpoint lacks 'encoder'")
@@ -44,7 +44,8 @@ def save_base(path: str | Path, encoder: nn.Module, metadata: dict[str, Any]) ->
     aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     tensors = {name: value.detach().cpu().contiguous() for name, value in encoder.state_dict().items()}
     try:
-        save_file(tensors, aside, metadata={"format": _FORMAT, "metadata": json.dumps(metadata, sort_keys=True)})
+        header = {"format": _FORMAT, "metadata": json.dumps(metadata, sort_keys=True)}
+        aside.write_bytes(save(tensors, metadata=header))  # `save_file` lets nobody else read what it writes
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)

@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hpo_bench.tasks.base import Labelled, LoadedTask
+from hpo_bench.tasks.base import Labelled, LoadedTask, only_planned
 from hpo_bench.tasks.image.checkpoint import ImageBase
 from hpo_bench.tasks.image.corpus import ImageCorpus
 from hpo_bench.tasks.image.objectives import DEFAULT_OBJECTIVES
 from hpo_bench.tasks.image.packed import PackedImages
 from hpo_bench.tasks.image.render import PUBLISHED_SIZE, check_size, render
 from hpo_bench.tasks.metrics import metric_of
-from hpo_bench.tasks.molecule.task import TARGETS, Kind, Splits, check_labels, content_of
+from hpo_bench.tasks.molecule.task import FEW, TARGETS, Kind, Splits, check_labels, content_of
 from hpo_bench.tasks.objective import Truth
 from hpo_bench.tasks.supervised import CorpusTask
 from hpo_bench.tasks.targets import target_of
@@ -50,23 +50,28 @@ def build_image_task(
     The arguments are those of `molecule.build_task`. Without a base the encoder starts
     from the seed: no image base is shipped.
 
+    Inside `planning` splits have no inputs, and the corpus is the first molecules of itself: it has fewer clusters.
+
     Raises:
         UserError: labels, splits, sizes or names that do not fit.
     """
     labels = np.asarray(labels, dtype=np.float64).reshape(len(smiles), -1)
     check_labels(labels, splits, kind, metric)
-    device = torch.device(device)
-    pictures = render(smiles, check_size(image_size))
+    device, planned = torch.device(device), only_planned()
+    check_size(image_size)
+    pictures = None if planned else render(smiles, image_size)
 
     def labelled(split: str) -> Labelled:
         rows = np.asarray(getattr(splits, split), dtype=np.int64)
-        values = torch.from_numpy(labels[rows]).to(device)
-        return Labelled(split, PackedImages(pictures[rows], device), values)
+        inputs = None if pictures is None else PackedImages(pictures[rows], device)
+        return Labelled(split, inputs, torch.from_numpy(labels[rows]).to(device))
 
     train, valid, test = labelled("train"), labelled("valid"), labelled("test")
     own, target = corpus_smiles is None, target_of(TARGETS[kind], train.labels)
+    unlabelled = [smiles[row] for row in splits.train] if corpus_smiles is None else corpus_smiles
+    most = FEW if planned else len(unlabelled)
     corpus = ImageCorpus(
-        [smiles[row] for row in splits.train] if corpus_smiles is None else corpus_smiles,
+        unlabelled[:most],
         objectives,
         size=image_size,
         encoder=encoder,
@@ -74,7 +79,7 @@ def build_image_task(
         device=device,
         seed=seed,
         packed=train.inputs if own else None,
-        truth=Truth(train.labels, target) if own else None,
+        truth=Truth(train.labels[:most], target) if own else None,
     )
     task = ImageTask(
         name,
@@ -100,5 +105,5 @@ def build_image_task(
         "clusters": corpus.clusters,
         "baseline_losses": corpus.baseline_losses,
     }
-    content = content_of(smiles, labels, splits, [smiles[row] for row in splits.train])
+    content = content_of(smiles, labels, splits, unlabelled)
     return LoadedTask(task, test, report, content)

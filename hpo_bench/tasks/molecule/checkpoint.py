@@ -47,7 +47,7 @@ def save_base(path: str | Path, model: nn.Module, statistics: Statistics, metada
     `metadata` must hold `encoder` (arguments of `gin.Encoder`) and `objectives`, which `MoleculeCorpus.metadata` gives;
     anything else that JSON can carry (data hash, seed, losses, steps) is kept as it is.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     path = Path(path)
     for required in ("encoder", "objectives"):
@@ -65,7 +65,7 @@ def save_base(path: str | Path, model: nn.Module, statistics: Statistics, metada
     path.parent.mkdir(parents=True, exist_ok=True)
     aside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        save_file(tensors, aside, metadata=header)
+        aside.write_bytes(save(tensors, metadata=header))  # `save_file` lets nobody else read what it writes
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
@@ -82,7 +82,7 @@ def load_base(path: str | Path) -> Base:
 
     path = Path(path)
     if not path.is_file():
-        raise UserError(f"there is no base checkpoint at {path}", "make one with `hpo_bench pretrain-base`")
+        raise no_base(path)
     try:
         with safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
@@ -98,6 +98,11 @@ def load_base(path: str | Path) -> Base:
     )
     state = {name.removeprefix(_MODEL): value for name, value in tensors.items() if name.startswith(_MODEL)}
     return Base(state, statistics, metadata, hashlib.sha256(path.read_bytes()).hexdigest())
+
+
+def no_base(path: str | Path) -> UserError:
+    """What to tell whoever names a base that is not there."""
+    return UserError(f"there is no base checkpoint at {path}", "make one with `hpo_bench pretrain-base`")
 
 
 def _check_names(path: Path, metadata: dict[str, Any]) -> None:

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from hpo_bench.data.notices import Notices
+from hpo_bench.data.notices import FEW, UNLIKE, Notices
 from hpo_bench.data.repeats import Repeats
 from hpo_bench.data.smiles import ParsedSmiles, count_atom_maps, rows_with_blank
 from hpo_bench.data.splits import Split
 from hpo_bench.data.table import MoleculeTable
+from hpo_bench.data.tables.rows import listed
 
 _PLACEHOLDER = "hold a placeholder (*) for an atom, of which nothing is known"
 
@@ -66,23 +67,61 @@ def inspect_splits(
     outside = len(table) - sum(len(rows) for rows in parts.values())
     if outside:
         notices.say(f"{outside:,} of {len(table):,} rows have no word in the split column and are in no split")
+    _inspect_labels(notices, table, parts, scored)
+
+
+def _inspect_labels(
+    notices: Notices, table: MoleculeTable, parts: dict[str, np.ndarray], scored: dict[str, list[str]]
+) -> None:
+    several = len(table.label_names)
+    lack = "two values" if table.kind == "regression" else "both classes"
     for name, labels in scored.items():
-        if len(labels) < len(table.label_names):
-            left_out = len(table.label_names) - len(labels)
-            notices.say(
-                f"{left_out} of {len(table.label_names)} labels have one class alone in {name} and are not scored"
-            )
+        left_out = [label for label in table.label_names if label not in labels]
+        if name == "train":  # a split's score is a mean over the labels that it can be told of, learned or not
+            left_out = [label for label in left_out if label in {*scored["valid"], *scored["test"]}]
+            told = f"do not have {lack} in train, so nothing is learned of them, and count in scores all the same"
+        else:
+            told = f"do not have {'a value' if table.kind == 'regression' else lack} in {name} and are not scored there"
+        if left_out:
+            notices.say(f"{len(left_out)} of {several} labels {told}: {listed(left_out, 5)}")
     if table.kind == "regression":
         notices.small({name: len(rows) for name, rows in parts.items()})
-        for name, column in zip(table.label_names, table.labels.T, strict=True):
-            if len(values := np.unique(column[~np.isnan(column)])) == 2:
-                notices.say(f"label {name!r} has two values alone, {values[0]:g} and {values[1]:g}: is it a class?")
-    elif len(table.label_names) == 1:
-        counts = {
-            name: {str(code): int((table.labels[rows, 0] == code).sum()) for code in (0, 1)}
-            for name, rows in parts.items()
-        }
+        _inspect_values(notices, table)
+    elif several == 1:
+        counts = {name: _classes(table.labels[rows, 0]) for name, rows in parts.items()}
         notices.scarce(f"label {table.label_names[0]!r}", counts)
+    else:
+        for name in ("valid", "test"):
+            of_label = dict(zip(table.label_names, table.labels[parts[name]].T, strict=True))
+            thin = [label for label in scored[name] if min(_classes(of_label[label]).values()) < FEW]
+            if thin:
+                notices.say(
+                    f"{len(thin)} of {len(scored[name])} labels scored in {name} have fewer than {FEW} rows of a class "
+                    f"there, and their scores hang on single rows: {listed(thin, 5)}"
+                )
+
+
+def _inspect_values(notices: Notices, table: MoleculeTable) -> None:
+    """Labels that are numbers, over the whole table."""
+    spread: dict[str, float] = {}
+    for name, column in zip(table.label_names, table.labels.T, strict=True):
+        values = np.unique(column[~np.isnan(column)])
+        if len(values) == 2:
+            notices.say(f"label {name!r} has two values alone, {values[0]:g} and {values[1]:g}: is it a class?")
+        if len(values) > 1:
+            spread[name] = float(values[-1] - values[0])
+            notices.far(f"label {name!r}", column, table.lines)
+    small, large = min(spread, key=spread.__getitem__), max(spread, key=spread.__getitem__)
+    if (times := spread[large] / spread[small]) > UNLIKE:
+        notices.say(
+            f"label {large!r} spreads {times:,.0f} times as far as {small!r}: a score is a mean over labels in their "
+            "own units, which the larger decide"
+        )
+
+
+def _classes(column: np.ndarray) -> dict[str, int]:
+    """How many rows are of each class."""
+    return {str(code): int((column == code).sum()) for code in (0, 1)}
 
 
 def _alike_but_for_salts(canonical: list[str], parts: dict[str, np.ndarray]) -> list[str]:

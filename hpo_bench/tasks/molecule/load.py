@@ -17,8 +17,10 @@ from hpo_bench.data.notices import Notices, yes
 from hpo_bench.data.repeats import find_repeats
 from hpo_bench.data.splits import SPLIT_KINDS
 from hpo_bench.data.table import MoleculeTable
+from hpo_bench.data.tables.rows import listed
 from hpo_bench.errors import UserError, unknown_name
 from hpo_bench.tasks.base import LoadedTask
+from hpo_bench.tasks.molecule.checkpoint import Base, load_base, no_base
 from hpo_bench.tasks.molecule.inspection import inspect_rows, inspect_splits
 from hpo_bench.tasks.molecule.objectives import DEFAULT_OBJECTIVES, OBJECTIVES
 from hpo_bench.tasks.molecule.regime import choose_regime
@@ -113,13 +115,14 @@ def _load(
 ) -> LoadedTask:
     if encoder not in ENCODERS:
         raise unknown_name("encoder", encoder, sorted(ENCODERS))
-    build, understood = ENCODERS[encoder]
+    build, open_base, understood = ENCODERS[encoder]
     if unknown := [key for key in others if key not in understood]:
-        known = [other for other, (_, options) in ENCODERS.items() if set(unknown) <= set(options)]
+        known = [other for other, (*_, options) in ENCODERS.items() if set(unknown) <= set(options)]
         raise UserError(
             f"the task {name} with the encoder {encoder} has no option {', '.join(unknown)}",
             f"leave it out, or take --encoder {known[0]}" if known else "leave it out",
         )
+    start = open_base(base)  # before the minutes that a large set takes
     workers = share_of_cores()
     parsed = parse_smiles(table.smiles, workers=workers)
     rows = len(table)
@@ -132,13 +135,18 @@ def _load(
     inspect_splits(notices, table, parsed.canonical, parts, repeats, scored_on)
     splits = Splits(parts.train, parts.valid, parts.test)
     regime = choose_regime(table, parsed.canonical, splits, labelled, corpus)
+    if labelled is not None:
+        left = check_split(table, replace(parts, train=regime.splits.train))["train"]
+        if lost := [label for label in scored_on["train"] if label not in left]:
+            told = f"{len(lost)} of {len(table.label_names)} labels without two values in train: {listed(lost, 5)}"
+            notices.say(f"labelled={labelled} leaves {told}; nothing is learned of them")
     if leaked := regime.report.get("corpus_in_valid_or_test"):
         notices.say(f"{leaked:,} molecules of the corpus are in valid or test, and are left out of it")
     if skipped := regime.report.get("corpus_skipped"):
         notices.say(f"{skipped:,} SMILES of the corpus cannot be read by RDKit and are left out")
     if cut := regime.report.get("corpus_with_blank"):
         notices.say(f"{cut:,} SMILES of the corpus hold a blank, and are read up to it alone")
-    chosen = {"objectives": objectives, "plant": plant or [], "base": base, **others}
+    chosen = {"objectives": objectives, "plant": plant or [], "base": start, **others}
     chosen["corpus_smiles"] = regime.corpus
     loaded = build(name, table, regime.splits, metric, device, **chosen)
     report = {
@@ -171,7 +179,7 @@ def _graphs(
     *,
     objectives: Sequence[str] | None,
     plant: Sequence[str],
-    base: str | None,
+    base: Base | None,
     corpus_smiles: Sequence[str] | None = None,
     refine: object = True,
 ) -> LoadedTask:
@@ -183,7 +191,7 @@ def _graphs(
         kind=table.kind,
         metric=metric,
         objectives=with_plants(objectives, DEFAULT_OBJECTIVES, plant, OBJECTIVES),
-        base=choose_base(base),
+        base=base,
         corpus_smiles=corpus_smiles,
         refine=yes("refine", refine),
         device=device,
@@ -196,10 +204,22 @@ def _images(name: str, table: MoleculeTable, splits: Splits, metric: str, device
     return load_images(name, table, splits, metric, device, **chosen)
 
 
-# Who builds a task for an encoder, and the options that belong to it.
-ENCODERS: dict[str, tuple[Callable[..., LoadedTask], tuple[str, ...]]] = {
-    "gin": (_graphs, ("refine",)),
-    "imagemol": (_images, ("image_size", "checkpoint")),
+def _base_of_graphs(base: str | None) -> Base | None:
+    chosen = choose_base(base)
+    return None if chosen is None else load_base(chosen)
+
+
+def _base_of_images(base: str | None) -> str | None:
+    """As it is, if it is there: it goes together with the option `checkpoint`."""
+    if base not in (None, "none") and not Path(base).is_file():
+        raise no_base(base)
+    return base
+
+
+# Who builds a task for an encoder, who opens the base that was named, and the options that belong to it.
+ENCODERS: dict[str, tuple[Callable[..., LoadedTask], Callable[[str | None], Any], tuple[str, ...]]] = {
+    "gin": (_graphs, _base_of_graphs, ("refine",)),
+    "imagemol": (_images, _base_of_images, ("image_size", "checkpoint")),
 }
 
 

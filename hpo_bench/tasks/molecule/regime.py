@@ -84,9 +84,9 @@ def few(train: np.ndarray, labels: np.ndarray, count: int, kind: str) -> np.ndar
     possible; else the draw that has most.
 
     Raises:
-        UserError: `count` is below 2 or above the number of rows.
+        UserError: `count` is no whole number from 2 to the number of rows.
     """
-    if not 2 <= count <= len(train):
+    if not isinstance(count, int) or not 2 <= count <= len(train):
         raise UserError(f"labelled={count} does not fit {len(train)} train molecules", f"give 2 to {len(train)}")
     draws = (train[np.random.default_rng(seed).permutation(len(train))[:count]] for seed in range(_TRIES))
     if kind != "classification":

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hpo_bench.data.digest import digest_of
 from hpo_bench.errors import UserError
 from hpo_bench.tasks import targets
-from hpo_bench.tasks.base import Labelled, LoadedTask
+from hpo_bench.tasks.base import Labelled, LoadedTask, only_planned
 from hpo_bench.tasks.metrics import metric_of
 from hpo_bench.tasks.molecule.cache import featurise
 from hpo_bench.tasks.molecule.checkpoint import Base
@@ -26,6 +26,7 @@ from hpo_bench.tasks.supervised import CorpusTask
 from hpo_bench.tasks.targets import target_of
 
 Kind = Literal["classification", "regression"]
+FEW = 256  # molecules of the corpus of a task that is only planned: more than there are clusters
 TARGETS: dict[Kind, targets.Kind] = {"classification": "binary", "regression": "regression"}
 
 
@@ -69,6 +70,9 @@ def build_task(
 ) -> LoadedTask:
     """Featurise, split, and hand back the task and, beside it, the test split.
 
+    Inside `planning` splits have no inputs, and the corpus is the first molecules of itself: featurising is nearly all
+    of the time.
+
     Args:
         smiles: N strings that RDKit accepts; labels: (N, L), NaN = missing, classes as 0 and 1.
         objectives: names from `objectives.OBJECTIVES`, in the order of the weights.
@@ -82,24 +86,27 @@ def build_task(
     """
     labels = np.asarray(labels, dtype=np.float64).reshape(len(smiles), -1)
     check_labels(labels, splits, kind, metric)
-    molecules = featurise(smiles, ())
-    device = torch.device(device)
+    device, planned = torch.device(device), only_planned()
+    molecules = None if planned else featurise(smiles, ())
 
     def labelled(split: str) -> Labelled:
         rows = np.asarray(getattr(splits, split), dtype=np.int64)
-        return Labelled(split, PackedMolecules(molecules.take(rows), device), torch.from_numpy(labels[rows]).to(device))
+        inputs = None if molecules is None else PackedMolecules(molecules.take(rows), device)
+        return Labelled(split, inputs, torch.from_numpy(labels[rows]).to(device))
 
     train, valid, test = labelled("train"), labelled("valid"), labelled("test")
     own, target = corpus_smiles is None, target_of(TARGETS[kind], train.labels)
+    unlabelled = [smiles[row] for row in splits.train] if corpus_smiles is None else corpus_smiles
+    most = FEW if planned else len(unlabelled)
     corpus = MoleculeCorpus(
-        [smiles[row] for row in splits.train] if corpus_smiles is None else corpus_smiles,
+        unlabelled[:most],
         objectives,
         encoder=encoder,
         base=base,
         device=device,
         seed=seed,
         packed=train.inputs if own else None,
-        truth=Truth(train.labels, target) if own else None,
+        truth=Truth(train.labels[:most], target) if own else None,
         refine=refine,
     )
     task = MoleculeTask(
@@ -123,8 +130,7 @@ def build_task(
         "fresh_heads": list(corpus.fresh_heads),
         "encoder": corpus.encoder_config,
     }
-    content = content_of(smiles, labels, splits, [smiles[row] for row in splits.train] if own else corpus_smiles or [])
-    return LoadedTask(task, test, report, content)
+    return LoadedTask(task, test, report, content_of(smiles, labels, splits, unlabelled))
 
 
 def content_of(

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpo_bench.errors import UserError
+from hpo_bench.tasks.text.norms import keep_precision
 from hpo_bench.tasks.text.packed import Tokens
 from hpo_bench.tasks.text.tokens import unloadable
 
@@ -36,6 +37,7 @@ class TextEncoder(nn.Module):
     def __init__(self, backbone: nn.Module, pooling: Pooling = "mean") -> None:
         super().__init__()
         self.backbone, self.pooling = backbone, pooling
+        keep_precision(backbone)
 
     @property
     def word_embeddings(self) -> Tensor:
@@ -106,11 +108,12 @@ class TextEncoder(nn.Module):
         return hidden
 
     def pool(self, hidden: Tensor, tokens: Tokens) -> Tensor:
-        """Embeddings (B, width) from hidden states (B, W, width)."""
+        """Embeddings (B, width), float32 at least, from hidden states (B, W, width)."""
+        full = torch.promote_types(hidden.dtype, torch.float32)  # bf16 cannot count beyond 256
         if self.pooling == "first":
-            return hidden[:, 0]
+            return hidden[:, 0].to(full)
         mask = tokens.mask.to(hidden.dtype)
-        return torch.einsum("bw,bwd->bd", mask, hidden) / tokens.sizes[:, None].to(hidden.dtype)
+        return torch.einsum("bw,bwd->bd", mask, hidden) / tokens.sizes[:, None].to(full)
 
 
 class Reordered(torch.autograd.Function):

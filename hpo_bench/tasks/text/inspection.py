@@ -39,6 +39,7 @@ def inspect_splits(notices: Notices, splits: TextSplits, metric: str) -> None:
     notices.leakage(what, {name: _keys(part) for name, part in parts.items()})
     if splits.train.kind == "regression":
         notices.small({name: len(part) for name, part in parts.items()})
+        notices.far("the label", np.concatenate([part.labels for part in parts.values()]).astype(float))
     else:
         counts = {name: _counts(part) for name, part in parts.items()}
         notices.scarce("the label", counts)

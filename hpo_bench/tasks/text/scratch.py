@@ -115,6 +115,7 @@ def write_trained(folder: Path, fresh: Path, model: Model, metadata: dict[str, A
         files = [file.name for file in aside.iterdir()]
         (aside / METADATA).write_text(json.dumps(metadata, indent=1), encoding="utf-8")
         for file in [*files, METADATA]:
+            shutil.copymode(aside / METADATA, aside / file)  # safetensors lets nobody else read what it writes
             os.replace(aside / file, folder / file)
 
 

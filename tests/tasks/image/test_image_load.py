@@ -83,6 +83,8 @@ def test_a_base_is_made_and_started_from(monkeypatch, tmp_path, smiles):
     weights = corpus.build_model().encoder.state_dict()
     assert all(torch.equal(weights[name], tensor) for name, tensor in base.state.items())
     before = out.read_bytes()
+    (tmp_path / "plain").write_text("")
+    assert out.stat().st_mode == (tmp_path / "plain").stat().st_mode
     left = tmp_path / "base.safetensors.training"
     left.mkdir()
     (left / "plan.json").write_text(json.dumps(report["plan"]))

@@ -148,7 +148,7 @@ def test_hypergradients_go_through_resnet_and_losses(loaded):
     with forward_ad.dual_level(), torch.no_grad():
         dual = losses({n: forward_ad.make_dual(v, tangents[n]) for n, v in values.items()})
         exact = forward_ad.unpack_dual(dual).tangent
-    step = 1e-7
+    step = 1e-8  # ReLUs and max pooling have kinks, and a drawing depends on the version of RDKit
     with torch.no_grad():
         ahead, behind = (losses({n: v + s * step * tangents[n] for n, v in values.items()}) for s in (1, -1))
     assert torch.allclose(exact, (ahead - behind) / (2 * step), rtol=1e-4, atol=1e-5)

@@ -146,6 +146,8 @@ def test_base_round_trip(tmp_path, bace, molecules, corpus):
         for parameter in model.parameters():
             parameter.add_(0.01 * torch.randn_like(parameter))
     digest = save_base(path, model, corpus.statistics, {**corpus.metadata, "losses": [0.5] * 7})
+    (tmp_path / "plain").write_text("")
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode, "others may read it, too"
     base = load_base(path)
     assert base.sha256 == digest
     assert base.metadata["losses"] == [0.5] * 7

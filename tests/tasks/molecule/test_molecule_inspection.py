@@ -210,3 +210,76 @@ def test_values_that_look_like_classes_and_splits_of_a_row_are_said(tmp_path):
 def test_an_unknown_kind_of_label_is_named(tmp_path):
     with pytest.raises(UserError, match="no kind of label named 'multiclass'"):
         load(write(tmp_path, classified()), kind="multiclass")
+
+
+def several(folder, *columns, kind="classification", split="s", header="smiles,a,b,s", **options):
+    """80 rows of two labels, 60 of train, 10 of valid, 10 of test; a column is a function of the row's number."""
+    words = ["train"] * 60 + ["valid"] * 10 + ["test"] * 10
+    rows = [
+        ",".join([text, *(str(column(number)) for column in columns), words[number]])
+        for number, text in enumerate(SMILES)
+    ]
+    path = write(folder, rows, header)
+    return csv(device=CPU, path=path, label=["a", "b"], kind=kind, split=split, base="none", **options)
+
+
+def test_a_label_that_train_cannot_teach_is_said_to_count_all_the_same(tmp_path):
+    """Before, it was said not to be scored, and a head by lot was half of the score."""
+    loaded = several(tmp_path, lambda n: n % 2, lambda n: "" if n < 60 else n % 2)
+    told = "1 of 2 labels do not have both classes in train, so nothing is learned of them, and count in scores"
+    assert f"{told} all the same: 'b'" in loaded.notices
+    scores = np.column_stack([np.arange(10) % 2, np.zeros(10)])
+    assert loaded.task.metric.compute(scores, loaded.task.valid.labels.numpy()) == 0.75, "1 for a, 0.5 for b"
+
+
+def test_a_label_that_a_split_cannot_tell_is_named(tmp_path):
+    loaded = several(tmp_path, lambda n: n % 2, lambda n: n % 2 if n < 60 else 1)
+    for part in ("valid", "test"):
+        assert f"1 of 2 labels do not have both classes in {part} and are not scored there: 'b'" in loaded.notices
+    loaded = several(tmp_path, lambda n: n / 7, lambda n: n / 9 if n < 60 else "", kind="regression")
+    assert "1 of 2 labels do not have a value in valid and are not scored there: 'b'" in loaded.notices
+
+
+def test_a_score_that_no_label_of_train_can_reach_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"No label that the valid split can be scored on has both classes in train"):
+        several(tmp_path, lambda n: n % 2 if n < 60 or n >= 70 else 1, lambda n: n % 2 if n >= 60 else "")
+
+
+def test_labels_that_few_labelled_rows_cannot_teach_are_said(tmp_path):
+    """No two rows have both classes of both; before, the whole train split alone was looked at."""
+    known = {5: 0, 7: 1}
+    told = several(tmp_path, lambda n: n % 2, lambda n: known.get(n, "") if n < 60 else n % 3 // 2, labelled=2).notices
+    assert "labelled=2 leaves 1 of 2 labels without two values in train: 'b'; nothing is learned of them" in told
+
+
+def test_classes_with_hardly_a_row_are_said_of_several_labels_too(tmp_path):
+    told = several(tmp_path, lambda n: n % 2, lambda n: int(n % 10 == 0)).notices
+    for part in ("valid", "test"):
+        start = f"1 of 2 labels scored in {part} have fewer than 5 rows of a class there"
+        assert f"{start}, and their scores hang on single rows: 'b'" in told
+
+
+@pytest.mark.parametrize(
+    ("strange", "told"),
+    [
+        ({7: "1e9"}, r"1 of 80 values of label 'y' are far from all others (first: 1e+09, line 9; half of them lie"),
+        ({7: "-999", 30: "-999"}, r"2 of 80 values of label 'y' are far from all others (first: -999, line 9; half"),
+        ({7: "-30", 30: "-30"}, r"2 of 80 values of label 'y' are far from all others (first: -30, line 9; half"),
+        ({7: "-30"}, ""),
+    ],
+)
+def test_values_far_from_all_others_are_said(strange, told, tmp_path):
+    rows = [f"{text},{strange.get(n, n % 20 / 10)}" for n, text in enumerate(SMILES)]
+    found = [notice for notice in load(write(tmp_path, rows), kind="regression").notices if "far from all" in notice]
+    assert len(found) == bool(told)
+    assert all(notice.startswith(told) for notice in found)
+
+
+def test_labels_of_unlike_spread_are_said(tmp_path):
+    told = several(tmp_path, lambda n: n / 80, lambda n: 1e6 * n, kind="regression").notices
+    assert any(
+        notice.startswith("label 'b' spreads 80,000,000 times as far as 'a': a score is a mean") for notice in told
+    )
+    assert not any(
+        "spreads" in notice for notice in several(tmp_path, lambda n: n, lambda n: 9 * n, kind="regression").notices
+    )

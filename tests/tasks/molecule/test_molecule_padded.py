@@ -12,7 +12,8 @@ from hpo_bench.tasks.molecule.objectives import OBJECTIVES
 from hpo_bench.tasks.molecule.padded import Sizes
 from hpo_bench.tasks.objective import on_any_corpus
 from tapweight.directional import directional_derivatives
-from tapweight.evaluation import Evaluator, Layout, Passes, trainable
+from tapweight.evaluation import Evaluator, Layout, Passes
+from tapweight.parts import trainable
 from tests.tasks.molecule.padding import padded, sizes_of
 
 ENCODER = {"layers": 3, "width": 16}

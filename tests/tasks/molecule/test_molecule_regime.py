@@ -72,7 +72,15 @@ def test_the_draw_of_labels_is_nested_and_has_both_classes():
 
 
 @pytest.mark.parametrize(
-    "options", [{"labelled": 1}, {"labelled": 41}, {"corpus": "moses:many"}, {"corpus": "nowhere"}]
+    "options",
+    [
+        {"labelled": 1},
+        {"labelled": 41},
+        {"labelled": "some"},
+        {"labelled": 2.5},
+        {"corpus": "moses:many"},
+        {"corpus": "nowhere"},
+    ],
 )
 def test_what_cannot_be_had_is_refused(table, options):
     with pytest.raises(UserError):

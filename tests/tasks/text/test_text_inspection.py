@@ -198,3 +198,11 @@ def test_a_correlation_of_two_rows_is_refused():
     parts = [whole.take(rows) for rows in (np.arange(20), np.arange(20, 28), np.arange(28, 30))]
     with pytest.raises(UserError, match="the test split has two rows: a correlation of two is 1 or -1"):
         inspect_splits(Notices(), TextSplits(*parts), "pearson_spearman")
+
+
+def test_values_far_from_all_others_are_said():
+    parts = [table([f"{name} {n}" for n in range(20)], np.linspace(0, 5, 20), "regression") for name in "abc"]
+    assert told(split(*parts), "pearson_spearman") == []
+    parts[1].labels[[3, 7]] = -999
+    (sentence,) = told(split(*parts), "pearson_spearman")
+    assert sentence.startswith("2 of 60 values of the label are far from all others (first: -999; half of them lie")

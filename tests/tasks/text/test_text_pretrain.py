@@ -68,6 +68,7 @@ def test_from_a_corpus_to_a_model(tmp_path, corpus):
     assert metadata["corpus"]["file"] == "corpus.txt"
     assert metadata["finished"]
     assert metadata["steps"] == 12 * 7, "seven batches of 32 at most see 200 lines"
+    assert len({path.stat().st_mode for path in out.iterdir()}) == 1, "whoever may read one file may read the model"
     base = load_base(out)
     assert base.mlm_head, "its own head is kept"
     assert (base.layers, base.width) == (1, 32)

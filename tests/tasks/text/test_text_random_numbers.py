@@ -36,7 +36,7 @@ def levels(bert, tokeniser):
             train_batches=[(task.train, rows)],
             valid_batches=[(task.valid, rows)],
             pretrain_solver=tapweight.solvers.by_name(
-                solver, optimizer=torch.optim.Adam(model.parameters()), damping=10.0
+                solver, optimizer=torch.optim.Adam(model.parameters()), damping=100.0
             ),
             last_step=last_step,
             seed=seed,
