@@ -62,14 +62,6 @@ def refuse_unsupported(module: nn.Module) -> None:
                 f"parameter {name!r} is sharded (FSDP, tensor parallelism), which is not supported: use "
                 "DistributedDataParallel, or learn the weights on a smaller model"
             )
-    first: dict[int, str] = {}
-    for name, part in module.named_modules(remove_duplicate=False):
-        if first.setdefault(id(part), name) != name and next(part.parameters(), next(part.buffers(), None)) is not None:
-            # torch.func.functional_call leaves what it was given in such a module: the optimiser's tensors are lost
-            raise ValueError(
-                f"{first[id(part)]!r} and {name!r} are one module, which is not supported: keep it under one name and "
-                "call it twice, or make two modules and tie their parameters (b.weight = a.weight)"
-            )
     for name, part in module.named_modules():
         if type(part).__name__ == "FullyShardedDataParallel":
             raise ValueError("FullyShardedDataParallel is not supported: use DistributedDataParallel")

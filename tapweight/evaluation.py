@@ -106,6 +106,18 @@ def _dense(tensor: Tensor) -> Tensor:
     return (tensor.to_dense() if tensor.is_sparse else tensor).detach()
 
 
+def tied_names(module: nn.Module) -> dict[str, str]:
+    """Further name → first name of each tensor that several modules hold; each module is looked at once."""
+    first: dict[int, str] = {}
+    further = {}
+    for place, part in module.named_modules():
+        for key, tensor in (*part._parameters.items(), *part._buffers.items()):
+            name = f"{place}.{key}" if place else key
+            if tensor is not None and first.setdefault(id(tensor), name) != name:
+                further[name] = first[id(tensor)]
+    return further
+
+
 class _Call(nn.Module):
     """Lets `functional_call` reach a user's function of (module, batch)."""
 
@@ -160,6 +172,7 @@ class Evaluator:
         # `_Call` is a fresh parent whose own flag is of no interest; the user's module keeps its modes.
         self._buffers = {f"module.{name}": b for name, b in buffers_of(module).items()}
         self._after = self._buffers
+        self._tied = tied_names(self._call)
         self._devices = devices_of(module)
 
     @property
@@ -188,9 +201,12 @@ class Evaluator:
         copies = {name: b.clone() for name, b in self._buffers.items()}
         self._after = copies
         renamed = {f"module.{name}": value for name, value in values.items()}
+        given = {**copies, **renamed}
+        tied = {other: given[name] for other, name in self._tied.items() if name in given}
         device = next(iter(values.values())).device.type
+        # With tie_weights=True a module under two names keeps what it was given: its parameters would be lost.
         with torch.autocast(device, enabled=False):
-            found: Tensor = functional_call(self._call, {**copies, **renamed}, (batch,))
+            found: Tensor = functional_call(self._call, {**given, **tied}, (batch,), tie_weights=False)
         return found
 
     def keep_buffers(self) -> dict[str, Tensor]:

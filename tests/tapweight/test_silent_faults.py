@@ -224,16 +224,50 @@ def test_an_embedding_that_forward_passes_change_is_refused():
         of(problem)
 
 
-@pytest.mark.parametrize("level", ["pretraining", "finetuning"])
-def test_a_module_under_two_names_is_refused_before_its_parameters_are_lost(level):
-    problem = Networks(0)
-    module = getattr(problem, level).module
-    module.encoder = nn.Sequential(*module.encoder, nn.ModuleList([nn.Tanh()] * 2)[0])
-    module.again = module.encoder
-    before = list(module.parameters())
-    with pytest.raises(ValueError, match="'encoder' and 'again' are one module"):
-        of(problem)
-    assert all(a is b for a, b in zip(before, module.parameters(), strict=True))
+class Twice(nn.Module):
+    """One layer used twice: kept under one name, under two, or as two modules with the same parameters."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self.encoder = nn.Module()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.encoder.a = nn.Linear(3, 3, dtype=torch.float64)
+            self.encoder.norm = nn.BatchNorm1d(3, dtype=torch.float64)
+        if how == "two names":
+            self.encoder.b, self.encoder.again = self.encoder.a, self.encoder.norm
+        if how == "tied":
+            self.encoder.b = nn.Linear(3, 3, dtype=torch.float64)
+            self.encoder.b.weight, self.encoder.b.bias = self.encoder.a.weight, self.encoder.a.bias
+
+    def forward(self, x):
+        part = self.encoder
+        hidden = torch.tanh(part.norm(part.a(x)))
+        return getattr(part, "b", part.a)(getattr(part, "again", part.norm)(hidden))
+
+
+@pytest.mark.parametrize("last_step", ["jvp", "gradients", "central", "forward"])
+def test_a_module_under_two_names_keeps_its_parameters(last_step):
+    problem, found = Networks(0), []
+    for how in ("one name", "two names", "tied"):
+        pretraining = Pretraining(Twice(how), problem.losses)
+        finetuning = Finetuning(Twice(how), problem.loss, gamma=0.5)
+        before = [*pretraining.module.parameters(), *finetuning.module.parameters()]
+        values = [tensor.clone() for tensor in before]
+        cg = solvers.ConjugateGradient(50, damping=5.0)
+        once, again = (
+            hypergradient(
+                pretraining, finetuning, problem.lam, last_step=last_step, finetune_solver=cg, **problem.batches
+            ).gradient
+            for _ in range(2)
+        )
+        found.append(once)
+        np.testing.assert_array_equal(once, again)
+        after = [*pretraining.module.parameters(), *finetuning.module.parameters()]
+        assert all(a is b for a, b in zip(before, after, strict=True))
+        assert all(torch.equal(a, b) for a, b in zip(values, after, strict=True))
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-9)
+    np.testing.assert_allclose(found[2], found[0], rtol=1e-9)
 
 
 def test_a_module_without_tensors_may_have_two_names():
