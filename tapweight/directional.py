@@ -11,7 +11,11 @@
 from __future__ import annotations
 
 import copy
+import importlib
+import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
 from typing import Literal, get_args
 
 import torch
@@ -159,7 +163,17 @@ def _moved(at: Values, tangents: Values, step: float) -> Values:
     return dict(zip(at, values, strict=True))
 
 
+@cache
+def _load_forward_mode() -> None:
+    """What torch loads at its first dual number, which warns of torch's own use of what is deprecated."""
+    with warnings.catch_warnings(), suppress(ImportError):
+        warnings.simplefilter("ignore")
+        importlib.import_module("torch._decomp.decompositions_for_jvp")
+
+
 def _jvp(evaluate: Evaluator, at: Values, tangents: Values) -> tuple[Tensor, Tensor]:
+    _load_forward_mode()
+
     def dual(loss: Callable[[Values], Tensor], along: Values) -> tuple[Tensor, Tensor]:
         with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
             duals = {name: forward_ad.make_dual(v, along[name]) for name, v in at.items()}  # type: ignore[no-untyped-call]

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from tapweight.checks import group_of, inner, refuse_unsupported
-from tapweight.parts import buffers_of, devices_of, modules_of, parameters_of, trainable, unchanged
+from tapweight.parts import buffers_of, devices_of, modules_of, parameters_of, tied_names, trainable, unchanged
 
 Values = Mapping[str, Tensor]
 Capture = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -106,18 +106,6 @@ def _dense(tensor: Tensor) -> Tensor:
     return (tensor.to_dense() if tensor.is_sparse else tensor).detach()
 
 
-def tied_names(module: nn.Module) -> dict[str, str]:
-    """Further name → first name of each tensor that several modules hold; each module is looked at once."""
-    first: dict[int, str] = {}
-    further = {}
-    for place, part in module.named_modules():
-        for key, tensor in (*part._parameters.items(), *part._buffers.items()):
-            name = f"{place}.{key}" if place else key
-            if tensor is not None and first.setdefault(id(tensor), name) != name:
-                further[name] = first[id(tensor)]
-    return further
-
-
 class _Call(nn.Module):
     """Lets `functional_call` reach a user's function of (module, batch)."""
 
@@ -172,7 +160,7 @@ class Evaluator:
         # `_Call` is a fresh parent whose own flag is of no interest; the user's module keeps its modes.
         self._buffers = {f"module.{name}": b for name, b in buffers_of(module).items()}
         self._after = self._buffers
-        self._tied = tied_names(self._call)
+        self._tied = {f"module.{other}": f"module.{name}" for other, name in tied_names(module).items()}
         self._devices = devices_of(module)
 
     @property

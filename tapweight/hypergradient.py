@@ -205,14 +205,7 @@ def losses_of(
     """`pretraining.losses`, with the shape of its result checked against that of λ."""
 
     def checked(module: nn.Module, batch: Any) -> Tensor:
-        out = pretraining.losses(module, batch)
-        if not isinstance(out, Tensor) or out.shape != weights.shape:
-            got = tuple(out.shape) if isinstance(out, Tensor) else type(out).__name__
-            raise ValueError(
-                f"pretraining.losses gave {got}, expected a tensor of shape {tuple(weights.shape)}: one "
-                "mean loss per objective"
-            )
-        return out
+        return pretraining.checked_losses(module, batch, len(weights))
 
     return Evaluator(
         pretraining.module,

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from tapweight.checks import whole
+from tapweight.checks import no_gradient, whole
 from tapweight.evaluation import Capture, draw_seed, seed_generators, sent
 from tapweight.hypergradient import Hypergradient
 from tapweight.levels import Finetuning
@@ -125,14 +125,18 @@ class Learner:
 
     def _pretraining_gradients(self, weights: Tensor, batch: Any) -> Tensor:
         with self._precision():
-            losses = self.pretraining.losses(self.pretraining.module, batch)
+            losses = self.pretraining.checked_losses(self.pretraining.module, batch, len(weights))
+        if not losses.requires_grad:
+            raise ValueError(no_gradient("any objective", "any parameter"))
         ((losses * weights.to(losses)).sum() / self.accumulate).backward()  # type: ignore[no-untyped-call]
         return losses.detach()
 
     def _finetuning_gradients(self, batch: Any, pulled: bool) -> Tensor:
         assert self.finetuning is not None
         with self._precision():
-            loss = self.finetuning.loss(self.finetuning.module, batch)
+            loss = self.finetuning.checked_loss(self.finetuning.module, batch)
+        if not loss.requires_grad:
+            raise ValueError(no_gradient("the task loss", "any parameter"))
         (loss / self.accumulate).backward()  # type: ignore[no-untyped-call]
         if pulled:
             self.finetuning.add_proximal_grad_(self.pretraining)

@@ -47,6 +47,16 @@ class Pretraining:
     def __post_init__(self) -> None:
         self.recorder = Recorder(self.capture)
 
+    def checked_losses(self, module: nn.Module, batch: Any, k: int) -> Tensor:
+        """`losses(module, batch)` (K,); ValueError for another shape, which would broadcast against the weights."""
+        out = self.losses(module, batch)
+        if not isinstance(out, Tensor) or out.shape != (k,):
+            got = tuple(out.shape) if isinstance(out, Tensor) else f"a {type(out).__name__}"
+            raise ValueError(
+                f"pretraining.losses gave {got}, expected a tensor of shape ({k},): one mean loss per objective"
+            )
+        return out
+
 
 class Pair(NamedTuple):
     """One tensor of φ_e and the tensor of θ_e that it is pulled to."""
@@ -152,7 +162,7 @@ class Finetuning(TaskLevel):
         train, valid = (
             Evaluator(
                 self.module,
-                self._scalar_loss,
+                self.checked_loss,
                 batches,
                 level=level,
                 passes=passes,
@@ -164,7 +174,8 @@ class Finetuning(TaskLevel):
         )
         return train, valid
 
-    def _scalar_loss(self, module: nn.Module, batch: Any) -> Tensor:
+    def checked_loss(self, module: nn.Module, batch: Any) -> Tensor:
+        """`loss(module, batch)`, or ValueError where it is no scalar."""
         out = self.loss(module, batch)
         if not isinstance(out, Tensor) or out.numel() != 1:
             got = f"a tensor of shape {tuple(out.shape)}" if isinstance(out, Tensor) else f"a {type(out).__name__}"

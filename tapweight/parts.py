@@ -64,6 +64,22 @@ def buffers_of(module: nn.Module) -> dict[str, Tensor]:
     return _once("buffers", module, lambda: dict(module.named_buffers()))
 
 
+def tied_names(module: nn.Module) -> dict[str, str]:
+    """Further name → first name of each parameter or buffer that several modules hold; each module is looked at once."""
+
+    def walk() -> dict[str, str]:
+        first: dict[int, str] = {}
+        further = {}
+        for place, part in module.named_modules():
+            for key, tensor in (*part._parameters.items(), *part._buffers.items()):
+                name = f"{place}.{key}" if place else key
+                if tensor is not None and first.setdefault(id(tensor), name) != name:
+                    further[name] = first[id(tensor)]
+        return further
+
+    return _once("tied", module, walk)
+
+
 def trainable(module: nn.Module) -> dict[str, nn.Parameter]:
     """Parameters that require a gradient; a tied parameter appears once, under its first name."""
     return {name: parameter for name, parameter in parameters_of(module).items() if parameter.requires_grad}

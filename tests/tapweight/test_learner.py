@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -287,3 +289,43 @@ def test_an_optimizer_over_both_levels_is_refused():
             both,
             both,
         )
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda out: out[:1], r"gave \(1,\), expected a tensor of shape \(3,\)"),  # would broadcast
+        (lambda out: out.sum(), r"gave \(\), expected"),
+        (list, "gave a list, expected"),
+        (torch.Tensor.detach, "no gradient of any objective reaches any parameter"),
+    ],
+)
+def test_losses_that_training_cannot_use_are_told_before_a_step_is_made(change, told):
+    learner, problem = build(every=100)
+    before = [p.detach().clone() for p in learner.pretraining.module.parameters()]
+    learner.pretraining.losses = lambda m, b: change(problem.losses(m, b))
+    with pytest.raises(ValueError, match=told):
+        learner.step(*one(problem))
+    assert all(torch.equal(a, b) for a, b in zip(before, learner.pretraining.module.parameters(), strict=True))
+
+
+def test_a_task_loss_without_a_gradient_is_told():
+    learner, problem = build(every=100)
+    learner.finetuning.loss = lambda m, b: problem.loss(m, b).detach()
+    with pytest.raises(ValueError, match="no gradient of the task loss reaches any parameter"):
+        learner.step(*one(problem))
+
+
+def test_a_first_update_warns_of_nothing_of_torchs_own():
+    """In an interpreter of its own: torch warns once, when forward mode is first used."""
+    code = (
+        "import torch, tapweight\n"
+        "m, t = (torch.nn.ModuleDict({'encoder': torch.nn.Linear(2, 2)}) for _ in 'ab')\n"
+        "loss = lambda m, x: m['encoder'](x).square().mean(0)\n"
+        "x = torch.ones(3, 2)\n"
+        "tapweight.hypergradient(tapweight.Pretraining(m, loss),\n"
+        "    tapweight.Finetuning(t, lambda m, x: loss(m, x).sum(), gamma=1.0), torch.full((2,), 0.5),\n"
+        "    pretrain_batches=[x], train_batches=[x], valid_batches=[x])\n"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -20,6 +20,7 @@ def test_what_is_found_is_what_torch_finds():
         for _ in range(2):
             assert parts.parameters_of(module) == dict(module.named_parameters())
             assert parts.parameters_by_any_name(module) == dict(module.named_parameters(remove_duplicate=False))
+            assert parts.tied_names(module) == {"second.weight": "first.weight"}
             assert parts.buffers_of(module) == dict(module.named_buffers())
             assert parts.modules_of(module) == list(module.modules())
             assert list(parts.trainable(module)) == ["first.weight", "first.bias", "norm.weight", "norm.bias"]
