@@ -65,7 +65,7 @@ def buffers_of(module: nn.Module) -> dict[str, Tensor]:
 
 
 def tied_names(module: nn.Module) -> dict[str, str]:
-    """Further name → first name of each parameter or buffer that several modules hold; each module is looked at once."""
+    """Further name → first name of each parameter or buffer that several modules hold; a module is looked at once."""
 
     def walk() -> dict[str, str]:
         first: dict[int, str] = {}
