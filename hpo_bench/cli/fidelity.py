@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hpo_bench.cli.app import app
+from hpo_bench.cli.measured import hand_over
 from hpo_bench.cli.options import FirstSeed, Json, Seeds, Task, refuse
 from hpo_bench.cli.stops import interruptible
 from hpo_bench.cli.trial import TrialFlags, takes_trial_flags
@@ -39,7 +39,7 @@ def fidelity(
     from hpo_bench.cli.display import Display, print_notices
     from hpo_bench.measure import landscape
     from hpo_bench.measure.fidelity import measure, plan, write
-    from hpo_bench.records.run_folder import check_new, writing
+    from hpo_bench.records.run_folder import check_new
     from hpo_bench.run.runner import Observer, load_task
 
     if known is not None:
@@ -54,15 +54,11 @@ def fidelity(
         print_notices(loaded.notices)
         measured = None if known is None else landscape.read(known, loaded, config)
         found = measure(config, planned, seeds, loaded, Observer() if as_json else display, measured)
-    if as_json:
-        print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
-    else:
-        from rich.console import Console
 
+    def shown() -> tuple[Any, ...]:
         from hpo_bench.compare.tables.fidelity import fidelity_table
 
-        console = Console(markup=False)
-        console.print(fidelity_table(found))
-    with writing(out / task):  # after printing: what was measured is shown, whatever becomes of the files
-        files = write(found, out / task)
-    print(f"files: {', '.join(str(file) for file in files)}", file=sys.stderr)
+        return (fidelity_table(found),)
+
+    told = json.dumps(found.to_json(), indent=1, ensure_ascii=False) if as_json else None
+    hand_over(told, shown, out / task, lambda: write(found, out / task))

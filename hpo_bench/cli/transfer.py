@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from hpo_bench.cli.app import app
+from hpo_bench.cli.measured import hand_over
 from hpo_bench.cli.options import FirstSeed, Json, Seeds, Task
 from hpo_bench.cli.stops import interruptible
 from hpo_bench.cli.trial import TrialFlags, takes_trial_flags
@@ -28,7 +28,7 @@ def transfer(
     """Does what is best on valid hold on test? Every weighting of a landscape, read on both, after the fact."""
     from hpo_bench.cli.display import Display, print_notices
     from hpo_bench.measure.transfer import measure, plan, write
-    from hpo_bench.records.run_folder import check_new, writing
+    from hpo_bench.records.run_folder import check_new
     from hpo_bench.run.runner import Observer, load_task
 
     config = plan(task, out=out, seed=seed, **flags.configuration())
@@ -37,16 +37,11 @@ def transfer(
         loaded = load_task(task, config.task_options, flags.device)
         print_notices(loaded.notices)
         found = measure(config, seeds, loaded, Observer() if as_json else display)
-    if as_json:
-        print(json.dumps(found.to_json(), indent=1, ensure_ascii=False))
-    else:
-        from rich.console import Console
 
+    def shown() -> tuple[Any, ...]:
         from hpo_bench.compare.tables.transfer import transfer_table
 
-        console = Console(markup=False)
-        console.print(found.sentence, style="bold", highlight=False)
-        console.print(transfer_table(found))
-    with writing(out / task):  # after printing: what was measured is shown, whatever becomes of the files
-        files = write(found, out / task)
-    print(f"files: {', '.join(str(file) for file in files)}", file=sys.stderr)
+        return found.sentence, transfer_table(found)
+
+    told = json.dumps(found.to_json(), indent=1, ensure_ascii=False) if as_json else None
+    hand_over(told, shown, out / task, lambda: write(found, out / task))

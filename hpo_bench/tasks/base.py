@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -46,16 +46,21 @@ class Labelled:
 
 
 _GRADIENT_ALONE: ContextVar[bool] = ContextVar("gradient_alone", default=False)
+_PLANNING: ContextVar[bool] = ContextVar("planning", default=False)
 
 
 @contextmanager
-def gradient_alone() -> Iterator[None]:
-    """Inside, passes are training steps: nothing asks for forward-mode or second derivatives, a model may be quick."""
-    token = _GRADIENT_ALONE.set(True)
+def _inside(where: ContextVar[bool]) -> Iterator[None]:
+    token = where.set(True)
     try:
         yield
     finally:
-        _GRADIENT_ALONE.reset(token)
+        where.reset(token)
+
+
+def gradient_alone() -> AbstractContextManager[None]:
+    """Inside, passes are training steps: nothing asks for forward-mode or second derivatives, a model may be quick."""
+    return _inside(_GRADIENT_ALONE)
 
 
 def only_gradient_needed() -> bool:
@@ -63,20 +68,12 @@ def only_gradient_needed() -> bool:
     return _GRADIENT_ALONE.get()
 
 
-_PLANNING: ContextVar[bool] = ContextVar("planning", default=False)
-
-
-@contextmanager
-def planning() -> Iterator[None]:
+def planning() -> AbstractContextManager[None]:
     """Inside, a task is loaded to be asked what methods cost on it, and to be compared with records; it trains nothing.
 
     A loader may then leave out inputs. Objectives, model, labels and `content` are what they are.
     """
-    token = _PLANNING.set(True)
-    try:
-        yield
-    finally:
-        _PLANNING.reset(token)
+    return _inside(_PLANNING)
 
 
 def only_planned() -> bool:

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hpo_bench.errors import UserError
+from hpo_bench.tasks.text.attention import mask_as_given
 from hpo_bench.tasks.text.norms import keep_precision
 from hpo_bench.tasks.text.packed import Tokens
 from hpo_bench.tasks.text.tokens import unloadable
@@ -23,7 +23,6 @@ from hpo_bench.tasks.text.tokens import unloadable
 Pooling = Literal["mean", "first"]
 _ROWS_A_BUCKET = 12  # on a processor; fewer make its products too thin
 _MOST_BUCKETS = 8
-_ATTENTION = "sdpa_mask_as_given"
 
 
 class TextEncoder(nn.Module):
@@ -103,7 +102,7 @@ class TextEncoder(nn.Module):
         known = None if full else torch.arange(width, device=words.device) < sizes[:, None]
         if known is not None:
             given["attention_mask"] = known.long()
-        with _mask_as_given(self.backbone.config):
+        with mask_as_given(self.backbone.config):
             hidden: Tensor = self.backbone(inputs_embeds=words, **given).last_hidden_state
         return hidden
 
@@ -150,37 +149,6 @@ def _strict_between(words: Tensor, hidden: Tensor) -> None:
     hidden.register_hook(lambda _: torch.use_deterministic_algorithms(True))
     if words.requires_grad:
         words.register_hook(lambda _: torch.use_deterministic_algorithms(True, warn_only=True))
-
-
-@contextmanager
-def _mask_as_given(config: Any) -> Iterator[None]:
-    """Inside, transformers' scaled dot-product attention takes a mask as it is, and none where none is given.
-
-    Otherwise it looks at the mask on the device whether any token is padding, or, while a step is captured, attends
-    through a mask that hides nothing, for which torch has no quick kernel.
-    """
-    if getattr(config, "_attn_implementation", None) != "sdpa":
-        yield
-        return
-    _register_attention()
-    config._attn_implementation = _ATTENTION
-    try:
-        yield
-    finally:
-        config._attn_implementation = "sdpa"
-
-
-@cache
-def _register_attention() -> None:
-    from transformers import AttentionInterface
-    from transformers.integrations.sdpa_attention import sdpa_attention_forward
-    from transformers.masking_utils import AttentionMaskInterface
-
-    def mask(attention_mask: Tensor | None = None, q_length: int = 1, **_: Any) -> Tensor | None:
-        return None if attention_mask is None else attention_mask[:, None, None].expand(-1, 1, q_length, -1)
-
-    AttentionInterface.register(_ATTENTION, sdpa_attention_forward)
-    AttentionMaskInterface.register(_ATTENTION, mask)
 
 
 def _buckets(rows: int, device: torch.device) -> int:
