@@ -60,5 +60,5 @@ def fidelity(
 
         return (fidelity_table(found),)
 
-    told = json.dumps(found.to_json(), indent=1, ensure_ascii=False) if as_json else None
-    hand_over(told, shown, out / task, lambda: write(found, out / task))
+    text = json.dumps(found.to_json(), indent=1, ensure_ascii=False) if as_json else None
+    hand_over(text, shown, out / task, lambda: write(found, out / task))

@@ -42,5 +42,5 @@ def landscape(
 
         return found.sentence, simplex_table(found)
 
-    told = to_json(found, measured_with(config, loaded)) if as_json else None
-    hand_over(told, shown, out / task, lambda: write(found, out / task))
+    text = to_json(found, measured_with(config, loaded)) if as_json else None
+    hand_over(text, shown, out / task, lambda: write(found, out / task))
